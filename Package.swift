@@ -1,0 +1,154 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+import PackageDescription
+
+/// `CATBIRD_ONLY=NetworkModel,NetworkModelTests swift build` plans these targets and what they import, and nothing
+/// else: the quick loop for one room of the house (see CONTRIBUTING.md). Unset, everything is built.
+let only: Set<String>? = Context.environment["CATBIRD_ONLY"].map { Set($0.split(separator: ",").map(String.init)) }
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let nio: [Target.Dependency] = [
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+    .product(name: "NIOFoundationCompat", package: "swift-nio"),
+]
+let nioHTTP: [Target.Dependency] =
+    nio + [
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOWebSocket", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+    ]
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
+let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
+
+func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, path: "Sources/\(name)", swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, path: "Tests/\(name)", swiftSettings: settings)
+}
+
+/// The plugin starts for every pod: it is fully static, and links neither Foundation nor NIO.
+let pluginLinking: [LinkerSetting] = [
+    .unsafeFlags(
+        ["-static-executable", "-Xlinker", "-s", "-Xlinker", "--gc-sections"], .when(configuration: .release))
+]
+
+let allTargets: [Target] = [
+    // C
+    .target(name: "CLinux", path: "Sources/CLinux"),
+    .target(
+        name: "CSchemas", path: "Sources/CSchemas", exclude: ["data"], cSettings: [.unsafeFlags(["-std=gnu23"])]),
+    .systemLibrary(name: "CNFTables", path: "Sources/CNFTables", pkgConfig: "libnftables"),
+    .systemLibrary(name: "CArchive", path: "Sources/CArchive", pkgConfig: "libarchive"),
+    .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib"),
+
+    // Pure
+    library("Values", []),
+    library("CNIProtocol", ["Values"]),
+    library("KubeObjects", ["Values", "CSchemas"]),
+    library("NetworkModel", ["KubeObjects", "Values"]),
+
+    // With I/O
+    library("Linux", ["Values", "CLinux", "CNFTables"]),
+    library("Storage", ["Values", .product(name: "GRDB", package: "GRDB.swift"), log]),
+    library("PKI", [crypto, x509, .product(name: "SwiftASN1", package: "swift-asn1"), "Values"]),
+    library("HTTPServing", nioHTTP + ["PKI", "Values", x509, log]),
+    library("KubeClient", nioHTTP + ["KubeObjects", "Values", "PKI", asyncHTTPClient, log]),
+    library(
+        "APIServer",
+        nioHTTP + [
+            "Storage", "KubeObjects", "NetworkModel", "KubeClient", "HTTPServing", "PKI", "Values", crypto, x509, log,
+            .product(name: "Yams", package: "Yams"),
+        ]),
+    library("Controllers", ["KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values", log]),
+    library("ClusterDNS", nio + ["KubeClient", "KubeObjects", "Values", "HTTPServing", log]),
+    library("NetworkAgent", nio + ["KubeClient", "KubeObjects", "NetworkModel", "CNIProtocol", "Linux", "Values", log]),
+    library(
+        "ContainerRuntime",
+        nio + ["Linux", "CNIProtocol", "Values", "CArchive", "CZlib", crypto, asyncHTTPClient, log]),
+    library(
+        "Kubelet",
+        nioHTTP + [
+            "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "CNIProtocol", "Values",
+            "CZlib", log, asyncHTTPClient,
+        ]),
+    library("Calicoctl", ["KubeClient", "KubeObjects", "NetworkModel", "Values", .product(name: "Yams", package: "Yams")]),
+    library(
+        "LocalCluster",
+        nio + [
+            "APIServer", "Controllers", "Kubelet", "ContainerRuntime", "NetworkAgent", "ClusterDNS", "KubeClient",
+            "KubeObjects", "PKI", "Linux", "Values", "Storage", log, .product(name: "Yams", package: "Yams"),
+        ]),
+    .executableTarget(
+        name: "catbird",
+        dependencies: [
+            "LocalCluster", "Calicoctl", "APIServer", "Controllers", "Kubelet", "ContainerRuntime", "NetworkAgent",
+            "ClusterDNS", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Storage", "Linux", "Values", log,
+            .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        ], path: "Sources/catbird", swiftSettings: settings),
+    .executableTarget(
+        name: "catbird-cni", dependencies: ["CNIProtocol", "Values", "CLinux"], path: "Sources/catbird-cni",
+        swiftSettings: settings, linkerSettings: pluginLinking),
+
+    // Tests mirror the targets.
+    tests("ValuesTests", ["Values"]),
+    tests("CNIProtocolTests", ["CNIProtocol", "Values"]),
+    tests("KubeObjectsTests", ["KubeObjects", "Values"]),
+    tests("NetworkModelTests", ["NetworkModel", "KubeObjects", "Values"]),
+    tests("LinuxTests", ["Linux", "Values"]),
+    tests("StorageTests", ["Storage", "Values"]),
+    tests("PKITests", ["PKI", "Values"]),
+    tests("HTTPServingTests", ["HTTPServing", "PKI", "Values"]),
+    tests("KubeClientTests", ["KubeClient", "KubeObjects", "Values"]),
+    tests("APIServerTests", ["APIServer", "Storage", "KubeClient", "KubeObjects", "PKI", "HTTPServing", "Values"]),
+    tests("ControllersTests", ["Controllers", "APIServer", "Storage", "KubeClient", "KubeObjects", "Values"]),
+    tests("ClusterDNSTests", ["ClusterDNS", "KubeClient", "KubeObjects", "Values"]),
+    tests("NetworkAgentTests", ["NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeObjects", "Linux", "Values"]),
+    tests("ContainerRuntimeTests", ["ContainerRuntime", "Linux", "CNIProtocol", "Values"]),
+    tests("KubeletTests", ["Kubelet", "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "Values"]),
+    tests("CalicoctlTests", ["Calicoctl", "KubeClient", "KubeObjects", "Values"]),
+    tests("LocalClusterTests", ["LocalCluster", "Linux", "Values", "KubeClient", "KubeObjects"]),
+]
+
+func closure(of roots: Set<String>, in allTargets: [Target]) -> Set<String> {
+    var wanted = roots
+    var grown = true
+    while grown {
+        grown = false
+        for target in allTargets where wanted.contains(target.name) {
+            for case .byNameItem(let name, _) in target.dependencies where wanted.insert(name).inserted { grown = true }
+        }
+    }
+    return wanted
+}
+
+let wanted = only.map { closure(of: $0, in: allTargets) }
+let targets = allTargets.filter { wanted?.contains($0.name) ?? true }
+let packages: [Package.Dependency] = [
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
+    .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+]
+
+let package = Package(
+    name: "catbird",
+    dependencies: packages,
+    targets: targets,
+    swiftLanguageModes: [.v6]
+)
