@@ -13,7 +13,7 @@ import Values
         ("9223372036854775807", .int(.max)),
         ("-9223372036854775808", .int(.min)),
         ("9223372036854775808", .double(9_223_372_036_854_775_808)),
-    ])
+    ] as [(String, JSON)])
     func parses(text: String, expected: JSON) throws {
         #expect(try JSON(parsing: text) == expected)
     }
