@@ -60,14 +60,15 @@ let allTargets: [Target] = [
     // With I/O
     library("Linux", ["Values", "CLinux", "CNFTables"]),
     library("Storage", ["Values", .product(name: "GRDB", package: "GRDB.swift"), log]),
+    library("YAMLCoding", ["Values", .product(name: "Yams", package: "Yams")]),
     library("PKI", [crypto, x509, .product(name: "SwiftASN1", package: "swift-asn1"), "Values"]),
     library("HTTPServing", nioHTTP + ["PKI", "Values", x509, log]),
-    library("KubeClient", nioHTTP + ["KubeObjects", "Values", "PKI", asyncHTTPClient, log]),
+    library("KubeClient", nioHTTP + ["KubeObjects", "Values", "PKI", "YAMLCoding", asyncHTTPClient, log]),
     library(
         "APIServer",
         nioHTTP + [
             "Storage", "KubeObjects", "NetworkModel", "KubeClient", "HTTPServing", "PKI", "Values", crypto, x509, log,
-            .product(name: "Yams", package: "Yams"),
+            "YAMLCoding",
         ]),
     library("Controllers", ["KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values", log]),
     library("ClusterDNS", nio + ["KubeClient", "KubeObjects", "Values", "HTTPServing", log]),
@@ -81,12 +82,12 @@ let allTargets: [Target] = [
             "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "CNIProtocol", "Values",
             "CZlib", log, asyncHTTPClient,
         ]),
-    library("Calicoctl", ["KubeClient", "KubeObjects", "NetworkModel", "Values", .product(name: "Yams", package: "Yams")]),
+    library("Calicoctl", ["KubeClient", "KubeObjects", "NetworkModel", "Values", "YAMLCoding"]),
     library(
         "LocalCluster",
         nio + [
             "APIServer", "Controllers", "Kubelet", "ContainerRuntime", "NetworkAgent", "ClusterDNS", "KubeClient",
-            "KubeObjects", "PKI", "Linux", "Values", "Storage", log, .product(name: "Yams", package: "Yams"),
+            "KubeObjects", "PKI", "Linux", "Values", "Storage", "NetworkModel", "HTTPServing", "YAMLCoding", log, asyncHTTPClient,
         ]),
     .executableTarget(
         name: "catbird",
@@ -101,6 +102,7 @@ let allTargets: [Target] = [
 
     // Tests mirror the targets.
     tests("ValuesTests", ["Values"]),
+    tests("YAMLCodingTests", ["YAMLCoding", "Values"]),
     tests("CNIProtocolTests", ["CNIProtocol", "Values"]),
     tests("KubeObjectsTests", ["KubeObjects", "Values"]),
     tests("NetworkModelTests", ["NetworkModel", "KubeObjects", "Values"]),
