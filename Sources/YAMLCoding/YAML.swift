@@ -17,7 +17,7 @@ public enum YAML {
     public static func documents(_ text: String) throws(YAMLError) -> [JSON] {
         do {
             var result: [JSON] = []
-            let nodes = try Yams.compose_all(yaml: text)
+            var nodes = try Yams.compose_all(yaml: text)
             while let node = nodes.next() {
                 let value = try json(node, depth: 0)
                 if !value.isNull { result.append(value) }
