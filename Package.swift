@@ -80,7 +80,7 @@ let allTargets: [Target] = [
         "Kubelet",
         nioHTTP + [
             "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "CNIProtocol", "Values",
-            "CZlib", log, asyncHTTPClient,
+            "CZlib", crypto, log, asyncHTTPClient,
         ]),
     library("Calicoctl", ["KubeClient", "KubeObjects", "NetworkModel", "Values", "YAMLCoding"]),
     library(

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Values
+
+/// How a remote command ended, and how the error channel says it.
+package enum CommandOutcome: Hashable, Sendable {
+    case exited(Int)
+    case failed(String)
+
+    /// The Status of versions 4 and 5.
+    package var status: JSON {
+        switch self {
+        case .exited(0): return ["metadata": [:], "status": "Success"]
+        case .exited(let code):
+            return [
+                "metadata": [:], "status": "Failure",
+                "message": "command terminated with non-zero exit code: exit status \(code)",
+                "reason": "NonZeroExitCode",
+                "details": ["causes": [["reason": "ExitCode", "message": .string(String(code))]]],
+            ]
+        case .failed(let message):
+            return [
+                "metadata": [:], "status": "Failure", "message": .string(message), "reason": "InternalError",
+                "details": ["causes": [["message": .string(message)]]], "code": 500,
+            ]
+        }
+    }
+
+    /// The text of the versions before; nil for success, which those say by silence.
+    package var text: String? {
+        switch self {
+        case .exited(0): nil
+        case .exited(let code):
+            "error executing command in container: command terminated with non-zero exit code: exit status \(code)"
+        case .failed(let message): "error executing command in container: \(message)"
+        }
+    }
+}
