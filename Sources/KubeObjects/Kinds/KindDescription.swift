@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Values
+
+/// Everything special about one kind: what is filled in, what is refused, how it is shown and how it is written.
+///
+/// A file of this folder describes a kind, and nothing about a kind stands anywhere else. What a description leaves
+/// out follows from the schema alone.
+public struct KindDescription: Sendable {
+    /// How objects of the kind may be written.
+    public struct Strategy: Sendable {
+        /// PUT to a name that does not exist creates the object.
+        public var allowsCreateOnUpdate = false
+        /// PUT without a resourceVersion overwrites.
+        public var allowsUnconditionalUpdate = true
+        /// Changes outside metadata and status raise `metadata.generation`.
+        public var countsGenerations = false
+        /// DELETE waits for whoever runs the object: pods.
+        public var deletesGracefully = false
+
+        public init(
+            allowsCreateOnUpdate: Bool = false, allowsUnconditionalUpdate: Bool = true,
+            countsGenerations: Bool = false, deletesGracefully: Bool = false
+        ) {
+            self.allowsCreateOnUpdate = allowsCreateOnUpdate
+            self.allowsUnconditionalUpdate = allowsUnconditionalUpdate
+            self.countsGenerations = countsGenerations
+            self.deletesGracefully = deletesGracefully
+        }
+    }
+
+    /// What an object's name must look like.
+    public enum NameRule: Sendable {
+        case subdomain, label, label1035, pathSegment
+
+        func problems(_ name: String) -> [String] {
+            switch self {
+            case .subdomain: Names.subdomainProblems(name)
+            case .label: Names.labelProblems(name)
+            case .label1035: Names.label1035Problems(name)
+            case .pathSegment: Names.pathSegmentProblems(name)
+            }
+        }
+    }
+
+    /// A field that lists and watches can be narrowed by.
+    public struct SelectableField: Sendable {
+        private let read: @Sendable (JSON) -> String
+
+        init(_ read: @escaping @Sendable (JSON) -> String) { self.read = read }
+
+        /// The text of the member at a path; empty when it is missing.
+        init(path: String, missing: String = "") {
+            let steps = path.split(separator: ".").map(String.init)
+            self.init { object in
+                var value: JSON? = object
+                for step in steps { value = value[step] }
+                return switch value {
+                case .string(let text)?: text
+                case .bool(let flag)?: String(flag)
+                case .int(let number)?: String(number)
+                default: missing
+                }
+            }
+        }
+
+        public func value(of object: JSON) -> String { read(object) }
+    }
+
+    public let group: String
+    public let kind: String
+    public var nameRule: NameRule
+    public var strategy: Strategy
+    /// Paths below the object that may not change once they are set, such as `spec.selector`.
+    public var immutableFields: [String]
+    public var selectableFields: [String: SelectableField]
+    /// Nil: name and age, or what the definition of a custom resource asks for.
+    public var columns: [TableColumn]?
+    /// Fills in what a client may leave out.
+    public var defaults: @Sendable (inout JSON) -> Void
+    /// Finds what is wrong with an object beyond its schema.
+    public var rules: @Sendable (inout Inspection) -> Void
+
+    init(
+        _ group: String, _ kind: String, name: NameRule = .subdomain, strategy: Strategy = Strategy(),
+        immutable: [String] = [], selectable: [String: SelectableField] = [:], columns: [TableColumn]? = nil,
+        defaults: @escaping @Sendable (inout JSON) -> Void = { _ in },
+        rules: @escaping @Sendable (inout Inspection) -> Void = { _ in }
+    ) {
+        self.group = group
+        self.kind = kind
+        nameRule = name
+        self.strategy = strategy
+        immutableFields = immutable
+        selectableFields = selectable
+        self.columns = columns
+        self.defaults = defaults
+        self.rules = rules
+    }
+
+    /// The description of a type's kind; a type without one of its own has the common one.
+    public static func of(_ type: ResourceType) -> KindDescription {
+        if let found = byKind[Key(group: type.group, kind: type.kind)] { return found }
+        return KindDescription(
+            type.group, type.kind,
+            strategy: Strategy(allowsUnconditionalUpdate: !type.isCustom, countsGenerations: type.isCustom))
+    }
+
+    private struct Key: Hashable {
+        let group: String
+        let kind: String
+    }
+
+    private static let byKind: [Key: KindDescription] = Dictionary(
+        all.map { (Key(group: $0.group, kind: $0.kind), $0) }, uniquingKeysWith: { first, _ in first })
+}

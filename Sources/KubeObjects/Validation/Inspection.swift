@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Values
+
+/// A walk over an object that collects what is wrong with it.
+public struct Inspection {
+    /// The object, with its defaults filled in.
+    public let object: JSON
+    /// What the object was before; nil when it is being created.
+    public let old: JSON?
+    public private(set) var errors: [FieldError] = []
+
+    public init(_ object: JSON, old: JSON? = nil) {
+        self.object = object
+        self.old = old
+    }
+
+    public mutating func report(_ error: FieldError) { errors.append(error) }
+
+    /// Reports each problem as an invalid value.
+    public mutating func invalid(_ field: String, _ value: JSON?, _ problems: [String]) {
+        for problem in problems { report(.invalid(field, value ?? .string(""), problem)) }
+    }
+
+    /// Whether the text member is there and not empty; reports its absence.
+    @discardableResult
+    public mutating func requireText(_ value: JSON?, _ field: String, _ detail: String = "") -> String? {
+        guard let text = value.string, !text.isEmpty else {
+            report(.required(field, detail))
+            return nil
+        }
+        return text
+    }
+
+    /// Reports a text member that is not one of `supported`; a missing one passes.
+    public mutating func oneOf(_ value: JSON?, _ field: String, _ supported: [String]) {
+        guard let value, let text = value.string, !supported.contains(text) else { return }
+        report(.notSupported(field, value, supported.sorted()))
+    }
+
+    /// Reports a number below zero; a missing one passes.
+    public mutating func notNegative(_ value: JSON?, _ field: String) {
+        guard let value, let number = value.int, number < 0 else { return }
+        report(.invalid(field, value, "must be greater than or equal to 0"))
+    }
+}
