@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import KubeObjects
+public import Logging
+import Synchronization
+
+/// Keeps a copy of a collection up to date by list and watch, and tells its readers what changes.
+///
+/// After a failure the watch goes on from the last resource version seen; when the server no longer has it (410), the
+/// collection is listed again and the difference reported. No change is reported twice.
+public final class Informer: Sendable {
+    private struct State {
+        var cache = InformerCache()
+        var hasSynced = false
+        var subscribers: [WeakSubscriber] = []
+        var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
+        var nextWaiter = 0
+    }
+
+    private struct WeakSubscriber {
+        weak var subscriber: InformerSubscriber?
+    }
+
+    public let resource: GroupVersionResource
+    private let client: KubeClient
+    private let namespace: String?
+    private let labelSelector: String?
+    private let fieldSelector: String?
+    private let clock: any Clock<Duration>
+    private let logger: Logger
+    private let state = Mutex(State())
+
+    public init(
+        _ client: KubeClient, _ resource: GroupVersionResource, namespace: String? = nil,
+        labelSelector: String? = nil, fieldSelector: String? = nil, clock: any Clock<Duration> = ContinuousClock(),
+        logger: Logger = Logger(label: "informer")
+    ) {
+        self.client = client
+        self.resource = resource
+        self.namespace = namespace
+        self.labelSelector = labelSelector
+        self.fieldSelector = fieldSelector
+        self.clock = clock
+        self.logger = logger
+    }
+
+    deinit {
+        state.withLock { state in for entry in state.subscribers { entry.subscriber?.finish() } }
+    }
+
+    // MARK: - Reading
+
+    /// Whether the collection has been listed once.
+    public var hasSynced: Bool { state.withLock { $0.hasSynced } }
+
+    /// The resource version that the cache has reached.
+    public var resourceVersion: String { state.withLock { $0.cache.resourceVersion } }
+
+    public subscript(_ key: ObjectKey) -> KubeObject? { state.withLock { $0.cache.objects[key] } }
+
+    public subscript(_ namespace: String?, _ name: String) -> KubeObject? { self[ObjectKey(namespace, name)] }
+
+    /// All objects, in no particular order.
+    public func all() -> [KubeObject] { state.withLock { Array($0.cache.objects.values) } }
+
+    /// All objects by their keys.
+    public func snapshot() -> [ObjectKey: KubeObject] { state.withLock { $0.cache.objects } }
+
+    /// Returns when the collection has been listed once, or when the caller is cancelled.
+    public func waitUntilSynced() async {
+        let id = state.withLock { state in
+            state.nextWaiter += 1
+            return state.nextWaiter
+        }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isDone = state.withLock { state in
+                    if state.hasSynced || Task.isCancelled { return true }
+                    state.waiters[id] = continuation
+                    return false
+                }
+                if isDone { continuation.resume() }
+            }
+        } onCancel: {
+            state.withLock { $0.waiters.removeValue(forKey: id) }?.resume()
+        }
+    }
+
+    /// The changes from now on, after a first batch that adds what is cached already. A reader that is slow gets
+    /// what it missed as one batch with one event an object, from what it knew to what is true. The stream ends with
+    /// the informer, or with its reader's cancellation; each call makes a stream of its own, for one reader.
+    public func events() -> AsyncStream<[InformerEvent]> {
+        let subscriber = InformerSubscriber()
+        state.withLock { state in
+            let cached = state.cache.objects.values.sorted { $0.key < $1.key }
+            if !cached.isEmpty { subscriber.note(cached.map { (nil, $0) }) }
+            state.subscribers.removeAll { $0.subscriber == nil }
+            state.subscribers.append(WeakSubscriber(subscriber: subscriber))
+        }
+        return AsyncStream { await subscriber.next() }
+    }
+
+    // MARK: - Running
+
+    /// Lists and watches until cancelled.
+    public func run() async {
+        var backoff = Backoff()
+        var mustList = true
+        while !Task.isCancelled {
+            do {
+                if mustList {
+                    let list = try await client.list(
+                        resource, in: namespace, labelSelector: labelSelector, fieldSelector: fieldSelector)
+                    take { $0.replace(with: list) }
+                    mustList = false
+                }
+                try await watch { backoff.reset() }
+                // The server ended the watch in good order: go on at once, unless it does so all the time.
+                guard !Task.isCancelled else { return }
+                try? await clock.sleep(for: backoff.next())
+            } catch let error as APIError where error.isGone {
+                logger.debug("\(resource): listing again: \(error.message)")
+                mustList = true
+                try? await clock.sleep(for: backoff.next())
+            } catch {
+                guard !Task.isCancelled else { return }
+                let delay = backoff.next()
+                logger.debug("\(resource): trying again in \(delay): \(error)")
+                try? await clock.sleep(for: delay)
+            }
+        }
+    }
+
+    private func watch(onEvents: () -> Void) async throws {
+        let version = resourceVersion
+        let stream = try await client.watch(
+            resource, in: namespace, labelSelector: labelSelector, fieldSelector: fieldSelector,
+            resourceVersion: version, timeoutSeconds: Int.random(in: 300...600))
+        for try await events in stream {
+            onEvents()
+            take { $0.apply(events) }
+        }
+    }
+
+    /// Changes the cache and hands the changes to every reader, in one step: a reader that joins meanwhile gets them
+    /// either with what is cached or as a change, never both.
+    private func take(_ body: (inout InformerCache) -> [InformerCache.Change]) {
+        let waiters = state.withLock { state in
+            let changes = body(&state.cache)
+            state.hasSynced = true
+            if !changes.isEmpty {
+                state.subscribers.removeAll { $0.subscriber == nil }
+                for entry in state.subscribers { entry.subscriber?.note(changes) }
+            }
+            defer { state.waiters = [:] }
+            return Array(state.waiters.values)
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+}
