@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Values
+
+/// The names that Calico gives to its IPAM objects and interfaces.
+public enum IPAMNames {
+    /// `10-244-0-0-26`
+    public static func block(_ cidr: CIDR) -> String {
+        String(decoding: "\(cidr)".utf8.map { ".:/".utf8.contains($0) ? UInt8(ascii: "-") : $0 }, as: UTF8.self)
+    }
+
+    /// `<node>-<block>`, shortened with a digest where it would be longer than a name may be.
+    public static func affinity(node: String, _ cidr: CIDR) -> String {
+        let block = block(cidr)
+        let name = "\(node)-\(block)"
+        guard name.utf8.count >= 253 else { return name }
+        let digest = Hex.text(SHA256.digest("\(node)+\(block)".utf8)).prefix(11)
+        let room = max(0, 252 - block.utf8.count - digest.utf8.count - 2)
+        return "\(node.prefix(room))-\(digest)-\(block)"
+    }
+
+    /// The name of a handle's object.
+    public static func handle(_ handleID: String) -> String { handleID.lowercased() }
+
+    /// The handle of a sandbox's addresses.
+    public static func handleID(network: String, containerID: String) -> String { "\(network).\(containerID)" }
+
+    public static func vxlanTunnelHandleID(node: String) -> String { "vxlan-tunnel-addr-\(node)" }
+
+    /// The digest of a node's name by which its affinities are looked up.
+    public static func hostnameHash(_ node: String) -> String { Base32.text(SHA3.digest256(node.utf8)) }
+
+    /// The host's end of a pod's veth pair: `cali` and eleven hexadecimal digits.
+    public static func hostInterface(namespace: String, pod: String) -> String {
+        "cali" + Hex.text(SHA1.digest("\(namespace).\(pod)".utf8)).prefix(11)
+    }
+
+    /// The same for a container of no pod.
+    public static func hostInterface(containerID: String) -> String { "cali" + containerID.prefix(11) }
+
+    /// The address of the node's VXLAN device: locally administered, from the digest of the node's name.
+    public static func vxlanMAC(node: String) -> MACAddress? {
+        var bytes = Array(SHA1.digest(node.utf8).prefix(6))
+        bytes[0] = bytes[0] & 0xFC | 0x02
+        return MACAddress(bytes: bytes)
+    }
+}
+
+/// Well-known labels and annotations.
+public enum CalicoKeys {
+    public static let hostnameHash = "projectcalico.org/hostname-hash"
+    public static let affinityType = "projectcalico.org/affinity-type"
+    public static let ipVersion = "projectcalico.org/ip-version"
+    public static let ipv4Address = "projectcalico.org/IPv4Address"
+    public static let vxlanTunnelAddress = "projectcalico.org/IPv4VXLANTunnelAddr"
+    public static let vxlanTunnelMAC = "projectcalico.org/VXLANTunnelMACAddr"
+    public static let podIP = "cni.projectcalico.org/podIP"
+    public static let podIPs = "cni.projectcalico.org/podIPs"
+    public static let containerID = "cni.projectcalico.org/containerID"
+    public static let ipv4Pools = "cni.projectcalico.org/ipv4pools"
+    public static let ipAddresses = "cni.projectcalico.org/ipAddrs"
+    /// Why a pool's encapsulation is not what its spec asks for.
+    public static let encapsulationNote = "catbird.dev/encapsulation"
+}
