@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import KubeObjects
+public import Values
+
+/// What other nodes need to know of a node to reach its pods.
+public struct NodeNetwork: Sendable, Hashable {
+    public let name: String
+    /// Its address with the prefix of its subnet; a /32 when the subnet is not known.
+    public let address: CIDR
+    public let tunnelAddress: IPAddress?
+    public let tunnelMAC: MACAddress?
+
+    public init(name: String, address: CIDR, tunnelAddress: IPAddress? = nil, tunnelMAC: MACAddress? = nil) {
+        self.name = name
+        self.address = address
+        self.tunnelAddress = tunnelAddress
+        self.tunnelMAC = tunnelMAC
+    }
+
+    /// From the annotations that node agents write, else from the addresses that the kubelet reports. Nil for a node
+    /// without an IPv4 address.
+    public init?(_ node: KubeObject) {
+        let annotations = node.annotations
+        let reported = node["status"]["addresses"].array?.first {
+            $0["type"].string == "InternalIP" && ($0["address"].string.flatMap { IPAddress($0) })?.family == .v4
+        }
+        let annotated = annotations[CalicoKeys.ipv4Address]
+        guard
+            let address = annotated.flatMap({ CIDR($0) })
+                ?? (annotated ?? reported?["address"].string).flatMap({ IPAddress($0) }).map({ CIDR(host: $0) })
+        else { return nil }
+        self.init(
+            name: node.name, address: address,
+            tunnelAddress: annotations[CalicoKeys.vxlanTunnelAddress].flatMap { IPAddress($0) },
+            tunnelMAC: annotations[CalicoKeys.vxlanTunnelMAC].flatMap { MACAddress($0) }
+                ?? IPAMNames.vxlanMAC(node: node.name))
+    }
+}

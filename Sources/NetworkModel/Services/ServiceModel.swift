@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import KubeObjects
+public import Values
+
+/// One port of a Service with the endpoints behind it.
+public struct ServicePort: Sendable, Hashable {
+    public struct Endpoint: Sendable, Hashable, Comparable {
+        public let address: IPAddress
+        public let port: Int
+
+        public init(_ address: IPAddress, _ port: Int) {
+            self.address = address
+            self.port = port
+        }
+
+        public static func < (left: Endpoint, right: Endpoint) -> Bool {
+            (left.address, left.port) < (right.address, right.port)
+        }
+    }
+
+    public enum TransportProtocol: String, Sendable, Hashable {
+        case tcp, udp, sctp
+    }
+
+    public let service: ObjectKey
+    /// The port's name, or its protocol and number where it has none.
+    public let name: String
+    public let transport: TransportProtocol
+    public let port: Int
+    public let nodePort: Int?
+    public let clusterIPs: [IPAddress]
+    /// Addresses of load balancers and external addresses.
+    public let externalIPs: [IPAddress]
+    public let endpoints: [Endpoint]
+
+    /// The chain that sends to the endpoints.
+    var chain: String { "svc/\(service.namespace ?? "")/\(service.name)/\(name)" }
+    /// The chain for what comes from outside.
+    var externalChain: String { "ext/\(service.namespace ?? "")/\(service.name)/\(name)" }
+}
+
+/// Turns Services and EndpointSlices into ports with endpoints.
+public enum ServiceModel {
+    /// `slices`: the EndpointSlices of this Service. IPv4 only.
+    public static func ports(of service: KubeObject, slices: [KubeObject]) -> [ServicePort] {
+        let spec = service["spec"]
+        guard spec["type"].string != "ExternalName" else { return [] }
+        func addresses(_ texts: [String]) -> [IPAddress] {
+            var seen: Set<IPAddress> = []
+            return texts.compactMap { IPAddress($0) }.filter { $0.family == .v4 && seen.insert($0).inserted }
+        }
+        let clusterIPs = addresses(
+            (spec["clusterIPs"].array ?? []).compactMap(\.string) + [spec["clusterIP"].string].compactMap(\.self))
+        let balancers = (service["status"]["loadBalancer"]["ingress"].array ?? []).compactMap { $0["ip"].string }
+        let externalIPs = addresses((spec["externalIPs"].array ?? []).compactMap(\.string) + balancers)
+        guard !clusterIPs.isEmpty else { return [] }
+        return (spec["ports"].array ?? []).compactMap { port in
+            let text = port["protocol"].string?.lowercased() ?? "tcp"
+            guard let transport = ServicePort.TransportProtocol(rawValue: text), let number = port["port"].int,
+                (1...65535).contains(number)
+            else { return nil }
+            let name = port["name"].string ?? ""
+            let nodePort = port["nodePort"].int.flatMap { (1...65535).contains($0) ? $0 : nil }
+            return ServicePort(
+                service: service.key, name: name.isEmpty ? "\(transport.rawValue)-\(number)" : name,
+                transport: transport, port: number, nodePort: nodePort, clusterIPs: clusterIPs,
+                externalIPs: externalIPs, endpoints: endpoints(named: name, slices))
+        }
+    }
+
+    /// Those that are ready; where none is, those that still serve while they end.
+    private static func endpoints(named name: String, _ slices: [KubeObject]) -> [ServicePort.Endpoint] {
+        var ready: Set<ServicePort.Endpoint> = []
+        var ending: Set<ServicePort.Endpoint> = []
+        for slice in slices where slice["addressType"].string == "IPv4" {
+            let match = slice["ports"].array?.first { ($0["name"].string ?? "") == name }
+            guard let port = match?["port"].int, (1...65535).contains(port) else { continue }
+            for endpoint in slice["endpoints"].array ?? [] {
+                guard let address = endpoint["addresses"][0].string.flatMap({ IPAddress($0) }), address.family == .v4
+                else { continue }
+                let conditions = endpoint["conditions"]
+                if conditions["ready"].bool ?? true {
+                    ready.insert(.init(address, port))
+                } else if conditions["serving"].bool == true, conditions["terminating"].bool == true {
+                    ending.insert(.init(address, port))
+                }
+            }
+        }
+        return (ready.isEmpty ? ending : ready).sorted()
+    }
+}
