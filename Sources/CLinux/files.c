@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE 1
 #include "CLinux.h"
 
 #include <pty.h>
@@ -56,4 +57,9 @@ int catbird_mknod_char(const char *path, mode_t mode, unsigned major, unsigned m
 long catbird_filesystem_magic(const char *path) {
     struct statfs info;
     return statfs(path, &info) < 0 ? -1 : (long)info.f_type;
+}
+
+void catbird_error_text(int code, char *buffer, size_t size) {
+    char space[256];
+    if (size > 0) snprintf(buffer, size, "%s", strerror_r(code, space, sizeof space));
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE 1
 #include "CLinux.h"
 
 #include <grp.h>

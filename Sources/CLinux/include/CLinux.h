@@ -4,9 +4,8 @@
 #ifndef CATBIRD_CLINUX_H
 #define CATBIRD_CLINUX_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
+// _GNU_SOURCE is defined by our C files and not here: with it fd_set has another form than in Swift's own Glibc module,
+// and the two cannot be used together.
 
 // These two come first, or linux/in.h declares again what the C library has declared already.
 #include <netinet/in.h>

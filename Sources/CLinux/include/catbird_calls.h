@@ -8,6 +8,9 @@
 
 // Every function returns -1 with errno set, unless it says something else.
 
+// The C library's words for an error number, always terminated.
+void catbird_error_text(int code, char *buffer, size_t size);
+
 // Namespace kinds, as setns and unshare take them.
 enum {
     CATBIRD_CLONE_NEWNS = 0x00020000,

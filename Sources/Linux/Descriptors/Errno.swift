@@ -30,13 +30,8 @@ public struct Errno: Error, Sendable, Hashable, CustomStringConvertible {
     /// The C library's words for an error number.
     public static func text(_ code: Int32) -> String {
         var buffer = [CChar](repeating: 0, count: 256)
-        return buffer.withUnsafeMutableBufferPointer { space -> String in
-            guard let start = space.baseAddress else { return "error \(code)" }
-            guard let text = strerror_r(code, start, space.count) as UnsafeMutablePointer<CChar>? else {
-                return "error \(code)"
-            }
-            return String(cString: text)
-        }
+        catbird_error_text(code, &buffer, buffer.count)
+        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     public var isNotFound: Bool { code == ENOENT || code == ENODEV || code == ESRCH || code == ENXIO }

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+import CLinux
+import Glibc
+import Synchronization
+
+/// A change of a network namespace's tables.
+public enum NetlinkEvent: Sendable, Hashable {
+    case link(Link)
+    case linkRemoved(Link)
+    case address(InterfaceAddress)
+    case addressRemoved(InterfaceAddress)
+    case route(Route)
+    case routeRemoved(Route)
+    /// Changes were lost: look again at everything.
+    case overflow
+}
+
+/// Tells of changes in one network namespace, in batches, until it goes away.
+public final class NetlinkMonitor: Sendable {
+    public enum Group: UInt32, Sendable, Hashable, CaseIterable {
+        case links = 0x1
+        case addresses = 0x10
+        case routes = 0x40
+        case addresses6 = 0x100
+        case routes6 = 0x400
+    }
+
+    private let fd: Int32
+    private let continuation: AsyncStream<[NetlinkEvent]>.Continuation
+    /// For one reader.
+    public let events: AsyncStream<[NetlinkEvent]>
+
+    /// Changes from now on, in the given namespace or the calling thread's.
+    public init(_ groups: Set<Group> = [.links, .routes], in namespace: NamespaceRef? = nil) throws {
+        let mask = groups.reduce(UInt32(0)) { $0 | $1.rawValue }
+        fd = try Namespaces.inNamespaces(net: namespace) {
+            try check("socket(NETLINK_ROUTE)") { catbird_netlink_open(NETLINK_ROUTE, mask) }
+        }
+        (events, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
+        do throws(Errno) {
+            try check("fcntl") { catbird_set_nonblocking(fd, 1) }
+            try FileEvents.shared().add(fd) { [weak self] _ in self?.receive() }
+        } catch {
+            close(fd)
+            throw error
+        }
+    }
+
+    deinit {
+        let fd = fd
+        if let shared = try? FileEvents.shared() {
+            shared.remove(fd)
+            shared.perform { close(fd) }
+        }
+        continuation.finish()
+    }
+
+    private func receive() {
+        var buffer: UnsafeMutablePointer<UInt8>?
+        var capacity = 0
+        defer { free(buffer) }
+        var batch: [NetlinkEvent] = []
+        while true {
+            let count = catbird_netlink_receive(fd, &buffer, &capacity)
+            if count < 0 {
+                if errno == ENOBUFS {
+                    batch.append(.overflow)
+                    continue
+                }
+                break
+            }
+            let bytes = [UInt8](UnsafeBufferPointer(start: buffer, count: count))
+            batch += NetlinkReply.parse(bytes).compactMap { Self.event($0) }
+        }
+        if batch.isEmpty { return }
+        if case .dropped = continuation.yield(batch) { continuation.yield([.overflow]) }
+    }
+
+    private static func event(_ reply: NetlinkReply) -> NetlinkEvent? {
+        switch reply.type {
+        case Int(RTM_NEWLINK): Link(reply).map { .link($0) }
+        case Int(RTM_DELLINK): Link(reply).map { .linkRemoved($0) }
+        case Int(RTM_NEWADDR): InterfaceAddress(reply).map { .address($0) }
+        case Int(RTM_DELADDR): InterfaceAddress(reply).map { .addressRemoved($0) }
+        case Int(RTM_NEWROUTE): Route(reply).map { .route($0) }
+        case Int(RTM_DELROUTE): Route(reply).map { .routeRemoved($0) }
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+import Glibc
+import Linux
+import Testing
+
+@Suite struct FilesTests {
+    @Test func replacesWhole() throws {
+        let folder = try TemporaryFolder()
+        let path = "\(folder.path)/file"
+        try Files.replace(path, with: "one".utf8)
+        try Files.replace(path, with: "two".utf8, mode: 0o644, durable: false)
+        #expect(try Files.text(path) == "two")
+        var info = stat()
+        #expect(stat(path, &info) == 0 && info.st_mode & 0o777 == 0o644)
+        #expect(try Files.list(folder.path).map(\.name) == ["file"])
+    }
+
+    @Test func failureLeavesNothing() throws {
+        let folder = try TemporaryFolder()
+        try Files.makeDirectories("\(folder.path)/a/b/c")
+        try Files.makeDirectories("\(folder.path)/a/b/c")
+        #expect(throws: Errno.self) { try Files.replace("\(folder.path)/a", with: "x".utf8) }
+        #expect(try Files.list(folder.path).map(\.name) == ["a"])
+        #expect(throws: Errno.self) { try Files.makeDirectories("/proc/nothing/here") }
+    }
+
+    @Test func removesTreesWithoutFollowingLinks() throws {
+        let folder = try TemporaryFolder()
+        try Files.makeDirectories("\(folder.path)/keep")
+        try Files.touch("\(folder.path)/keep/file")
+        try Files.makeDirectories("\(folder.path)/go/deep")
+        try Files.link("\(folder.path)/keep", at: "\(folder.path)/go/deep/link")
+        try Files.removeTree("\(folder.path)/go")
+        try Files.removeTree("\(folder.path)/go")
+        #expect(Files.exists("\(folder.path)/keep/file"))
+        #expect(!Files.exists("\(folder.path)/go"))
+    }
+
+    @Test func locksExclude() throws {
+        let folder = try TemporaryFolder()
+        let path = "\(folder.path)/lock"
+        do {
+            let held = try FileLock(path)
+            let second = try FileLock.tryLock(path)
+            let none = second == nil
+            #expect(none)
+            _ = consume held
+        }
+        let third = try FileLock.tryLock(path)
+        let taken = third != nil
+        #expect(taken)
+    }
+
+    @Test func errorsNameCallAndPath() {
+        let error = #expect(throws: Errno.self) { _ = try Files.read("/no/such/file") }
+        #expect(error?.description == "open /no/such/file: No such file or directory")
+    }
+
+    @Test func socketsCarryDescriptors() throws {
+        let folder = try TemporaryFolder()
+        let path = "\(folder.path)/socket"
+        let listener = try UnixSocket.listen(path)
+        let client = try UnixSocket.connect(path)
+        let server = try listener.accept()
+        let file = try FileDescriptor.inMemory(Array("carried".utf8))
+        try client.send(Array("hello".utf8), descriptors: [file.rawValue])
+        let (bytes, descriptors) = try server.receive(exactly: 5)
+        #expect(String(decoding: bytes, as: UTF8.self) == "hello")
+        #expect(descriptors.count == 1)
+        let received = FileDescriptor(owning: descriptors[0])
+        #expect(try received.readToEnd() == Array("carried".utf8))
+        #expect(try server.peer().pid == getpid())
+        try client.send([1, 2])
+        _ = client.take()
+    }
+
+    @Test func closedPeerIsNoHang() throws {
+        let ends = try UnixSocket.pair()
+        let reader = UnixSocket(owning: ends.0)
+        do {
+            let writer = UnixSocket(owning: ends.1)
+            try writer.send([1, 2, 3])
+        }
+        let error = #expect(throws: Errno.self) { _ = try reader.receive(exactly: 10) }
+        #expect(error?.code == ECONNRESET)
+        #expect(throws: Errno.self) { _ = try UnixSocket.connect("/" + String(repeating: "x", count: 200)) }
+    }
+
+    @Test func inotifyTells() async throws {
+        let folder = try TemporaryFolder()
+        let watcher = try Inotify()
+        try watcher.add(folder.path)
+        try Files.replace("\(folder.path)/a", with: "1".utf8)
+        var seen = false
+        for await batch in watcher.events {
+            if batch.contains(where: { $0.name == "a" && $0.kinds.contains(.movedTo) && $0.path == folder.path }) {
+                seen = true
+                break
+            }
+        }
+        #expect(seen)
+    }
+}
