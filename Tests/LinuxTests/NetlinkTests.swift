@@ -22,7 +22,6 @@ import Values
             let mac = try #require(MACAddress("02:00:00:00:00:07"))
             try socket.addVeth("left", LinkOptions(mtu: 1400, mac: mac), peer: "right", peerOptions: LinkOptions(up: true))
             try socket.addBridge("bridge", LinkOptions(up: true))
-            try socket.addDummy("dummy")
             let bridge = try #require(try socket.link("bridge"))
             #expect(bridge.kind == "bridge" && bridge.isUp)
             var left = try #require(try socket.link("left"))
@@ -37,7 +36,7 @@ import Values
             #expect(try socket.deleteLink("renamed"))
             #expect(try !socket.deleteLink("renamed"))
             #expect(try socket.link("right") == nil)
-            #expect(Set(try socket.links().map(\.name)).isSuperset(of: ["lo", "bridge", "dummy"]))
+            #expect(Set(try socket.links().map(\.name)).isSuperset(of: ["lo", "bridge"]))
         }
     }
 
@@ -65,11 +64,11 @@ import Values
             #expect(error?.code == ENETUNREACH)
             #expect(error?.detail.contains("Nexthop has invalid gateway") == true)
             let duplicate = #expect(throws: Errno.self) {
-                try socket.addDummy("one")
-                try socket.addDummy("one")
+                try socket.addBridge("one")
+                try socket.addBridge("one")
             }
             #expect(duplicate?.alreadyExists == true)
-            #expect(throws: Errno.self) { try socket.addDummy("a name that is too long") }
+            #expect(throws: Errno.self) { try socket.addBridge("a name that is too long") }
             #expect(throws: Errno.self) { _ = try socket.requireLink("absent") }
         }
     }
@@ -77,7 +76,7 @@ import Values
     @Test func vxlanWithForwarding() throws {
         try inside { socket in
             let local = try Self.ip("10.0.0.1")
-            try socket.addDummy("under", LinkOptions(up: true))
+            try socket.addBridge("under", LinkOptions(up: true))
             let under = try socket.requireLink("under").index
             try socket.addAddress(InterfaceAddress(interface: under, address: Self.cidr("10.0.0.1/24")))
             try socket.addVXLAN(
@@ -109,7 +108,7 @@ import Values
 
     @Test func routesOfAllKinds() throws {
         try inside { socket in
-            try socket.addDummy("d", LinkOptions(up: true))
+            try socket.addBridge("d", LinkOptions(up: true))
             let index = try socket.requireLink("d").index
             let address = InterfaceAddress(interface: index, address: try Self.cidr("192.0.2.1/24"))
             try socket.addAddress(address)
@@ -160,7 +159,7 @@ import Values
         defer { try? Namespaces.unpin(pinned) }
         let monitor = try NetlinkMonitor([.links, .routes], in: .path(pinned))
         let socket = try NetlinkSocket(in: .path(pinned))
-        try socket.addDummy("seen", LinkOptions(up: true))
+        try socket.addBridge("seen", LinkOptions(up: true))
         try socket.addRoute(Route(to: Self.cidr("10.3.0.0/16"), kind: .blackhole))
         try socket.deleteLink("seen")
         var names: Set<String> = []

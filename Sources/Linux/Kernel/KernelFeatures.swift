@@ -5,7 +5,7 @@ import Glibc
 /// What this kernel can do, found out by doing it in a namespace that ends at once.
 public struct KernelFeatures: Sendable, Hashable {
     public enum Feature: String, Sendable, Hashable, CaseIterable {
-        case veth, bridge, vxlan, ipip, nftables, overlay
+        case veth, bridge, vxlan, dummy, ipip, nftables, overlay
     }
 
     public let available: Set<Feature>
@@ -36,6 +36,7 @@ public struct KernelFeatures: Sendable, Hashable {
         case .veth: try NetlinkSocket().addVeth("probe0", peer: "probe1")
         case .bridge: try NetlinkSocket().addBridge("probe2")
         case .vxlan: try NetlinkSocket().addVXLAN("probe3", VXLAN(id: 4096))
+        case .dummy: try NetlinkSocket().addDummy("probe5")
         case .ipip: try NetlinkSocket().add("probe4", kind: "ipip", LinkOptions(), "ipip probe4")
         case .nftables:
             var tables = try NFTables()

@@ -89,12 +89,29 @@ extension NetlinkSocket {
         try validate(peer)
         let peerNamespace = try openNamespace(peerOptions)
         defer { if let peerNamespace { close(peerNamespace) } }
-        try add(name, kind: "veth", options, "veth \(name) with peer \(peer)") { data in
+        // An end cannot come up before there is another: both are raised afterwards.
+        var ownOptions = options
+        ownOptions.up = nil
+        try add(name, kind: "veth", ownOptions, "veth \(name) with peer \(peer)") { data in
             data.nested(Int(VETH_INFO_PEER)) { message in
-                message.append(structure: ifinfomsg(index: peerOptions.index ?? 0, up: peerOptions.up))
+                message.append(structure: ifinfomsg(index: peerOptions.index ?? 0))
                 message.attribute(Int(IFLA_IFNAME), string: peer)
                 message.append(peerOptions, namespace: peerNamespace)
             }
+        }
+        do throws(Errno) {
+            if options.up == true { try raise(name, in: options.namespace) }
+            if peerOptions.up == true { try raise(peer, in: peerOptions.namespace) }
+        } catch {
+            if options.namespace == nil { _ = try? deleteLink(name) }
+            throw error
+        }
+    }
+
+    private func raise(_ name: String, in namespace: NamespaceRef?) throws(Errno) {
+        guard let namespace else { return try setUp(name) }
+        do { try NetlinkSocket(in: namespace).setUp(name) } catch let error as Errno { throw error } catch {
+            throw Errno(code: EINVAL, call: "netlink", detail: "set \(name) up in \(namespace): \(error)")
         }
     }
 

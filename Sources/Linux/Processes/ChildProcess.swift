@@ -50,16 +50,11 @@ public final class ChildProcess: Sendable {
     deinit { close(pidfd) }
 
     /// Watches a process that runs already: an orphan that this subreaper was given, or any other. Throws `ESRCH` when
-    /// there is none. How it ended is known only of a child.
+    /// there is none. How it ended is known only of a child. One that is watched already is the same object.
     public static func adopt(_ pid: Int32) throws(Errno) -> ChildProcess {
-        let pidfd = try check("pidfd_open", "process \(pid)") { catbird_pidfd_open(pid) }
-        let process = ChildProcess(pid: pid, owning: pidfd)
-        ProcessTable.shared.insert(pid)
-        do throws(Errno) { try process.watch() } catch {
-            ProcessTable.shared.remove(pid)
-            throw error
+        try ProcessTable.shared.watching(pid) { () throws(Errno) -> ChildProcess in
+            ChildProcess(pid: pid, owning: try check("pidfd_open", "process \(pid)") { catbird_pidfd_open(pid) })
         }
-        return process
     }
 
     /// Nil while it runs.
@@ -90,8 +85,11 @@ public final class ChildProcess: Sendable {
         throw Errno("pidfd_send_signal", "\(number) to process \(pid)")
     }
 
+    /// Whether the process is there, if only to be waited for.
+    var isThere: Bool { catbird_pidfd_send_signal(pidfd, 0) == 0 || errno != ESRCH }
+
     /// The event thread keeps the process alive as an object until it has ended.
-    func watch() throws(Errno) {
+    fileprivate func watch() throws(Errno) {
         try FileEvents.shared().add(pidfd) { _ in self.readable() }
     }
 
@@ -104,7 +102,7 @@ public final class ChildProcess: Sendable {
         // but of somebody else's thread group leader it may be so early.
         if result == 0 { return }
         (try? FileEvents.shared())?.remove(pidfd)
-        ProcessTable.shared.remove(pid)
+        ProcessTable.shared.remove(self)
         finish(result < 0 ? .unknown : signal != 0 ? .signalled(signal) : .exited(code))
         Subreaper.reap()
     }
@@ -119,25 +117,30 @@ public final class ChildProcess: Sendable {
     }
 }
 
-/// The children that somebody waits for: all others are orphans.
+/// The processes that are watched: children that are not here are orphans.
 final class ProcessTable: Sendable {
     static let shared = ProcessTable()
-    private let pids = Mutex<[Int32: Int]>([:])
+    private let processes = Mutex<[Int32: ChildProcess]>([:])
 
-    func insert(_ pid: Int32) { pids.withLock { $0[pid, default: 0] += 1 } }
-
-    func remove(_ pid: Int32) {
-        pids.withLock { pids in
-            if let count = pids[pid] { pids[pid] = count > 1 ? count - 1 : nil }
+    func remove(_ process: ChildProcess) {
+        processes.withLock { processes in
+            if processes[process.pid] === process { processes[process.pid] = nil }
         }
     }
 
-    /// Starts a child such that no orphan is reaped between its birth and its entry.
-    func starting(_ body: () throws(Errno) -> ChildProcess) throws(Errno) -> ChildProcess {
-        let result = pids.withLock { pids -> Result<ChildProcess, Errno> in
+    /// The watched process of the number, or the one that `make` finds or starts; it is watched from now on. As all
+    /// happens in one step, no child is taken for an orphan between its birth and its entry.
+    func watching(_ pid: Int32? = nil, _ make: () throws(Errno) -> ChildProcess) throws(Errno) -> ChildProcess {
+        let result = processes.withLock { processes -> Result<ChildProcess, Errno> in
+            // Of a process that is not our child the number may have passed to another before we were told of its end.
+            if let pid, let known = processes[pid], known.isThere { return .success(known) }
             do throws(Errno) {
-                let process = try body()
-                pids[process.pid, default: 0] += 1
+                let process = try make()
+                processes[process.pid] = process
+                do throws(Errno) { try process.watch() } catch {
+                    processes[process.pid] = nil
+                    throw error
+                }
                 return .success(process)
             } catch { return .failure(error) }
         }
@@ -145,7 +148,7 @@ final class ProcessTable: Sendable {
     }
 
     func withOrphans(_ body: (_ isOwned: (Int32) -> Bool) -> Void) {
-        pids.withLock { pids in body { pids[$0] != nil } }
+        processes.withLock { processes in body { processes[$0] != nil } }
     }
 }
 

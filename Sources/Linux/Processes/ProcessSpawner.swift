@@ -120,7 +120,7 @@ public struct ProcessSpawner: Sendable {
         var stage: Int32 = 0
         let process: ChildProcess
         do throws(Errno) {
-            process = try ProcessTable.shared.starting { () throws(Errno) -> ChildProcess in
+            process = try ProcessTable.shared.watching { () throws(Errno) -> ChildProcess in
             var pid: Int32 = 0
             var pidfd: Int32 = -1
             let code = mappingList.withUnsafeBufferPointer { mappingList in
@@ -163,7 +163,6 @@ public struct ProcessSpawner: Sendable {
         } catch {
             throw SpawnError(path: path, stage: SpawnError.Stage(rawValue: stage) ?? .clone, errno: error)
         }
-        try process.watch()
         return process
     }
 
