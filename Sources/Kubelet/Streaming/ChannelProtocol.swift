@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import Values
+import Values
 
 /// The WebSocket subprotocols of remote commands: the first byte of a message names its channel.
 package struct ChannelProtocol: Hashable, Sendable {

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import ContainerRuntime
+public import KubeClient
+public import Logging
+
+/// The agent that makes a machine a node: it registers the node, runs its pods, and serves their logs, commands and
+/// ports.
+///
+/// Everything it needs to go on after a SIGKILL is in the API and in the runtime: a kubelet that starts finds the
+/// containers that run, takes them over as they are, and catches up with those that ended.
+public struct Kubelet: Sendable {
+    private let context: KubeletContext
+    private let images: ImageStore
+
+    public init(
+        client: KubeClient, configuration: KubeletConfiguration, runtime: Runtime, images: ImageStore,
+        logger: Logger = Logger(label: "kubelet")
+    ) {
+        self.images = images
+        context = KubeletContext(
+            client: client, configuration: configuration, runtime: runtime, images: images, log: logger)
+    }
+
+    /// Works until cancelled. Containers go on running.
+    public func run() async throws {
+        let pods = PodManager(context: context)
+        let server = try KubeletServer(context: context, pods: pods)
+        let node = NodeKeeper(context: context, images: images)
+        let rotator = LogRotator(runtime: context.runtime, log: context.log)
+        do {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { await context.services.run() }
+                group.addTask { await node.run() }
+                group.addTask { await pods.run() }
+                group.addTask { await rotator.run() }
+                if let server { group.addTask { try await server.run() } }
+                try await group.waitForAll()
+            }
+        } catch {
+            await context.shutdown()
+            throw error
+        }
+        await context.shutdown()
+    }
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContainerRuntime
+import KubeClient
+import KubeObjects
+import Logging
+import Synchronization
+import Values
+
+/// The pods of this node: one worker each, from the first sight of a pod until nothing of it is left.
+final class PodManager: Sendable {
+    private struct State {
+        var workers: [String: PodWorker] = [:]
+        var tasks: [String: Task<Void, Never>] = [:]
+        /// By uid: what the API says of those that have a worker.
+        var pods: [String: KubeObject] = [:]
+    }
+
+    private let context: KubeletContext
+    let informer: Informer
+    private let state = Mutex(State())
+
+    init(context: KubeletContext) {
+        self.context = context
+        informer = Informer(
+            context.client, .pods, fieldSelector: "spec.nodeName=\(context.configuration.nodeName)")
+    }
+
+    /// Follows the API and the runtime until cancelled.
+    func run() async {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.informer.run() }
+            group.addTask { await self.followRuntime() }
+            group.addTask {
+                await self.informer.waitUntilSynced()
+                if !Task.isCancelled { await self.removeOrphans() }
+            }
+            for await batch in informer.events() {
+                for event in batch {
+                    switch event {
+                    case .added(let pod): await see(pod)
+                    case .updated(let old, let new):
+                        // A pod that was deleted and made again between two looks.
+                        if old.uid != new.uid { await lose(old) }
+                        await see(new)
+                    case .deleted(let pod): await lose(pod)
+                    }
+                }
+            }
+        }
+        // Workers end with the kubelet; containers go on without it.
+        let tasks = state.withLock { Array($0.tasks.values) }
+        for task in tasks { task.cancel() }
+    }
+
+    /// The pods as they are known, with the statuses computed here.
+    var pods: [KubeObject] { state.withLock { Array($0.pods.values) } }
+
+    func worker(namespace: String, name: String, uid: String? = nil) -> (PodWorker, PodView)? {
+        state.withLock { state in
+            guard let pod = state.pods.values.first(where: {
+                $0.name == name && $0.namespace == namespace && (uid == nil || $0.uid == uid)
+            }), let worker = state.workers[pod.uid] else { return nil }
+            return (worker, PodView(pod))
+        }
+    }
+
+    private func see(_ pod: KubeObject) async {
+        let existing = state.withLock { state -> PodWorker? in
+            state.pods[pod.uid] = pod
+            if let worker = state.workers[pod.uid] { return worker }
+            let worker = PodWorker(PodView(pod), context: context)
+            state.workers[pod.uid] = worker
+            state.tasks[pod.uid] = Task { [weak self] in
+                await worker.run()
+                self?.forget(pod.uid)
+            }
+            return nil
+        }
+        await existing?.update(PodView(pod))
+    }
+
+    private func lose(_ pod: KubeObject) async {
+        let worker = state.withLock { $0.workers[pod.uid] }
+        await worker?.vanish(PodView(pod))
+    }
+
+    private func forget(_ uid: String) {
+        state.withLock { state in
+            state.workers[uid] = nil
+            state.tasks[uid] = nil
+            state.pods[uid] = nil
+        }
+    }
+
+    private func followRuntime() async {
+        for await event in context.runtime.events() {
+            switch event {
+            case .exited(let id):
+                let uid = context.runtime.container(id)?.labels[ContainerLabels.podUID]
+                let workers = state.withLock { state in
+                    uid.map { state.workers[$0].map { [$0] } ?? [] } ?? Array(state.workers.values)
+                }
+                for worker in workers { worker.ring() }
+            case .networkChanged:
+                let workers = state.withLock { Array($0.workers.values) }
+                for worker in workers { await worker.networkChanged() }
+            }
+        }
+    }
+
+    /// Removes what pods have left here that the API does not know any more.
+    private func removeOrphans() async {
+        let known = Set(informer.all().map(\.uid))
+        for sandbox in context.runtime.sandboxes() where !known.contains(sandbox.spec.podUID) {
+            do {
+                for container in context.runtime.containers()
+                where container.sandboxID == sandbox.id && container.state == .running {
+                    try await context.runtime.stopContainer(container.id, timeoutSeconds: 2)
+                }
+                try await context.runtime.removeSandbox(sandbox.id)
+                let spec = sandbox.spec
+                try NodeFiles.removeTree(
+                    "\(context.configuration.podLogDirectory)/\(spec.podNamespace)_\(spec.podName)_\(spec.podUID)")
+            } catch {
+                context.log.warning(
+                    "cannot remove what is left of pod \(sandbox.spec.podNamespace)/\(sandbox.spec.podName): \(error)")
+            }
+        }
+        for uid in context.volumes.leftovers() where !known.contains(uid) {
+            let isActive = state.withLock { $0.workers[uid] != nil }
+            guard !isActive else { continue }
+            do { try context.volumes.tearDown(uid) } catch {
+                context.log.warning("cannot remove the volumes of pod \(uid), which is gone: \(error)")
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import KubeObjects
+package import Values
+
+/// What a kubelet reads of a Pod: a thin view, made once for each version of the object.
+package struct PodView: Sendable {
+    package let object: KubeObject
+
+    package init(_ object: KubeObject) { self.object = object }
+
+    package var spec: JSON? { object["spec"] }
+    package var name: String { object.name }
+    package var namespace: String { object.namespace ?? "default" }
+    package var uid: String { object.uid }
+    package var key: ObjectKey { object.key }
+    /// `name_namespace(uid)`, as messages name a pod.
+    package var title: String { "\(name)_\(namespace)(\(uid))" }
+
+    package var containers: [ContainerView] { Self.containers(spec["containers"], isInit: false) }
+    package var initContainers: [ContainerView] { Self.containers(spec["initContainers"], isInit: true) }
+    package var allContainers: [ContainerView] { initContainers + containers }
+
+    private static func containers(_ json: JSON?, isInit: Bool) -> [ContainerView] {
+        json.array?.map { ContainerView(json: $0, isInit: isInit) } ?? []
+    }
+
+    package var restartPolicy: RestartPolicy { spec["restartPolicy"].string.flatMap(RestartPolicy.init) ?? .always }
+    package var hostNetwork: Bool { spec["hostNetwork"].bool ?? false }
+    package var serviceAccount: String {
+        spec["serviceAccountName"].string ?? spec["serviceAccount"].string ?? "default"
+    }
+    package var terminationGracePeriod: Int { max(spec["terminationGracePeriodSeconds"].int ?? 30, 0) }
+    /// Set when the pod is being deleted: how long its containers may take.
+    package var deletionGracePeriod: Int? {
+        object.isBeingDeleted ? max(object.metadata["deletionGracePeriodSeconds"].int ?? terminationGracePeriod, 0) : nil
+    }
+    package var hostname: String { spec["hostname"].string ?? String(name.prefix(63)) }
+    package var subdomain: String? { spec["subdomain"].string.flatMap { $0.isEmpty ? nil : $0 } }
+    package var dnsPolicy: String { spec["dnsPolicy"].string ?? "ClusterFirst" }
+    package var activeDeadline: Int? { spec["activeDeadlineSeconds"].int }
+    package var phase: String { object["status"]["phase"].string ?? "Pending" }
+    package var isTerminal: Bool { phase == "Succeeded" || phase == "Failed" }
+    package var readinessGates: [String] {
+        spec["readinessGates"].array?.compactMap { $0["conditionType"].string } ?? []
+    }
+
+    package enum RestartPolicy: String, Sendable {
+        case always = "Always"
+        case onFailure = "OnFailure"
+        case never = "Never"
+
+        /// Whether a container that ended so is started again.
+        package func restarts(exitCode: Int) -> Bool {
+            switch self {
+            case .always: true
+            case .onFailure: exitCode != 0
+            case .never: false
+            }
+        }
+    }
+
+    /// What the pod asks for and this kubelet cannot do: said at once, for a pod that hangs teaches nothing.
+    package var unsupported: String? {
+        if let sidecar = initContainers.first(where: { $0.json["restartPolicy"].string == "Always" }) {
+            return "init container \(sidecar.name): restartPolicy Always (a sidecar) is not supported yet;"
+                + " move it to spec.containers"
+        }
+        for container in allContainers {
+            for hook in ["postStart", "preStop"] where container.json["lifecycle"][hook] != nil {
+                return "container \(container.name): lifecycle.\(hook) is not supported yet;"
+                    + " do its work in the container's entrypoint"
+            }
+            for probe in ["startupProbe", "livenessProbe", "readinessProbe"]
+            where container.json[probe]["grpc"] != nil {
+                return "container \(container.name): \(probe).grpc is not supported yet; use httpGet, tcpSocket or exec"
+            }
+            if let device = container.json["volumeDevices"].array?.first?["name"].string {
+                return "container \(container.name): block device \(device) is not supported"
+            }
+        }
+        if spec["hostUsers"].bool == false { return "spec.hostUsers: false (a user namespace) is not supported yet" }
+        return nil
+    }
+}
+
+/// What a kubelet reads of a container.
+package struct ContainerView: Sendable {
+    package let json: JSON
+    package let isInit: Bool
+
+    package init(json: JSON, isInit: Bool) {
+        self.json = json
+        self.isInit = isInit
+    }
+
+    package var name: String { json["name"].string ?? "" }
+    package var image: String { json["image"].string ?? "" }
+    /// `spec.containers{web}`: what an event points at.
+    package var fieldPath: String { isInit ? "spec.initContainers{\(name)}" : "spec.containers{\(name)}" }
+    package var command: [String] { json["command"].array?.compactMap(\.string) ?? [] }
+    package var arguments: [String] { json["args"].array?.compactMap(\.string) ?? [] }
+    package var tty: Bool { json["tty"].bool ?? false }
+    package var stdin: Bool { json["stdin"].bool ?? false }
+    package var stdinOnce: Bool { json["stdinOnce"].bool ?? false }
+    package var terminationMessagePath: String { json["terminationMessagePath"].string ?? "/dev/termination-log" }
+    package var fallsBackToLogs: Bool { json["terminationMessagePolicy"].string == "FallbackToLogsOnError" }
+
+    /// Without a policy: Always for the tag `latest` and for no tag, else IfNotPresent.
+    package var imagePullPolicy: String {
+        if let policy = json["imagePullPolicy"].string, !policy.isEmpty { return policy }
+        if image.contains("@") { return "IfNotPresent" }
+        let last = image.split(separator: "/").last.map(String.init) ?? image
+        let tag = last.split(separator: ":", maxSplits: 1).dropFirst().first
+        return tag == nil || tag == "latest" ? "Always" : "IfNotPresent"
+    }
+}

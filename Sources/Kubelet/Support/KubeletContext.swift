@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AsyncHTTPClient
+import ContainerRuntime
+import KubeClient
+import KubeObjects
+import Logging
+import NIOCore
+import NIOSSL
+import Values
+
+/// What the parts of a kubelet share.
+final class KubeletContext: Sendable {
+    let client: KubeClient
+    let configuration: KubeletConfiguration
+    let runtime: Runtime
+    let events: EventRecorder
+    let status: StatusWriter
+    let objects: ObjectCache
+    let services: Informer
+    let tokens: TokenCache
+    let puller: ImagePuller
+    let volumes: VolumeManager
+    let machine: Machine
+    let prober: Prober
+    private let http: HTTPClient
+    let log: Logger
+
+    init(
+        client: KubeClient, configuration: KubeletConfiguration, runtime: Runtime, images: ImageStore, log: Logger
+    ) {
+        self.client = client
+        self.configuration = configuration
+        self.runtime = runtime
+        self.log = log
+        machine = Machine(overrides: configuration.capacity, maxPods: configuration.maxPods)
+        events = EventRecorder(client, component: "kubelet", host: configuration.nodeName)
+        status = StatusWriter(client: client, log: log)
+        objects = ObjectCache(client: client)
+        services = Informer(client, .services)
+        tokens = TokenCache(client: client)
+        puller = ImagePuller(images: images, events: events, objects: objects)
+        volumes = VolumeManager(configuration: configuration)
+        // A probe looks at what answers, not at who: certificates are not checked, and a redirect is an answer.
+        var settings = HTTPClient.Configuration(certificateVerification: .none)
+        settings.redirectConfiguration = .disallow
+        settings.httpVersion = .http1Only
+        http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: settings)
+        let version = configuration.kubernetesVersion.drop { $0 == "v" }.split(separator: ".").prefix(2)
+        prober = Prober(runtime: runtime, http: http, userAgent: "kube-probe/\(version.joined(separator: "."))")
+    }
+
+    func shutdown() async {
+        do { try await http.shutdown() } catch { log.debug("the probes' HTTP client did not end well: \(error)") }
+    }
+}
+
+/// The labels by which a kubelet knows its containers again.
+enum ContainerLabels {
+    static let podUID = "io.kubernetes.pod.uid"
+    static let podName = "io.kubernetes.pod.name"
+    static let podNamespace = "io.kubernetes.pod.namespace"
+    static let container = "io.kubernetes.container.name"
+}

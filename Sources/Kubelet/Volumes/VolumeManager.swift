@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContainerRuntime
+import Glibc
+import KubeObjects
+import Linux
+import Values
+
+/// Sets up and takes down the volumes of pods below the kubelet's directory.
+struct VolumeManager: Sendable {
+    let configuration: KubeletConfiguration
+
+    /// Makes or refreshes a volume and returns its path on the node.
+    func setUp(
+        _ volume: JSON, of pod: PodView, environment: EnvironmentSources, tokens: [TokenRequest: String],
+        objects: [ObjectReference: KubeObject]
+    ) throws -> String {
+        let name = volume["name"].string ?? ""
+        let group = pod.spec["securityContext"]["fsGroup"].int.flatMap { UInt32(exactly: $0) }
+        if let hostPath = volume["hostPath"] { return try self.hostPath(hostPath, name) }
+        if let emptyDir = volume["emptyDir"] { return try self.emptyDir(emptyDir, name, pod, group) }
+        if let files = try VolumePayload.files(
+            of: volume, pod: pod, environment: environment, tokens: tokens, object: { objects[$0] })
+        {
+            let kind = ["configMap", "secret", "projected", "downwardAPI"].first { volume[$0] != nil } ?? "projected"
+            let path = directory(pod.uid, kind.lowercased() == "downwardapi" ? "downward-api" : kind.lowercased(), name)
+            try AtomicWriter(directory: path, group: group).write(files)
+            return path
+        }
+        let kind = volume.object?.keys.first { $0 != "name" } ?? "no source"
+        throw VolumeError(
+            name, "volumes of type \(kind) are not supported by this kubelet;"
+                + " use emptyDir, configMap, secret, projected, downwardAPI or hostPath")
+    }
+
+    private func directory(_ uid: String, _ kind: String, _ name: String) -> String {
+        "\(configuration.podDirectory(uid))/volumes/kubernetes.io~\(kind)/\(name)"
+    }
+
+    private func emptyDir(_ source: JSON, _ name: String, _ pod: PodView, _ group: UInt32?) throws -> String {
+        let path = directory(pod.uid, "empty-dir", name)
+        if NodeFiles.kind(path) == .directory {
+            let isPrepared = source["medium"].string == "Memory" ? try Mounts.isMountPoint(path) : true
+            if isPrepared { return path }
+        }
+        try NodeFiles.makeDirectory(path)
+        if source["medium"].string == "Memory" {
+            let limit = source["sizeLimit"].flatMap(ResourceAmount.value)
+            let options = limit.map { "size=\($0),mode=0777" } ?? "mode=0777"
+            try Mounts.mount("tmpfs", onto: path, type: "tmpfs", options: options)
+        }
+        try NodeFiles.check(chmod(path, group == nil ? 0o777 : 0o2777), "chmod", path)
+        if let group { try NodeFiles.check(chown(path, uid_t.max, group), "chown", path) }
+        return path
+    }
+
+    private func hostPath(_ source: JSON, _ name: String) throws(VolumeError) -> String {
+        let path = source["path"].string ?? ""
+        let type = source["type"].string ?? ""
+        func fail(_ what: String) -> VolumeError { VolumeError(name, "hostPath type check failed: \(path) is not \(what)") }
+        do throws(FileError) {
+            switch type {
+            case "DirectoryOrCreate": try NodeFiles.makeDirectory(path)
+            case "FileOrCreate": if !NodeFiles.exists(path) { try NodeFiles.write([], to: path) }
+            case "": if !NodeFiles.exists(path) { try NodeFiles.makeDirectory(path) }
+            default: break
+            }
+        } catch {
+            throw VolumeError(name, "\(error)")
+        }
+        let kind = NodeFiles.kind(path)
+        switch type {
+        case "Directory", "DirectoryOrCreate": if kind != .directory { throw fail("a directory") }
+        case "File", "FileOrCreate": if kind != .file { throw fail("a file") }
+        case "Socket": if kind != .socket { throw fail("a socket file") }
+        case "CharDevice": if kind != .characterDevice { throw fail("a character device") }
+        case "BlockDevice": if kind != .blockDevice { throw fail("a block device") }
+        default: break
+        }
+        return path
+    }
+
+    /// The mounts of a container: its volumes, by name, at the paths on the node given in `paths`.
+    func mounts(
+        of container: ContainerView, paths: [String: String], volumes: [JSON], variables: [(String, String)]
+    ) throws(ContainerConfigError) -> [Mount] {
+        var result: [Mount] = []
+        for mount in container.json["volumeMounts"].array ?? [] {
+            let name = mount["name"].string ?? ""
+            guard let path = paths[name], let destination = mount["mountPath"].string else {
+                throw ContainerConfigError("volume \(name) of container \(container.name) is not mounted")
+            }
+            var source = path
+            var subPath = mount["subPath"].string ?? ""
+            if let expression = mount["subPathExpr"].string {
+                subPath = VariableExpansion.expand(expression) { name in variables.first { $0.0 == name }?.1 }
+            }
+            if !subPath.isEmpty { source = try self.subPath(subPath, in: path) }
+            let propagation: Mount.Propagation =
+                switch mount["mountPropagation"].string {
+                case "HostToContainer": .hostToContainer
+                case "Bidirectional": .bidirectional
+                default: .private
+                }
+            let volume = volumes.first { $0["name"].string == name }
+            let isContent = ["configMap", "secret", "projected", "downwardAPI"].contains { volume[$0] != nil }
+            result.append(
+                Mount(
+                    source: source, destination: destination, readOnly: isContent || mount["readOnly"].bool == true,
+                    propagation: propagation))
+        }
+        return result
+    }
+
+    /// The path of a part of a volume. It is made as a directory when it is not there, and must not lead out.
+    private func subPath(_ subPath: String, in volume: String) throws(ContainerConfigError) -> String {
+        let parts = subPath.split(separator: "/")
+        guard !subPath.hasPrefix("/"), !parts.contains("..") else {
+            throw ContainerConfigError("subPath \"\(subPath)\" must be relative and must not contain \"..\"")
+        }
+        let path = "\(volume)/\(subPath)"
+        do throws(FileError) {
+            if !NodeFiles.exists(path) { try NodeFiles.makeDirectory(path, mode: 0o750) }
+        } catch {
+            throw ContainerConfigError("failed to prepare subPath \"\(subPath)\": \(error)")
+        }
+        guard let root = Self.realPath(volume), let real = Self.realPath(path),
+            real == root || real.hasPrefix(root + "/")
+        else { throw ContainerConfigError("subPath \"\(subPath)\" leads out of its volume") }
+        return real
+    }
+
+    private static func realPath(_ path: String) -> String? {
+        guard let text = realpath(path, nil) else { return nil }
+        defer { free(text) }
+        return String(cString: text)
+    }
+
+    /// Unmounts and removes everything of a pod on this node but its logs.
+    func tearDown(_ uid: String) throws {
+        let path = configuration.podDirectory(uid)
+        guard NodeFiles.exists(path) else { return }
+        try Mounts.unmountAll(below: path)
+        try NodeFiles.removeTree(path)
+    }
+
+    /// The uids of pods that have left something on this node.
+    func leftovers() -> [String] { NodeFiles.list("\(configuration.rootDirectory)/pods") }
+}
