@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeClient
+import KubeObjects
+import Logging
+import Values
+
+/// What every controller is given: the client, the shared caches, the recorder of events, the settings.
+struct ControllerContext: Sendable {
+    let client: KubeClient
+    let caches: Caches
+    let configuration: ControllerConfiguration
+    let log: Logger
+
+    func events(from component: String) -> EventRecorder { EventRecorder(client, component: component, host: nil) }
+}
+
+/// The resources that more than one controller reads: each is listed and watched once.
+struct Caches: Sendable {
+    let pods: ResourceCache
+    let nodes: ResourceCache
+    let namespaces: ResourceCache
+    let services: ResourceCache
+    let endpoints: ResourceCache
+    let endpointSlices: ResourceCache
+    let deployments: ResourceCache
+    let replicaSets: ResourceCache
+    let daemonSets: ResourceCache
+    let controllerRevisions: ResourceCache
+    let serviceAccounts: ResourceCache
+    let rootCAs: ResourceCache
+    let leases: ResourceCache
+
+    init(_ client: KubeClient) {
+        pods = ResourceCache(client, .pods, indexes: ["node": { $0.nodeName.map { [$0] } ?? [] }])
+        nodes = ResourceCache(client, .nodes)
+        namespaces = ResourceCache(client, .namespaces)
+        services = ResourceCache(client, .services)
+        endpoints = ResourceCache(client, .endpoints)
+        endpointSlices = ResourceCache(
+            client, .endpointSlices, indexes: [
+                "service": { slice in
+                    slice.labels["kubernetes.io/service-name"].map { ["\(slice.namespace ?? "")/\($0)"] } ?? []
+                }
+            ])
+        deployments = ResourceCache(client, .deployments)
+        replicaSets = ResourceCache(client, .replicaSets)
+        daemonSets = ResourceCache(client, .daemonSets)
+        controllerRevisions = ResourceCache(client, .controllerRevisions)
+        serviceAccounts = ResourceCache(client, .serviceAccounts)
+        rootCAs = ResourceCache(client, .configMaps, fieldSelector: "metadata.name=kube-root-ca.crt")
+        leases = ResourceCache(client, .leases, namespace: "kube-node-lease")
+    }
+
+    var all: [ResourceCache] {
+        [
+            pods, nodes, namespaces, services, endpoints, endpointSlices, deployments, replicaSets, daemonSets,
+            controllerRevisions, serviceAccounts, rootCAs, leases,
+        ]
+    }
+
+    func run() async {
+        await withTaskGroup(of: Void.self) { group in
+            for cache in all { group.addTask { await cache.run() } }
+        }
+    }
+
+    func waitUntilSynced() async { for cache in all { await cache.waitUntilSynced() } }
+}
+
+/// A controller: handlers on the caches that enqueue keys, and workers that bring one key into order at a time.
+protocol Controller: Sendable {
+    /// Registers the handlers. Called once, before the caches run.
+    func register()
+    /// Works until cancelled. Called when the caches are in step with the server.
+    func run() async
+}
+
+extension GroupVersionResource {
+    static let controllerRevisions = GroupVersionResource("apps", "v1", "controllerrevisions")
+}
+
+extension APIError {
+    /// A write that lost a race, or whose object is gone: the next state is on its way by watch.
+    var isStale: Bool { isConflict || isNotFound }
+    /// The namespace is going away: creating in it is pointless.
+    var isNamespaceTerminating: Bool {
+        (details["causes"].array ?? []).contains { $0["reason"].string == "NamespaceTerminating" }
+    }
+}
