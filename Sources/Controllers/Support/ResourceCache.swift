@@ -200,6 +200,8 @@ final class ResourceCache: Sendable {
     // MARK: - What the watch brings
 
     private func arrived(_ object: KubeObject) {
+        // Deleted and made again between two looks of the informer: two events, as the watch had them.
+        if let old = self[object.key], old.uid != object.uid, isNewer(object, than: old) { left(old) }
         let (change, handlers): (Change?, [@Sendable (Change) -> Void]) = state.withLock { state in
             let key = object.key
             guard let current = state.objects[key] else {

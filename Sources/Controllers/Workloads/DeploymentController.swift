@@ -56,7 +56,7 @@ struct DeploymentController: Controller {
         guard var deployment = context.caches.deployments[key] else { return }
         guard let selector = deployment.labelSelector, !selector.isEmpty else {
             events.record(
-                deployment, type: "Warning", reason: "SelectingAll",
+                deployment, type: .warning, reason: "SelectingAll",
                 message: "This deployment is selecting all pods. A non-empty selector is required.")
             return
         }
@@ -148,7 +148,7 @@ struct DeploymentController: Controller {
         rollout.replace(updated)
         guard size != before else { return false }
         events.record(
-            rollout.deployment, type: "Normal", reason: "ScalingReplicaSet",
+            rollout.deployment, type: .normal, reason: "ScalingReplicaSet",
             message: "Scaled \(size > before ? "up" : "down") replica set \(set.name) from \(before) to \(size)")
         return true
     }

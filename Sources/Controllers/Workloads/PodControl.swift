@@ -12,11 +12,11 @@ struct PodControl: Sendable {
     func create(_ pod: KubeObject, for owner: KubeObject) async throws {
         do {
             let created = try await pods.create(pod)
-            events.record(owner, type: "Normal", reason: "SuccessfulCreate", message: "Created pod: \(created.name)")
+            events.record(owner, type: .normal, reason: "SuccessfulCreate", message: "Created pod: \(created.name)")
         } catch let error as APIError {
             if !error.isNamespaceTerminating {
                 events.record(
-                    owner, type: "Warning", reason: "FailedCreate", message: "Error creating: \(error.message)")
+                    owner, type: .warning, reason: "FailedCreate", message: "Error creating: \(error.message)")
             }
             throw error
         }
@@ -25,9 +25,9 @@ struct PodControl: Sendable {
     func delete(_ pod: KubeObject, for owner: KubeObject) async throws {
         do {
             try await pods.delete(pod)
-            events.record(owner, type: "Normal", reason: "SuccessfulDelete", message: "Deleted pod: \(pod.name)")
+            events.record(owner, type: .normal, reason: "SuccessfulDelete", message: "Deleted pod: \(pod.name)")
         } catch let error as APIError {
-            events.record(owner, type: "Warning", reason: "FailedDelete", message: "Error deleting: \(error.message)")
+            events.record(owner, type: .warning, reason: "FailedDelete", message: "Error deleting: \(error.message)")
             throw error
         }
     }

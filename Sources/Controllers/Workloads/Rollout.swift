@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import KubeClient
 import KubeObjects
 import Values
 
@@ -151,7 +152,7 @@ extension DeploymentController {
         rollout.new = created
         if size > 0 {
             events.record(
-                deployment, type: "Normal", reason: "ScalingReplicaSet",
+                deployment, type: .normal, reason: "ScalingReplicaSet",
                 message: "Scaled up replica set \(created.name) from 0 to \(size)")
         }
         try await noteRevision(&rollout, revision)

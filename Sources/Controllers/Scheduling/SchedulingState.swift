@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeObjects
+import Values
+
+/// What the scheduler knows: nodes with their pods, pods that wait, pods for which no node was found. A value without
+/// I/O: the scheduler feeds it changes and asks it for the next decision.
+struct SchedulingState: Sendable {
+    enum Decision: Sendable {
+        /// Bind it there. The pod counts as being there from now on.
+        case bind(PodInfo, node: String)
+        case reject(PodInfo, message: String)
+    }
+
+    private(set) var view = ClusterView()
+    /// To be decided, by uid.
+    private var waiting: [String: PodInfo] = [:]
+    private var arrival: [String: Int] = [:]
+    private var arrivals = 0
+    /// Decided against, until something changes that could help.
+    private(set) var unschedulable: [String: PodInfo] = [:]
+    /// Where each pod counts: bound there, or on its way.
+    private var places: [String: String] = [:]
+    /// Chosen but not yet seen bound.
+    private var assumed: Set<String> = []
+    /// Pods on nodes that are not known (yet), by node.
+    private var strays: [String: [String: PodInfo]] = [:]
+
+    var hasWork: Bool { !waiting.isEmpty }
+
+    // MARK: - Changes
+
+    /// True when waiting pods appeared.
+    mutating func podChanged(_ pod: KubeObject) -> Bool {
+        let uid = pod.uid
+        if pod.isPodFinished { return podLeft(pod) }
+        if let node = pod.nodeName {
+            waiting[uid] = nil
+            unschedulable[uid] = nil
+            assumed.remove(uid)
+            place(PodInfo(pod), on: node)
+            return retry { !$0.requiredAffinity.isEmpty || !$0.spread.isEmpty }
+        }
+        if assumed.contains(uid) { return false }
+        guard Self.isOurs(pod), !pod.isBeingDeleted else {
+            waiting[uid] = nil
+            unschedulable[uid] = nil
+            return false
+        }
+        let info = PodInfo(pod)
+        if let known = unschedulable[uid] {
+            // Its own status is written by us: only another spec or other labels are worth a new attempt.
+            if known.pod["spec"] == pod["spec"], known.labels == info.labels { return false }
+            unschedulable[uid] = nil
+        }
+        enqueue(info)
+        return true
+    }
+
+    /// Deleted or finished: its resources are free.
+    mutating func podLeft(_ pod: KubeObject) -> Bool {
+        let uid = pod.uid
+        waiting[uid] = nil
+        arrival[uid] = nil
+        unschedulable[uid] = nil
+        assumed.remove(uid)
+        guard let node = places.removeValue(forKey: uid) else { return false }
+        view.nodes[node]?.remove(uid)
+        strays[node]?[uid] = nil
+        return retry { _ in true }
+    }
+
+    mutating func nodeChanged(_ node: KubeObject) -> Bool {
+        let name = node.name
+        if var info = view.nodes[name] {
+            let before = info
+            info.update(node)
+            view.nodes[name] = info
+            return info.schedulesLike(before) ? false : retry { _ in true }
+        }
+        var info = NodeInfo(node)
+        for pod in (strays.removeValue(forKey: name) ?? [:]).values { info.add(pod) }
+        view.nodes[name] = info
+        return retry { _ in true }
+    }
+
+    mutating func nodeLeft(_ name: String) {
+        guard let info = view.nodes.removeValue(forKey: name) else { return }
+        if !info.pods.isEmpty { strays[name] = info.pods }
+    }
+
+    mutating func namespaceChanged(_ name: String, labels: [String: String]?) -> Bool {
+        guard view.namespaceLabels[name] != labels else { return false }
+        view.namespaceLabels[name] = labels
+        return retry { !$0.requiredAffinity.isEmpty || !$0.requiredAntiAffinity.isEmpty }
+    }
+
+    /// The pod was not bound after all.
+    mutating func forget(_ pod: PodInfo) {
+        guard assumed.remove(pod.uid) != nil else { return }
+        if let node = places.removeValue(forKey: pod.uid) {
+            view.nodes[node]?.remove(pod.uid)
+            strays[node]?[pod.uid] = nil
+        }
+    }
+
+    /// Tries again a pod that could not be bound, unless it went or was bound meanwhile.
+    mutating func tryAgain(_ pod: KubeObject) {
+        guard places[pod.uid] == nil, pod.nodeName == nil, !pod.isBeingDeleted, Self.isOurs(pod) else { return }
+        unschedulable[pod.uid] = nil
+        enqueue(PodInfo(pod))
+    }
+
+    mutating func retryAll() -> Bool { retry { _ in true } }
+
+    // MARK: - Decisions
+
+    /// Decides on the pod that is first by priority, then by arrival.
+    mutating func next() -> Decision? {
+        let first = waiting.values.min { left, right in
+            (-left.priority, arrival[left.uid] ?? 0) < (-right.priority, arrival[right.uid] ?? 0)
+        }
+        guard let pod = first else { return nil }
+        waiting[pod.uid] = nil
+        arrival[pod.uid] = nil
+        let filters = Filters(pod: pod, view: view)
+        var candidates: [NodeInfo] = []
+        var rejections: [Rejection] = []
+        for node in view.nodes.values {
+            if let rejection = filters.reject(node) { rejections.append(rejection) } else { candidates.append(node) }
+        }
+        if let best = Scores(pod: pod, view: view).best(candidates) {
+            assumed.insert(pod.uid)
+            place(pod, on: best.name)
+            return .bind(pod, node: best.name)
+        }
+        unschedulable[pod.uid] = pod
+        let never = pod.pod["spec"]["preemptionPolicy"].string == "Never"
+        return .reject(pod, message: FitMessage.text(rejections, preemption: never ? .forbidden : .tried))
+    }
+
+    // MARK: -
+
+    static func isOurs(_ pod: KubeObject) -> Bool {
+        (pod["spec"]["schedulerName"].string ?? "default-scheduler") == "default-scheduler"
+            && (pod["spec"]["schedulingGates"].array ?? []).isEmpty
+    }
+
+    private mutating func enqueue(_ pod: PodInfo) {
+        waiting[pod.uid] = pod
+        if arrival[pod.uid] == nil {
+            arrivals &+= 1
+            arrival[pod.uid] = arrivals
+        }
+    }
+
+    private mutating func place(_ pod: PodInfo, on node: String) {
+        if let before = places[pod.uid], before != node {
+            view.nodes[before]?.remove(pod.uid)
+            strays[before]?[pod.uid] = nil
+        }
+        places[pod.uid] = node
+        if view.nodes[node] != nil {
+            view.nodes[node]?.add(pod)
+        } else {
+            strays[node, default: [:]][pod.uid] = pod
+        }
+    }
+
+    /// Moves those to the waiting ones that what happened could help.
+    private mutating func retry(_ couldHelp: (PodInfo) -> Bool) -> Bool {
+        var moved = false
+        for (uid, pod) in unschedulable where couldHelp(pod) {
+            unschedulable[uid] = nil
+            enqueue(pod)
+            moved = true
+        }
+        return moved
+    }
+}
