@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import NIOCore
+import NIOHTTP1
+
+/// The raw bytes of a connection that left HTTP behind.
+public struct UpgradedConnection: Sendable {
+    /// What the peer sends; ends when the peer is done sending. For one reader.
+    public let inbound: Inbound
+    private let channel: any Channel
+
+    init(channel: any Channel, queue: InboundQueue<ByteBuffer>) {
+        self.channel = channel
+        inbound = Inbound(queue: queue)
+    }
+
+    /// The bytes that arrive, pulled: a slow reader slows its peer.
+    public struct Inbound: AsyncSequence, Sendable {
+        public typealias Element = ByteBuffer
+        let queue: InboundQueue<ByteBuffer>
+
+        public func makeAsyncIterator() -> Iterator { Iterator(queue: queue) }
+
+        public struct Iterator: AsyncIteratorProtocol {
+            let queue: InboundQueue<ByteBuffer>
+            public mutating func next() async throws -> ByteBuffer? { try await queue.next() }
+        }
+    }
+
+    /// Sends the bytes; returns when they left the process, so a slow peer slows its writer.
+    public func write(_ buffer: ByteBuffer) async throws {
+        try await channel.writeAndFlush(buffer).get()
+    }
+
+    /// Says that nothing more will be sent; the peer may go on sending.
+    public func finish() async { try? await channel.close(mode: .output).get() }
+
+    /// Ends both directions.
+    public func close() async { try? await channel.close(mode: .all).get() }
+
+    /// Carries bytes both ways until both have ended, or one has failed; then both connections are closed.
+    public static func splice(_ left: UpgradedConnection, _ right: UpgradedConnection) async {
+        await withTaskGroup(of: Bool.self) { group in
+            group.addTask { await left.pump(into: right) }
+            group.addTask { await right.pump(into: left) }
+            for await succeeded in group where !succeeded { break }
+            group.cancelAll()
+        }
+        await left.close()
+        await right.close()
+    }
+
+    private func pump(into other: UpgradedConnection) async -> Bool {
+        do {
+            for try await buffer in inbound { try await other.write(buffer) }
+            await other.finish()
+            return true
+        } catch {
+            return false
+        }
+    }
+}
+
+/// The names under which handlers are found again at an upgrade.
+enum HandlerName {
+    static let encoder = "catbird.http.encoder"
+    static let decoder = "catbird.http.decoder"
+    static let bridge = "catbird.http.bridge"
+}
+
+extension ChannelPipeline.SynchronousOperations {
+    /// Turns an HTTP pipeline into one of raw bytes. Bytes that came with or after the head are in the decoder, which
+    /// hands them on as it goes; so the new last handler is in place before.
+    func becomeRaw(_ queue: InboundQueue<ByteBuffer>) throws {
+        try addHandler(InboundHandler(queue))
+        for name in [HandlerName.bridge, HandlerName.encoder, HandlerName.decoder] {
+            removeHandler(name: name).whenFailure { queue.finish(throwing: $0) }
+        }
+    }
+}
