@@ -28,7 +28,8 @@ public struct ControllerManager: Sendable {
         let controllers: [any Controller] = [
             Scheduler(context), DeploymentController(context), ReplicaSetController(context),
             DaemonSetController(context), EndpointsController(context), LoadBalancerController(context),
-            NamespaceContents(context),
+            NamespaceContents(context), NodeLifecycle(context), TaintEviction(context), PodCollector(context),
+            NamespaceDeletion(context), GarbageCollector(context),
         ]
         for controller in controllers { controller.register() }
         await withTaskGroup(of: Void.self) { group in
