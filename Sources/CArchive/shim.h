@@ -1,2 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// libarchive, and the system calls that unpacking without trust in names needs and the C library does not wrap.
 #pragma once
+// As CLinux: the C library's structures must look the same to both modules.
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
 #include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/openat2.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+enum {
+    CATBIRD_O_PATH = 010000000,
+    CATBIRD_FILE = 0100000,
+    CATBIRD_FOLDER = 0040000,
+    CATBIRD_SYMBOLIC_LINK = 0120000,
+    CATBIRD_PIPE = 0010000,
+    CATBIRD_CHARACTER_DEVICE = 0020000,
+    CATBIRD_BLOCK_DEVICE = 0060000,
+};
+
+// Opens `path` below `directory`. Symbolic links are followed as long as they stay below it; with `in_root` absolute
+// ones are meant below it too.
+static inline int catbird_open_below(int directory, const char *path, int flags, mode_t mode, int in_root) {
+    struct open_how how;
+    memset(&how, 0, sizeof how);
+    how.flags = (uint64_t)(flags | O_CLOEXEC);
+    how.mode = (flags & O_CREAT) ? mode : 0;
+    how.resolve = (in_root ? RESOLVE_IN_ROOT : RESOLVE_BENEATH) | RESOLVE_NO_MAGICLINKS;
+    return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+}
+
+static inline int catbird_mknod_at(int directory, const char *name, mode_t mode, unsigned major_, unsigned minor_) {
+    return mknodat(directory, name, mode, makedev(major_, minor_));
+}
+
+static inline int catbird_set_xattr(int fd, const char *name, const void *value, size_t size) {
+    return fsetxattr(fd, name, value, size, 0);
+}
+
+// The same for a path that ends in what must not be opened (a symbolic link is not followed).
+static inline int catbird_set_path_xattr(const char *path, const char *name, const void *value, size_t size) {
+    return lsetxattr(path, name, value, size, 0);
+}
+
+static inline int catbird_clone_file(int to, int from) { return ioctl(to, FICLONE, from); }
+
+static inline ssize_t catbird_copy_range(int from, int to, size_t count) {
+    return syscall(SYS_copy_file_range, from, NULL, to, NULL, count, 0);
+}
+
+static inline int catbird_sync_filesystem(int fd) { return (int)syscall(SYS_syncfs, fd); }
+
+static inline unsigned catbird_major(dev_t device) { return major(device); }
+static inline unsigned catbird_minor(dev_t device) { return minor(device); }

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CArchive
+import Glibc
+import Linux
+
+/// How far an archive may go.
+struct UnpackLimits {
+    var bytes = 64 << 30
+    var entries = 2_000_000
+    /// Whiteouts are turned into the kernel's; off for archives that are not layers.
+    var whiteouts = true
+}
+
+/// Unpacks a tar stream into a folder, with no trust in what the tar says.
+///
+/// Every path is resolved by the kernel below the folder (openat2, RESOLVE_BENEATH): `..`, absolute paths and symbolic
+/// links that lead out are refused. Device nodes are left out: a runtime gives containers their devices. Of extended
+/// attributes only those are kept that mean nothing to the overlay file system.
+struct LayerUnpacker {
+    private let root: FileDescriptorBox
+    private let limits: UnpackLimits
+    /// What was left out, in words.
+    private(set) var notes: [String] = []
+    private var written = 0
+    private var entries = 0
+    private var parent: (path: [UInt8], fd: FileDescriptorBox)?
+    private var folders: [(path: [UInt8], modified: timespec)] = []
+
+    /// Closes when the last copy goes.
+    private final class FileDescriptorBox {
+        let fd: Int32
+        init(_ fd: Int32) { self.fd = fd }
+        deinit { close(fd) }
+    }
+
+    init(into folder: String, limits: UnpackLimits = UnpackLimits()) throws(Errno) {
+        root = FileDescriptorBox(try FileDescriptor.open(folder, O_RDONLY | O_DIRECTORY).take())
+        self.limits = limits
+    }
+
+    /// Reads all entries. The digest of the tar is the file's afterwards.
+    mutating func unpack(_ file: DecompressedFile) throws {
+        let reader = try TarReader(file)
+        while let entry = try reader.next() {
+            entries += 1
+            guard entries <= limits.entries else { throw ArchiveDamage(reason: "more than \(limits.entries) entries") }
+            try unpack(entry, reader)
+        }
+        try file.drain(limit: limits.bytes)
+        parent = nil
+        // The innermost first: making an entry changes the time of the folder that it is in.
+        for folder in folders.reversed() {
+            guard let (directory, name) = try? place(folder.path) else { continue }
+            var times = [folder.modified, folder.modified]
+            utimensat(directory.fd, name, &times, AT_SYMLINK_NOFOLLOW)
+        }
+    }
+
+    private static func text(_ path: [UInt8]) -> String { String(decoding: path, as: UTF8.self) }
+
+    /// The path's parts without `.`; throws for `..` and absolute ones.
+    private static func parts(_ path: [UInt8], _ what: String) throws -> [ArraySlice<UInt8>] {
+        if path.contains(0) { throw ArchiveDamage(reason: "\(what) holds a zero byte") }
+        let parts = path.split(separator: UInt8(ascii: "/")).filter { $0 != [UInt8(ascii: ".")] }
+        if path.first == UInt8(ascii: "/"), !parts.isEmpty {
+            throw ArchiveDamage(reason: "\(what) \"\(text(path))\" is absolute")
+        }
+        if parts.contains([UInt8(ascii: "."), UInt8(ascii: ".")]) {
+            throw ArchiveDamage(reason: "\(what) \"\(text(path))\" leads upwards (..)")
+        }
+        guard path.count < 4096, parts.allSatisfy({ $0.count <= 255 }) else {
+            throw ArchiveDamage(reason: "\(what) is too long: \"\(text(path).prefix(80))...\"")
+        }
+        return parts
+    }
+
+    /// Opens the folder that an entry belongs into, making it if need be, and gives the entry's name in it.
+    private mutating func place(_ path: [UInt8]) throws -> (FileDescriptorBox, String) {
+        let parts = try Self.parts(path, "entry")
+        guard let last = parts.last else { return (root, ".") }
+        let above = Array(parts.dropLast().joined(separator: [UInt8(ascii: "/")]))
+        if above.isEmpty { return (root, Self.text(Array(last))) }
+        if let parent, parent.path == above { return (parent.fd, Self.text(Array(last))) }
+        let folder = try openFolder(Array(parts.dropLast()), of: path)
+        parent = (above, folder)
+        return (folder, Self.text(Array(last)))
+    }
+
+    private func openFolder(_ parts: [ArraySlice<UInt8>], of path: [UInt8]) throws -> FileDescriptorBox {
+        func open(_ parts: some Collection<ArraySlice<UInt8>>) -> Int32 {
+            let text = Self.text(Array(parts.joined(separator: [UInt8(ascii: "/")])))
+            return catbird_open_below(root.fd, text, Int32(CATBIRD_O_PATH) | O_DIRECTORY, 0, 0)
+        }
+        let fd = open(parts)
+        if fd >= 0 { return FileDescriptorBox(fd) }
+        guard errno == ENOENT else { throw Self.refusal(path, errno) }
+        // Tars need not name the folders above an entry.
+        var current = root
+        for count in 1...parts.count {
+            let name = Self.text(Array(parts[count - 1]))
+            if mkdirat(current.fd, name, 0o755) != 0, errno != EEXIST { throw Errno("mkdir", Self.text(path)) }
+            let fd = open(parts.prefix(count))
+            guard fd >= 0 else { throw Self.refusal(path, errno) }
+            current = FileDescriptorBox(fd)
+        }
+        return current
+    }
+
+    private static func refusal(_ path: [UInt8], _ code: Int32) -> any Error {
+        switch code {
+        case EXDEV, ELOOP:
+            ArchiveDamage(reason: "entry \"\(text(path))\" leads out of the archive through a symbolic link")
+        case ENOTDIR: ArchiveDamage(reason: "entry \"\(text(path))\" lies below what is not a folder")
+        case ENOENT: ArchiveDamage(reason: "entry \"\(text(path))\" lies below a symbolic link that leads nowhere")
+        default: Errno(code: code, call: "openat2", detail: text(path))
+        }
+    }
+
+    private mutating func unpack(_ entry: TarEntry, _ reader: TarReader) throws {
+        let path = entry.path
+        guard !path.isEmpty else { throw ArchiveDamage(reason: "an entry has no name") }
+        let (directory, name) = try place(path)
+        if limits.whiteouts, name.hasPrefix(".wh.") { return try whiteout(path, directory, name) }
+        let kind = entry.kind
+        if let target = entry.hardLink { return try link(path, directory, name, to: target) }
+        switch kind {
+        case UInt32(CATBIRD_FOLDER): try makeFolder(entry, path, directory, name)
+        case UInt32(CATBIRD_FILE), 0: try makeFile(entry, path, directory, name, reader)
+        case UInt32(CATBIRD_SYMBOLIC_LINK):
+            guard let target = entry.symbolicLink, !target.isEmpty, !target.contains(0), target.count < 4096 else {
+                throw ArchiveDamage(reason: "symbolic link \"\(Self.text(path))\" has no usable target")
+            }
+            try clear(path, directory, name)
+            guard symlinkat(Self.text(target), directory.fd, name) == 0 else { throw Errno("symlink", Self.text(path)) }
+            fchownat(directory.fd, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW)
+            var times = [entry.modified, entry.modified]
+            utimensat(directory.fd, name, &times, AT_SYMLINK_NOFOLLOW)
+        case UInt32(CATBIRD_PIPE):
+            try clear(path, directory, name)
+            guard mkfifoat(directory.fd, name, entry.permissions) == 0 else { throw Errno("mkfifo", Self.text(path)) }
+            fchownat(directory.fd, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW)
+            fchmodat(directory.fd, name, entry.permissions, 0)
+        case UInt32(CATBIRD_CHARACTER_DEVICE), UInt32(CATBIRD_BLOCK_DEVICE): notes.append("device node \"\(Self.text(path))\" left out")
+        default: notes.append("\"\(Self.text(path))\" is neither file, folder nor link: left out")
+        }
+    }
+
+    /// Turns the marks of a layer's tar into those of the overlay file system.
+    private mutating func whiteout(_ path: [UInt8], _ directory: FileDescriptorBox, _ name: String) throws {
+        if name == ".wh..wh..opq" {
+            let own = "/proc/self/fd/\(directory.fd)/."
+            guard catbird_set_path_xattr(own, "trusted.overlay.opaque", "y", 1) == 0 else {
+                throw Errno("setxattr trusted.overlay.opaque", Self.text(path))
+            }
+            return
+        }
+        // Others that begin so are AUFS's own bookkeeping.
+        if name.hasPrefix(".wh..wh.") { return }
+        let hidden = String(name.dropFirst(4))
+        guard !hidden.isEmpty, hidden != ".", hidden != ".." else {
+            throw ArchiveDamage(reason: "whiteout \"\(Self.text(path))\" names nothing")
+        }
+        var info = stat()
+        if fstatat(directory.fd, hidden, &info, AT_SYMLINK_NOFOLLOW) == 0 { return }
+        guard catbird_mknod_at(directory.fd, hidden, UInt32(CATBIRD_CHARACTER_DEVICE), 0, 0) == 0 else {
+            throw Errno("mknod", Self.text(path))
+        }
+    }
+
+    /// A later entry of the same name takes the earlier one's place.
+    private func clear(_ path: [UInt8], _ directory: FileDescriptorBox, _ name: String) throws {
+        guard name != "." else { throw ArchiveDamage(reason: "the archive's root is not a folder in it") }
+        if unlinkat(directory.fd, name, 0) == 0 || errno == ENOENT { return }
+        if errno == EISDIR || errno == EPERM, unlinkat(directory.fd, name, AT_REMOVEDIR) == 0 { return }
+        if errno == ENOTEMPTY {
+            throw ArchiveDamage(reason: "\"\(Self.text(path))\" is a folder and, later, something else")
+        }
+        throw Errno("unlink", Self.text(path))
+    }
+
+    private mutating func makeFolder(
+        _ entry: TarEntry, _ path: [UInt8], _ directory: FileDescriptorBox, _ name: String
+    ) throws {
+        if name != ".", mkdirat(directory.fd, name, 0o700) != 0 {
+            var info = stat()
+            guard errno == EEXIST, fstatat(directory.fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0 else {
+                throw Errno("mkdir", Self.text(path))
+            }
+            if info.st_mode & 0o170000 != UInt32(CATBIRD_FOLDER) {
+                try clear(path, directory, name)
+                guard mkdirat(directory.fd, name, 0o700) == 0 else { throw Errno("mkdir", Self.text(path)) }
+            }
+        }
+        let fd = catbird_open_below(directory.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, 0)
+        guard fd >= 0 else { throw Self.refusal(path, errno) }
+        defer { close(fd) }
+        try finish(entry, path, fd)
+        folders.append((path, entry.modified))
+    }
+
+    private mutating func makeFile(
+        _ entry: TarEntry, _ path: [UInt8], _ directory: FileDescriptorBox, _ name: String, _ reader: TarReader
+    ) throws {
+        try clear(path, directory, name)
+        let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
+        let fd = catbird_open_below(directory.fd, name, flags, 0o600, 0)
+        guard fd >= 0 else { throw Errno("open", Self.text(path)) }
+        defer { close(fd) }
+        let limit = limits.bytes
+        var total = written
+        var end = 0
+        try reader.data { offset, bytes in
+            let (sum, overflow) = total.addingReportingOverflow(bytes.count)
+            guard !overflow, sum <= limit, offset >= 0, offset <= limit else {
+                throw ArchiveDamage(reason: "more than \(limit) bytes when unpacked")
+            }
+            total = sum
+            end = max(end, offset + bytes.count)
+            var done = 0
+            while done < bytes.count {
+                let count = pwrite(fd, bytes.baseAddress?.advanced(by: done), bytes.count - done, off_t(offset + done))
+                if count < 0, errno == EINTR { continue }
+                guard count > 0 else { throw Errno("write", Self.text(path)) }
+                done += count
+            }
+        }
+        written = total
+        // A sparse file may end in a hole.
+        if entry.size > end {
+            guard entry.size <= limit, ftruncate(fd, off_t(entry.size)) == 0 else {
+                throw ArchiveDamage(reason: "\"\(Self.text(path))\" claims \(entry.size) bytes")
+            }
+        }
+        try finish(entry, path, fd)
+        var times = [entry.modified, entry.modified]
+        futimens(fd, &times)
+    }
+
+    /// Owner, permissions, attributes: in this order, for chown takes the set-user-ID bit and capabilities away.
+    private mutating func finish(_ entry: TarEntry, _ path: [UInt8], _ fd: Int32) throws {
+        if fchown(fd, entry.uid, entry.gid) != 0, geteuid() == 0 { throw Errno("chown", Self.text(path)) }
+        guard fchmod(fd, entry.permissions) == 0 else { throw Errno("chmod", Self.text(path)) }
+        for (name, value) in entry.extendedAttributes {
+            guard name == "security.capability" || name.hasPrefix("user.") else {
+                notes.append("attribute \(name) of \"\(Self.text(path))\" left out")
+                continue
+            }
+            if catbird_set_xattr(fd, name, value, value.count) != 0, errno != ENOTSUP, errno != EPERM {
+                throw Errno("setxattr \(name)", Self.text(path))
+            }
+        }
+    }
+
+    private mutating func link(
+        _ path: [UInt8], _ directory: FileDescriptorBox, _ name: String, to target: [UInt8]
+    ) throws {
+        let parts = try Self.parts(target, "the target of hard link \"\(Self.text(path))\":")
+        guard let last = parts.last else {
+            throw ArchiveDamage(reason: "hard link \"\(Self.text(path))\" has no target")
+        }
+        let above = Self.text(Array(parts.dropLast().joined(separator: [UInt8(ascii: "/")])))
+        let fd = catbird_open_below(
+            root.fd, above.isEmpty ? "." : above, Int32(CATBIRD_O_PATH) | O_DIRECTORY, 0, 0)
+        guard fd >= 0 else {
+            if errno == ENOENT { throw Self.dangling(path, target) }
+            throw Self.refusal(target, errno)
+        }
+        defer { close(fd) }
+        let targetName = Self.text(Array(last))
+        var info = stat()
+        guard fstatat(fd, targetName, &info, AT_SYMLINK_NOFOLLOW) == 0 else { throw Self.dangling(path, target) }
+        guard [UInt32(CATBIRD_FILE), UInt32(CATBIRD_SYMBOLIC_LINK)].contains(info.st_mode & 0o170000) else {
+            throw ArchiveDamage(reason: "hard link \"\(Self.text(path))\" to \"\(Self.text(target))\", which is not a file")
+        }
+        if Array(parts.joined(separator: [UInt8(ascii: "/")]))
+            == Array(try Self.parts(path, "entry").joined(separator: [UInt8(ascii: "/")])) { return }
+        try clear(path, directory, name)
+        guard linkat(fd, targetName, directory.fd, name, 0) == 0 else { throw Errno("link", Self.text(path)) }
+    }
+
+    private static func dangling(_ path: [UInt8], _ target: [UInt8]) -> ArchiveDamage {
+        ArchiveDamage(reason: "hard link \"\(text(path))\" to \"\(text(target))\", which is not in the archive")
+    }
+}
