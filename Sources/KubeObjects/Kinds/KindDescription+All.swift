@@ -2,5 +2,15 @@
 
 extension KindDescription {
     /// The kinds that have something special about them.
-    static let all: [KindDescription] = []
+    static let all: [KindDescription] =
+        [
+            pod, podTemplate,
+            deployment, replicaSet, replicationController, daemonSet, statefulSet, job, cronJob, controllerRevision,
+            service, endpoints, endpointSlice, ingress, ingressClass, networkPolicy, ipAddress, serviceCIDR,
+            configMap, secret, serviceAccount,
+            node, namespace, event, lease, limitRange, resourceQuota, priorityClass, podDisruptionBudget,
+            horizontalPodAutoscaler, runtimeClass, componentStatus,
+            persistentVolume, persistentVolumeClaim, storageClass, volumeAttachment, csiNode, csiDriver,
+            certificateSigningRequest, customResourceDefinition, apiService, flowSchema,
+        ] + roles + roleBindings + webhookConfigurations + admissionPolicies + admissionPolicyBindings + ipPools
 }

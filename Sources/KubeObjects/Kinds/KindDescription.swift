@@ -76,6 +76,10 @@ public struct KindDescription: Sendable {
     public var selectableFields: [String: SelectableField]
     /// Nil: name and age, or what the definition of a custom resource asks for.
     public var columns: [TableColumn]?
+    /// The status of a new object; nil leaves it without.
+    public var initialStatus: (@Sendable (JSON) -> JSON)?
+    /// Completes a new object that already has its name, uid and creation time.
+    public var complete: @Sendable (inout JSON) -> Void
     /// Fills in what a client may leave out.
     public var defaults: @Sendable (inout JSON) -> Void
     /// Finds what is wrong with an object beyond its schema.
@@ -84,6 +88,8 @@ public struct KindDescription: Sendable {
     init(
         _ group: String, _ kind: String, name: NameRule = .subdomain, strategy: Strategy = Strategy(),
         immutable: [String] = [], selectable: [String: SelectableField] = [:], columns: [TableColumn]? = nil,
+        initialStatus: (@Sendable (JSON) -> JSON)? = nil,
+        complete: @escaping @Sendable (inout JSON) -> Void = { _ in },
         defaults: @escaping @Sendable (inout JSON) -> Void = { _ in },
         rules: @escaping @Sendable (inout Inspection) -> Void = { _ in }
     ) {
@@ -94,6 +100,8 @@ public struct KindDescription: Sendable {
         immutableFields = immutable
         selectableFields = selectable
         self.columns = columns
+        self.initialStatus = initialStatus
+        self.complete = complete
         self.defaults = defaults
         self.rules = rules
     }

@@ -14,13 +14,58 @@ extension ResourceType {
         return KubeObject(json)
     }
 
+    /// A new object as it is stored at first: its status set or taken away, its generation 1. The object already has
+    /// its defaults, name, uid and creation time.
+    public func preparedForCreate(_ object: KubeObject) -> KubeObject {
+        let description = description
+        var json = object.json
+        if subresource("status") != nil { json["status"] = description.initialStatus?(json) }
+        if description.strategy.countsGenerations { json["metadata"]["generation"] = 1 }
+        description.complete(&json)
+        return KubeObject(json)
+    }
+
+    /// An object as it replaces `old`: the status stays, unless it is what is written, and the generation counts changes of what
+    /// the object asks for.
+    public func preparedForUpdate(_ object: KubeObject, old: KubeObject, subresource: String? = nil) -> KubeObject {
+        var json = object.json
+        let hasStatus = self.subresource("status") != nil
+        if subresource == "status" {
+            // Everything but the status stays, except what controllers keep in metadata.
+            let metadata = json["metadata"]
+            var kept = old.json
+            kept["status"] = json["status"]
+            for field in ["labels", "annotations", "finalizers", "ownerReferences", "managedFields", "resourceVersion"]
+            where hasStatus && !isCustom {
+                kept["metadata"][field] = metadata[field]
+            }
+            json = kept
+        } else if hasStatus {
+            json["status"] = old.json["status"]
+        }
+        if description.strategy.countsGenerations {
+            let changed = Self.content(json) != Self.content(old.json)
+            json["metadata"]["generation"] = JSON(changed ? max(old.generation, 0) &+ 1 : old.generation)
+        }
+        return KubeObject(json)
+    }
+
+    /// What the object asks for: everything but metadata and status.
+    private static func content(_ json: JSON) -> JSON {
+        var content = json
+        for field in ["metadata", "status", "apiVersion", "kind"] { content[field] = nil }
+        return content
+    }
+
     /// Everything that is wrong with an object; `old` is what it replaces. The object has its defaults.
     public func validate(
-        _ object: KubeObject, old: KubeObject? = nil, registry: ResourceRegistry = .shared
+        _ object: KubeObject, old: KubeObject? = nil, subresource: String? = nil, registry: ResourceRegistry = .shared
     ) -> [FieldError] {
         let description = description
-        var inspection = Inspection(object.json, old: old?.json)
+        var inspection = Inspection(object.json, old: old?.json, subresource: subresource)
         MetadataRules.inspect(&inspection, isNamespaced: isNamespaced, nameRule: description.nameRule)
+        // A status cannot spoil what the object's rules are about.
+        if subresource == "status", !isCustom { return inspection.errors }
         description.rules(&inspection)
         for path in description.immutableFields { inspection.immutable(path) }
         var errors = inspection.errors

@@ -8,11 +8,14 @@ public struct Inspection {
     public let object: JSON
     /// What the object was before; nil when it is being created.
     public let old: JSON?
+    /// The path below the object that is being written, such as `status`; nil for the object itself.
+    public let subresource: String?
     public private(set) var errors: [FieldError] = []
 
-    public init(_ object: JSON, old: JSON? = nil) {
+    public init(_ object: JSON, old: JSON? = nil, subresource: String? = nil) {
         self.object = object
         self.old = old
+        self.subresource = subresource
     }
 
     public mutating func report(_ error: FieldError) { errors.append(error) }
