@@ -29,7 +29,7 @@ public struct ControllerManager: Sendable {
             Scheduler(context), DeploymentController(context), ReplicaSetController(context),
             DaemonSetController(context), EndpointsController(context), LoadBalancerController(context),
             NamespaceContents(context), NodeLifecycle(context), TaintEviction(context), PodCollector(context),
-            NamespaceDeletion(context), GarbageCollector(context),
+            NamespaceDeletion(context), GarbageCollector(context), AddressCollector(context), EventExpiry(context),
         ]
         for controller in controllers { controller.register() }
         await withTaskGroup(of: Void.self) { group in
