@@ -23,11 +23,17 @@ struct SQLiteLog: Sendable {
         var configuration = Configuration()
         configuration.label = "catbird.storage"
         configuration.maximumReaderCount = 2
-        configuration.prepareDatabase { database in
-            // An acknowledged write survives the loss of power, not only of the process.
-            try database.execute(sql: "PRAGMA synchronous = FULL")
+        pool = try Self.checked("\(path) cannot be opened") {
+            let pool = try DatabasePool(path: path, configuration: configuration)
+            // An acknowledged write survives the loss of power, not only of the process. GRDB chooses NORMAL as it
+            // opens, so this comes after, on the one connection that writes.
+            let mode = try pool.writeWithoutTransaction { database in
+                try database.execute(sql: "PRAGMA synchronous = FULL")
+                return try Int.fetchOne(database, sql: "PRAGMA synchronous")
+            }
+            guard mode == 2 else { throw StorageError.unavailable("\(path): SQLite refuses to write durably") }
+            return pool
         }
-        pool = try Self.checked("\(path) cannot be opened") { try DatabasePool(path: path, configuration: configuration) }
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1: log") { database in
             try database.execute(
