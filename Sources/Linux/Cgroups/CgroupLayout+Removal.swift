@@ -15,7 +15,7 @@ extension CgroupLayout {
                 do throws(Errno) {
                     let process = try ChildProcess.adopt(pid)
                     // The number may have passed to somebody else between reading and opening it.
-                    guard processes(in: group).contains(pid) else { continue }
+                    guard isMember(pid, of: group) else { continue }
                     try process.signal(signal)
                     waiting.append(process)
                 } catch where error.code == ESRCH {
@@ -24,6 +24,15 @@ extension CgroupLayout {
             }
             if frozen { thaw(group) }
             for process in waiting { _ = await process.wait() }
+        }
+    }
+
+    /// By what the process itself says: in some hierarchy it is in the group or below.
+    private func isMember(_ pid: Int32, of group: String) -> Bool {
+        let name = group.hasPrefix("/") ? group : "/" + group
+        return ((try? Files.text("/proc/\(pid)/cgroup")) ?? "").split(separator: "\n").contains { line in
+            let path = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false).last ?? ""
+            return path == name || path.hasPrefix(name + "/")
         }
     }
 

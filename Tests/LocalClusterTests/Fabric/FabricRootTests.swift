@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+import Glibc
+import Linux
+import LocalCluster
+import Testing
+import Values
+
+/// Real fabrics, whose host is a namespace too: nothing of this machine's own network is touched.
+@Suite(.enabled(if: geteuid() == 0)) struct FabricRootTests {
+    private struct Stage: Sendable {
+        let folder: String
+        let profile: String
+        var hostPin: String { "\(folder)/host" }
+        var host: NamespaceRef { .path(hostPin) }
+        var run: String { "\(folder)/run" }
+        var state: String { "\(folder)/state" }
+
+        init() throws {
+            profile = "t\(UInt32.random(in: 0 ... .max))"
+            folder = "/tmp/catbird-test-\(profile)"
+            try Files.makeDirectories(folder)
+            try Namespaces.createPinned([.net: hostPin]) {
+                let socket = try NetlinkSocket()
+                try socket.setUp("lo")
+                // Somewhere that only the host can reach.
+                try socket.addBridge("outside", LinkOptions(up: true))
+                let index = try socket.requireLink("outside").index
+                guard let address = CIDR("203.0.113.9/24") else { return }
+                try socket.addAddress(InterfaceAddress(interface: index, address: address))
+            }
+        }
+
+        func end() async {
+            try? await Fabric.destroyEverything(
+                profile: profile, runDirectory: run, stateDirectory: state, removeFiles: true, host: host)
+            try? Namespaces.unpin(hostPin)
+            try? Files.removeTree(folder)
+        }
+
+        func node(_ name: String, _ resolvers: Resolvers) -> NodeNamespaces {
+            NodeNamespaces(
+                NodeNamespaces.Configuration(
+                    profile: profile, name: name, runDirectory: run, stateDirectory: state,
+                    binds: [NodeNamespaces.Bind("\(folder)/shared", at: "/var/lib/catbird/images")],
+                    binaries: ["catbird-true": "/usr/bin/true"],
+                    hosts: [(IPAddress(192, 168, 49, 1), ["host.catbird.internal"])], resolvers: resolvers))
+        }
+    }
+
+    private func withStage(_ body: (Stage) async throws -> Void) async throws {
+        let stage = try Stage()
+        do { try await body(stage) } catch {
+            await stage.end()
+            throw error
+        }
+        await stage.end()
+    }
+
+    private func shell(_ node: NodeNamespaces, _ command: String) async throws -> ProcessOutput {
+        try await node.spawner("/bin/sh", ["-c", command]).run()
+    }
+
+    @Test func twoRacksReachEachOtherAndTheOutside() async throws {
+        try await withStage { stage in
+            try Files.makeDirectories("\(stage.folder)/shared")
+            var plan = try FabricPlan.choose(racks: 2, occupied: [])
+            let first = try plan.addNode("one")
+            let second = try plan.addNode("two")
+            let resolvers = Resolvers(nameservers: [IPAddress(192, 0, 2, 53)])
+            let fabric = Fabric(profile: stage.profile, plan: plan, runDirectory: stage.run, resolvers: resolvers)
+            try Namespaces.inNamespaces(net: stage.host) {
+                try fabric.create()
+                try fabric.create()
+            }
+            let one = stage.node("one", resolvers)
+            let two = stage.node("two", resolvers)
+            async let created: Void = one.create()
+            try await two.create()
+            try await created
+            try fabric.attach(first, to: one.net)
+            try fabric.attach(second, to: two.net)
+            try fabric.attach(second, to: two.net)
+
+            for target in ["\(second.address)", "192.168.49.1", "192.168.49.191", "203.0.113.9"] {
+                let result = try await shell(one, "busybox ping -c 1 -W 5 \(target)")
+                #expect(result.status.isSuccess, "ping \(target): \(result.text)\(result.errorText)")
+            }
+            let back = try await shell(two, "busybox ping -c 1 -W 5 \(first.address)")
+            #expect(back.status.isSuccess)
+
+            let host = try NetlinkSocket(in: stage.host)
+            #expect(try host.route(to: IPAddress(192, 168, 50, 2))?.gateway == IPAddress(192, 168, 49, 191))
+            #expect(try host.route(to: IPAddress(192, 168, 49, 200))?.gateway == first.address)
+
+            try fabric.detach(second)
+            try fabric.detach(second)
+            #expect(try NetlinkSocket(in: two.net).link("eth0") == nil)
+            try fabric.attach(second, to: two.net)
+            #expect(try await shell(two, "busybox ping -c 1 -W 5 \(first.address)").status.isSuccess)
+
+            try await one.destroy(removeFiles: true)
+            try await two.destroy(removeFiles: true)
+            try Namespaces.inNamespaces(net: stage.host) {
+                try fabric.destroy()
+                try fabric.destroy()
+                var tables = try NFTables()
+                #expect(try tables.tables().isEmpty)
+            }
+            #expect(try Set(host.links().map(\.name)) == ["lo", "outside"])
+            #expect(try host.routes().allSatisfy { $0.protocol == .kernel })
+        }
+    }
+
+    @Test func nodeHasItsOwnFileSystem() async throws {
+        try await withStage { stage in
+            try Files.makeDirectories("\(stage.folder)/shared")
+            try Files.replace("\(stage.folder)/shared/layer", with: "shared".utf8)
+            let node = stage.node("lab-m02", Resolvers(nameservers: [IPAddress(192, 0, 2, 53)]))
+            try await node.create()
+            try await node.create()
+            let text = try await shell(
+                node,
+                """
+                hostname; cat /etc/resolv.conf /etc/hosts /var/lib/catbird/images/layer; echo
+                /opt/catbird/bin/catbird-true && echo binary
+                touch /usr/x 2>/dev/null || echo read-only
+                touch /var/lib/kubelet/here /run/here /tmp/here /opt/here && echo writable
+                ls /sys/class/net; ls /home; id -un; cat /proc/self/cgroup | grep -c \(node.processCgroup)
+                findmnt -no PROPAGATION / 2>/dev/null || grep -m1 ' / / ' /proc/self/mountinfo
+                """)
+            let lines = Set(text.text.split(separator: "\n").map(String.init))
+            #expect(
+                lines.isSuperset(of: [
+                    "lab-m02", "nameserver 192.0.2.53", "192.168.49.1 host.catbird.internal", "shared", "binary",
+                    "read-only", "writable", "root", "lo",
+                ]), "\(text.text)\(text.errorText)")
+            #expect(!lines.contains("eth0"))
+            #expect(Files.exists("\(node.root)/var/lib/kubelet/here") && !Files.exists("/run/here"))
+            #expect(try Mounts.list().allSatisfy { !$0.isBelow(node.root) })
+            let layout = try CgroupLayout.detect()
+            #expect(try Set(layout.hierarchies.map { Files.exists($0.path(of: node.podCgroup)) }) == [true])
+            try await node.destroy(removeFiles: false)
+            #expect(!node.exists && !layout.exists(node.cgroup))
+            #expect(Files.exists("\(node.root)/var/lib/kubelet/here"))
+            try await node.create()
+            #expect(try await shell(node, "ls /run/here || ls /var/lib/kubelet").text == "here\n")
+        }
+    }
+
+    @Test func leftoversAreFoundByNameAlone() async throws {
+        try await withStage { stage in
+            try Files.makeDirectories("\(stage.folder)/shared")
+            var plan = try FabricPlan.choose(racks: 1, occupied: [])
+            let place = try plan.addNode("one")
+            let resolvers = Resolvers(nameservers: [plan.hostAddress], loopback: IPAddress(127, 0, 0, 1))
+            let fabric = Fabric(profile: stage.profile, plan: plan, runDirectory: stage.run, resolvers: resolvers)
+            try Namespaces.inNamespaces(net: stage.host) { try fabric.create() }
+            let node = stage.node("one", resolvers)
+            try await node.create()
+            try fabric.attach(place, to: node.net)
+            // One process in its group, one that only entered its namespaces.
+            let inside = try node.spawner("/bin/sleep", ["1000"]).spawn()
+            var stray = node.spawner("/bin/sleep", ["1000"])
+            stray.cgroup = nil
+            let outside = try stray.spawn()
+            try await Fabric.destroyEverything(
+                profile: stage.profile, runDirectory: stage.run, stateDirectory: stage.state, removeFiles: true,
+                host: stage.host)
+            #expect(await inside.wait() == .signalled(SIGKILL))
+            #expect(await outside.wait() == .signalled(SIGKILL))
+            #expect(!Files.exists(stage.run) && !Files.exists(node.stateFolder))
+            #expect(try !CgroupLayout.detect().exists("/catbird/\(stage.profile)"))
+            #expect(try Mounts.list().allSatisfy { !$0.isBelow(stage.run) && !$0.isBelow(stage.state) })
+            let host = try NetlinkSocket(in: stage.host)
+            #expect(try Set(host.links().map(\.name)) == ["lo", "outside"])
+            try await Fabric.destroyEverything(
+                profile: stage.profile, runDirectory: stage.run, stateDirectory: stage.state, removeFiles: true,
+                host: stage.host)
+        }
+    }
+}
