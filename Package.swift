@@ -68,7 +68,7 @@ let allTargets: [Target] = [
         "APIServer",
         nioHTTP + [
             "Storage", "KubeObjects", "NetworkModel", "KubeClient", "HTTPServing", "PKI", "Values", crypto, x509, log,
-            "YAMLCoding",
+            "YAMLCoding", asyncHTTPClient,
         ]),
     library("Controllers", ["KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values", log]),
     library("ClusterDNS", nio + ["KubeClient", "KubeObjects", "Values", "HTTPServing", log]),

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import HTTPServing
+import Logging
+public import NIOCore
+import Storage
+
+extension APIServer {
+    /// Serves HTTPS until the task is cancelled. `onBound` is told the address, also when the port was left to chance.
+    public func run(onBound: @escaping @Sendable (SocketAddress) -> Void = { _ in }) async throws {
+        try await start()
+        let server = HTTPServer(
+            HTTPServerConfiguration(
+                .address(host: configuration.bindHost, port: configuration.bindPort),
+                security: .tls(
+                    certificatePEM: configuration.certificatePEM, privateKeyPEM: configuration.privateKeyPEM,
+                    clientCAPEM: configuration.clientCAPEM)),
+            logger: logger
+        ) { request in await self.respond(to: request) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await server.run(onBound: onBound) }
+            group.addTask { try await self.compactRegularly() }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    /// Forgets history that is older than the interval: a list that is continued later than that begins again.
+    private func compactRegularly() async throws {
+        guard let interval = configuration.compactionInterval else {
+            try await Task.sleep(for: .seconds(Int64.max / 4))
+            return
+        }
+        var boundary = await storage.currentRevision
+        while true {
+            // Age is what decides here, so time is what is waited for.
+            try await Task.sleep(for: interval)
+            let now = await storage.currentRevision
+            if boundary > 0 {
+                do {
+                    try await storage.compact(to: boundary)
+                } catch {
+                    logger.warning("compaction failed", metadata: ["revision": "\(boundary)", "error": "\(error)"])
+                }
+            }
+            boundary = now
+        }
+    }
+}

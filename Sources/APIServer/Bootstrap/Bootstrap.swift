@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeObjects
+import Values
+
+extension APIServer {
+    /// Makes what every cluster has: namespaces, roles, priority classes and the `kubernetes` Service. What is there
+    /// already stays, but the Service always leads to the address that is advertised now.
+    public func bootstrap() async throws {
+        try await start()
+        await mirror.caughtUp()
+        for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+            try await ensure(.namespaces, KubeObject(.namespaces, kind: "Namespace", name: name))
+        }
+        await mirror.caughtUp()
+        for (resource, object) in BootstrapPolicy.objects { try await ensure(resource, object) }
+        for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] {
+            var priority = KubeObject(.priorityClasses, kind: "PriorityClass", name: name)
+            priority["value"] = JSON(value)
+            priority["description"] = JSON("Used for system critical pods that must not be moved from their current node.")
+            try await ensure(.priorityClasses, priority)
+        }
+        try await publishKubernetesService()
+    }
+
+    private var masterUser: UserInfo { UserInfo("system:apiserver", groups: [UserInfo.Group.masters]) }
+
+    private func type(_ resource: GroupVersionResource) throws(StatusError) -> ResourceType {
+        guard let type = registry.resource(resource) else {
+            throw .internalError("resource \(resource) is missing from the registry")
+        }
+        return type
+    }
+
+    private func ensure(_ resource: GroupVersionResource, _ object: KubeObject) async throws {
+        let type = try type(resource)
+        if mirror.object(storageKey(type), object.namespace, object.name) != nil { return }
+        do {
+            _ = try await create(object, type, masterUser, dryRun: false)
+        } catch let error as StatusError where error.reason == "AlreadyExists" {
+            return
+        }
+    }
+
+    /// The Service `kubernetes` and what it leads to.
+    private func publishKubernetesService() async throws {
+        let port = configuration.advertisePort
+        let address = configuration.advertiseAddress.description
+        let labels = ["component": "apiserver", "provider": "kubernetes"]
+        var service = KubeObject(.services, kind: "Service", name: "kubernetes", namespace: "default", labels: labels)
+        let servicePort: JSON = ["name": "https", "port": 443, "protocol": "TCP", "targetPort": JSON(port)]
+        service["spec"] = [
+            "type": "ClusterIP", "clusterIP": JSON(configuration.serviceCIDR[1]?.description ?? ""),
+            "ports": .array([servicePort]), "sessionAffinity": "None",
+        ]
+        try await ensure(.services, service)
+        try await reconcile(.services, service)
+
+        let endpointPort: JSON = ["name": "https", "port": JSON(port), "protocol": "TCP"]
+        var endpoints = KubeObject(
+            .endpoints, kind: "Endpoints", name: "kubernetes", namespace: "default",
+            labels: ["endpointslice.kubernetes.io/skip-mirror": "true"])
+        endpoints["subsets"] = .array([
+            ["addresses": .array([["ip": JSON(address)]]), "ports": .array([endpointPort])]
+        ])
+        try await ensure(.endpoints, endpoints)
+        try await reconcile(.endpoints, endpoints)
+
+        var slice = KubeObject(
+            .endpointSlices, kind: "EndpointSlice", name: "kubernetes", namespace: "default",
+            labels: ["kubernetes.io/service-name": "kubernetes"])
+        slice["addressType"] = JSON(configuration.advertiseAddress.family == .v4 ? "IPv4" : "IPv6")
+        slice["endpoints"] = .array([["addresses": .array([JSON(address)]), "conditions": ["ready": true]]])
+        slice["ports"] = .array([endpointPort])
+        try await ensure(.endpointSlices, slice)
+        try await reconcile(.endpointSlices, slice)
+    }
+
+    /// Brings the members of an object that say where the server is up to date.
+    private func reconcile(_ resource: GroupVersionResource, _ wanted: KubeObject) async throws {
+        let type = try type(resource)
+        await mirror.caughtUp()
+        _ = try await modify(type, wanted.namespace, wanted.name, dryRun: false) { old in
+            var object = old
+            if type.storage == .services {
+                object["spec"]["ports"] = wanted["spec"]["ports"]
+            } else {
+                for member in ["subsets", "endpoints", "ports"] where wanted[member] != nil {
+                    object[member] = wanted[member]
+                }
+            }
+            object = type.defaulted(object, registry: registry)
+            return object == old ? .keep : .write(object)
+        }
+    }
+}

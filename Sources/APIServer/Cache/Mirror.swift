@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeObjects
+import Logging
+import Storage
+import Synchronization
+
+/// All objects of the store in memory, kept up to date by watching it: lists and watches are answered from here.
+///
+/// Whatever has been acknowledged by the store can be waited for (`caughtUp`), so reads are as fresh as the store.
+final class Mirror: Sendable {
+    private struct State {
+        var revision: Int64 = 0
+        var caches: [String: ResourceCache] = [:]
+        var keys: [String: StorageKey] = [:]
+        var subscriptions: [String: [Int: Subscription]] = [:]
+        var nextSubscription = 0
+        var waiters: [(revision: Int64, continuation: CheckedContinuation<Void, Never>)] = []
+        var loadedAt: Int64 = 0
+        var feed: Task<Void, any Error>?
+        var failure: (any Error)?
+    }
+
+    private let storage: any Backend
+    private let logger: Logger
+    private let state = Mutex(State())
+    private let started = AsyncLock()
+
+    init(storage: any Backend, logger: Logger) {
+        self.storage = storage
+        self.logger = logger
+    }
+
+    // MARK: Filling and following
+
+    /// Fills the mirror and begins to follow the store; does nothing when that has been done.
+    func start() async throws {
+        if state.withLock({ $0.feed != nil }) { return }
+        try await started.withLock {
+            if state.withLock({ $0.feed != nil }) { return }
+            let revision = try await load()
+            let feed = Task { try await self.follow(after: revision) }
+            state.withLock { $0.feed = feed }
+        }
+    }
+
+    func stop() {
+        let (feed, waiters, subscriptions) = state.withLock { state in
+            let result = (state.feed, state.waiters, state.subscriptions)
+            state.waiters = []
+            state.subscriptions = [:]
+            return result
+        }
+        feed?.cancel()
+        for waiter in waiters { waiter.continuation.resume() }
+        for subscription in subscriptions.values.flatMap(\.values) { subscription.continuation.finish() }
+    }
+
+    private func load() async throws -> Int64 {
+        var loaded: [StoredObject] = []
+        var start: String?
+        var revision: Int64?
+        repeat {
+            let page = try await storage.range(prefix: StorageKey.root, from: start, limit: 2000, at: revision)
+            revision = revision ?? page.revision
+            for entry in page.keyValues {
+                if let object = makeObject(entry.key, entry.value, entry.modRevision) { loaded.append(object) }
+            }
+            start = page.hasMore ? page.keyValues.last.map { $0.key + "\0" } : nil
+        } while start != nil
+        let at = revision ?? 0
+        state.withLock { state in
+            state.caches = [:]
+            state.loadedAt = at
+            for object in loaded {
+                state.caches[object.resource.prefix, default: ResourceCache(start: at)].load(object)
+            }
+        }
+        advance(to: at)
+        return at
+    }
+
+    private func follow(after start: Int64) async throws {
+        var revision = start
+        while !Task.isCancelled {
+            do {
+                for try await batch in try await storage.watch(prefix: "/", after: revision) {
+                    apply(batch)
+                    revision = batch.last?.revision ?? revision
+                }
+            } catch {
+                logger.warning("the watch of the store ended; reading everything again", metadata: ["error": "\(error)"])
+            }
+            guard !Task.isCancelled else { return }
+            // Watchers may have missed something: they are sent away and list again.
+            let subscriptions = state.withLock { state in
+                defer { state.subscriptions = [:] }
+                return state.subscriptions.values.flatMap(\.values)
+            }
+            for subscription in subscriptions { subscription.continuation.finish() }
+            do {
+                revision = try await load()
+            } catch {
+                logger.error("the store cannot be read; trying again", metadata: ["error": "\(error)"])
+                // The store gives no sign when it can be read again.
+                try await Task.sleep(for: .milliseconds(200))
+            }
+        }
+    }
+
+    private func apply(_ batch: [StoreEvent]) {
+        guard let last = batch.last else { return }
+        state.withLock { state in
+            var events: [String: [CacheEvent]] = [:]
+            for change in batch where change.revision > state.revision {
+                guard let object = makeObject(change.key, change.value, change.revision, &state.keys) else { continue }
+                let event = state.caches[object.resource.prefix, default: ResourceCache(start: state.loadedAt)]
+                    .apply(change.kind == .put ? .put : .delete, object)
+                events[object.resource.prefix, default: []].append(event)
+            }
+            for (prefix, events) in events {
+                for subscription in (state.subscriptions[prefix] ?? [:]).values { subscription.send(.events(events)) }
+            }
+        }
+        advance(to: last.revision)
+    }
+
+    private func advance(to revision: Int64) {
+        let ready = state.withLock { state in
+            state.revision = max(state.revision, revision)
+            let reached = state.revision
+            let ready = state.waiters.filter { $0.revision <= reached }
+            state.waiters.removeAll { $0.revision <= reached }
+            return ready
+        }
+        for waiter in ready { waiter.continuation.resume() }
+    }
+
+    private func makeObject(_ key: String, _ value: [UInt8], _ revision: Int64) -> StoredObject? {
+        state.withLock { makeObject(key, value, revision, &$0.keys) }
+    }
+
+    private func makeObject(
+        _ key: String, _ value: [UInt8], _ revision: Int64, _ keys: inout [String: StorageKey]
+    ) -> StoredObject? {
+        guard let resource = StorageKey(ofKey: key, known: &keys) else { return nil }
+        return StoredObject(key: key, resource: resource, revision: revision, value: value)
+    }
+
+    // MARK: Reading
+
+    var revision: Int64 { state.withLock { $0.revision } }
+
+    /// Returns when everything the store has acknowledged so far can be seen here.
+    func caughtUp() async {
+        let target = await storage.currentRevision
+        await reached(target)
+    }
+
+    /// Returns when the mirror shows the store at `revision` or later.
+    func reached(_ revision: Int64) async {
+        await withCheckedContinuation { continuation in
+            let ready = state.withLock { state in
+                if state.revision >= revision { return true }
+                state.waiters.append((revision, continuation))
+                return false
+            }
+            if ready { continuation.resume() }
+        }
+    }
+
+    func object(_ resource: StorageKey, _ namespace: String?, _ name: String) -> StoredObject? {
+        state.withLock { $0.caches[resource.prefix]?.objects[resource.key(namespace, name)] }
+    }
+
+    /// The objects of a resource, and the revision of the store that they show.
+    func list(_ resource: StorageKey, namespace: String? = nil) -> (objects: [StoredObject], revision: Int64) {
+        let (cache, revision) = state.withLock { ($0.caches[resource.prefix], $0.revision) }
+        return (
+            cache?.objects(prefix: resource.prefix(namespace: namespace), resourcePrefix: resource.prefix) ?? [],
+            revision
+        )
+    }
+
+    /// The revision of the last change to a resource.
+    func lastChange(_ resource: StorageKey) -> Int64 {
+        state.withLock { $0.caches[resource.prefix]?.lastChange ?? $0.loadedAt }
+    }
+
+    func counts() -> [(resource: StorageKey, count: Int)] {
+        state.withLock { state in
+            state.keys.values.map { ($0, state.caches[$0.prefix]?.keys.count ?? 0) }
+        }
+    }
+
+    // MARK: Watching
+
+    enum WatchStart: Sendable {
+        /// What there is, then what happens.
+        case snapshot
+        case after(Int64)
+    }
+
+    struct Watch: Sendable {
+        let subscription: Subscription
+        /// What there was, when that was asked for.
+        let initial: [StoredObject]
+        /// What happened between the start asked for and now.
+        let missed: [CacheEvent]
+        let revision: Int64
+    }
+
+    /// Nil when events after the start have been forgotten; `oldest` says what is left.
+    func watch(_ resource: StorageKey, namespace: String?, from start: WatchStart) -> (watch: Watch?, oldest: Int64) {
+        state.withLock { state in
+            let cache = state.caches[resource.prefix] ?? ResourceCache(start: state.loadedAt)
+            var initial: [StoredObject] = []
+            var missed: [CacheEvent] = []
+            switch start {
+            case .snapshot:
+                initial = cache.objects(
+                    prefix: resource.prefix(namespace: namespace), resourcePrefix: resource.prefix)
+            case .after(let revision):
+                guard let events = cache.events(after: revision) else { return (nil, cache.historyStart) }
+                missed = events
+            }
+            state.nextSubscription += 1
+            let subscription = Subscription(id: state.nextSubscription)
+            state.subscriptions[resource.prefix, default: [:]][subscription.id] = subscription
+            return (
+                Watch(subscription: subscription, initial: initial, missed: missed, revision: state.revision),
+                cache.historyStart
+            )
+        }
+    }
+
+    func unsubscribe(_ resource: StorageKey, _ subscription: Subscription) {
+        subscription.continuation.finish()
+        state.withLock { $0.subscriptions[resource.prefix]?[subscription.id] = nil }
+    }
+}
+
+extension StorageKey {
+    /// The folder of a key, from a table of those seen so far.
+    init?(ofKey key: String, known: inout [String: StorageKey]) {
+        guard key.hasPrefix(Self.root) else { return nil }
+        let rest = key.utf8.dropFirst(Self.root.utf8.count)
+        guard let first = rest.firstIndex(of: UInt8(ascii: "/")),
+            let second = rest[rest.index(after: first)...].firstIndex(of: UInt8(ascii: "/"))
+        else { return nil }
+        let prefix = String(key[...second])
+        if let found = known[prefix] {
+            self = found
+            return
+        }
+        let group = String(key[rest.startIndex..<first])
+        self.init(GroupVersionResource(group == "core" ? "" : group, "", String(key[key.utf8.index(after: first)..<second])))
+        known[prefix] = self
+    }
+}

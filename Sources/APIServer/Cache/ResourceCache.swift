@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A change of an object as watchers are told of it. Encoded once for each form it is sent in, not once a watcher.
+final class CacheEvent: Sendable {
+    enum Kind: Sendable { case put, delete }
+
+    let kind: Kind
+    /// The new state; of a deleted object the last one, at the revision of the deletion.
+    let object: StoredObject
+    /// The state before; nil for an object that is new.
+    let previous: StoredObject?
+    private let lines = EncodedLines()
+
+    init(kind: Kind, object: StoredObject, previous: StoredObject?) {
+        self.kind = kind
+        self.object = object
+        self.previous = previous
+    }
+
+    var revision: Int64 { object.revision }
+
+    /// The line of a watch that tells of `type`.
+    func line(_ type: String, _ header: ObjectHeader, _ make: () -> [UInt8]) -> [UInt8] {
+        lines.line(EncodedLines.Key(type: type, header: header), make)
+    }
+}
+
+/// The objects of one resource in the order of their keys, with what happened lately.
+struct ResourceCache: Sendable {
+    private(set) var keys: [String] = []
+    private(set) var objects: [String: StoredObject] = [:]
+    /// The youngest events, oldest first.
+    private(set) var history: [CacheEvent] = []
+    /// Watches can begin after this revision: nothing later has been forgotten.
+    private(set) var historyStart: Int64
+    /// The revision of the last change.
+    private(set) var lastChange: Int64
+
+    static let historyLimit = 4096
+
+    init(start: Int64) {
+        historyStart = start
+        lastChange = start
+    }
+
+    /// Takes an object as it is found in the store when the cache is filled; keys come in order.
+    mutating func load(_ object: StoredObject) {
+        keys.append(object.key)
+        objects[object.key] = object
+    }
+
+    mutating func apply(_ kind: CacheEvent.Kind, _ object: StoredObject) -> CacheEvent {
+        let previous = objects[object.key]
+        switch kind {
+        case .put:
+            if previous == nil { keys.insert(object.key, at: Self.lowerBound(keys, object.key)) }
+            objects[object.key] = object
+        case .delete:
+            if previous != nil {
+                keys.remove(at: Self.lowerBound(keys, object.key))
+                objects[object.key] = nil
+            }
+        }
+        let event = CacheEvent(kind: kind, object: object, previous: previous)
+        history.append(event)
+        lastChange = object.revision
+        if history.count > Self.historyLimit {
+            let forgotten = history.count - Self.historyLimit * 3 / 4
+            historyStart = history[forgotten - 1].revision
+            history.removeFirst(forgotten)
+        }
+        return event
+    }
+
+    /// The events after a revision; nil when some of them have been forgotten.
+    func events(after revision: Int64) -> [CacheEvent]? {
+        guard revision >= historyStart else { return nil }
+        var low = 0
+        var high = history.count
+        while low < high {
+            let middle = (low + high) / 2
+            if history[middle].revision <= revision { low = middle + 1 } else { high = middle }
+        }
+        return Array(history[low...])
+    }
+
+    /// The objects whose keys begin with `prefix`, in order.
+    func objects(prefix: String, resourcePrefix: String) -> [StoredObject] {
+        if prefix == resourcePrefix { return keys.compactMap { objects[$0] } }
+        var result: [StoredObject] = []
+        var index = Self.lowerBound(keys, prefix)
+        while index < keys.count, keys[index].hasPrefix(prefix) {
+            if let object = objects[keys[index]] { result.append(object) }
+            index += 1
+        }
+        return result
+    }
+
+    private static func lowerBound(_ keys: [String], _ key: String) -> Int {
+        var low = 0
+        var high = keys.count
+        while low < high {
+            let middle = (low + high) / 2
+            if keys[middle] < key { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+}

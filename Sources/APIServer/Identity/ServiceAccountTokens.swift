@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeObjects
+import PKI
+import Values
+
+/// Issues and checks the tokens of service accounts: JSON Web Tokens bound to what they were issued for.
+struct ServiceAccountTokens: Sendable {
+    let signer: TokenSigner
+    let issuer: String
+    let mirror: Mirror
+
+    static let minimumSeconds = 600
+    static let defaultSeconds = 3600
+    static let maximumSeconds = 1 << 32
+
+    /// What a token is bound to besides its account.
+    struct Binding: Sendable {
+        var kind: String
+        var name: String
+        var uid: String
+        /// The node of a bound pod.
+        var node: (name: String, uid: String)?
+    }
+
+    struct Issued: Sendable {
+        var token: String
+        var expiration: Timestamp
+    }
+
+    func issue(
+        for account: KubeObject, audiences: [String], seconds: Int, binding: Binding?, now: Timestamp
+    ) throws -> Issued {
+        let namespace = account.namespace ?? ""
+        var bound: JSON = [
+            "namespace": JSON(namespace), "serviceaccount": ["name": JSON(account.name), "uid": JSON(account.uid)],
+        ]
+        if let binding {
+            bound[binding.kind.lowercased()] = ["name": JSON(binding.name), "uid": JSON(binding.uid)]
+            if let node = binding.node { bound["node"] = ["name": JSON(node.name), "uid": JSON(node.uid)] }
+        }
+        let expiration = Timestamp(seconds: now.seconds + Int64(seconds))
+        let claims: JSON = [
+            "aud": JSON(audiences.isEmpty ? [issuer] : audiences),
+            "exp": .int(expiration.seconds), "iat": .int(now.seconds), "nbf": .int(now.seconds),
+            "iss": JSON(issuer), "jti": JSON(UID.make()),
+            "kubernetes.io": bound, "sub": JSON(UserInfo.serviceAccountName(namespace, account.name)),
+        ]
+        return Issued(token: try signer.sign(claims), expiration: expiration)
+    }
+
+    /// Why a token is not accepted: for the log and for TokenReview, never for the caller of another request.
+    struct Rejection: Error, CustomStringConvertible {
+        var description: String
+        init(_ description: String) { self.description = description }
+    }
+
+    /// Who the token says its bearer is. Tokens of accounts, pods, nodes and secrets that are gone are refused.
+    func verify(_ token: String, audiences: [String], now: Timestamp) throws(Rejection) -> (
+        user: UserInfo, audiences: [String]
+    ) {
+        let claims: JSON
+        do {
+            claims = try signer.verify(token)
+        } catch {
+            throw Rejection("invalid bearer token: \(error)")
+        }
+        guard claims["iss"].string == issuer else {
+            throw Rejection("invalid bearer token: issuer \"\(claims["iss"].string ?? "")\" is not \"\(issuer)\"")
+        }
+        let tokenAudiences = claims["aud"].array?.compactMap(\.string) ?? claims["aud"].string.map { [$0] } ?? []
+        let common = tokenAudiences.filter(audiences.contains)
+        guard !common.isEmpty else {
+            throw Rejection("token audiences \(tokenAudiences) is invalid for the target audiences \(audiences)")
+        }
+        if let expiry = claims["exp"].int, now.seconds >= Int64(expiry) { throw Rejection("token has expired") }
+        if let start = claims["nbf"].int, now.seconds + 10 < Int64(start) { throw Rejection("token is not valid yet") }
+        let bound = claims["kubernetes.io"]
+        guard let namespace = bound["namespace"].string, let name = bound["serviceaccount"]["name"].string else {
+            throw Rejection("token names no service account")
+        }
+        let account = try require(.serviceAccounts, namespace, name, uid: bound["serviceaccount"]["uid"].string)
+        var extra: [String: [String]] = [:]
+        if let id = claims["jti"].string { extra["authentication.kubernetes.io/credential-id"] = ["JTI=\(id)"] }
+        for (kind, resource) in Self.bindable {
+            guard let boundName = bound[kind]["name"].string else { continue }
+            let uid = bound[kind]["uid"].string
+            // A node is told, but a pod's token does not end with the node's object.
+            if kind != "node" || bound["pod"] == nil {
+                _ = try require(resource, kind == "node" ? nil : namespace, boundName, uid: uid)
+            }
+            if kind != "secret" {
+                extra["authentication.kubernetes.io/\(kind)-name"] = [boundName]
+                if let uid { extra["authentication.kubernetes.io/\(kind)-uid"] = [uid] }
+            }
+        }
+        let user = UserInfo(
+            UserInfo.serviceAccountName(namespace, name), uid: account.uid,
+            groups: [
+                UserInfo.Group.serviceAccounts, "\(UserInfo.Group.serviceAccounts):\(namespace)",
+                UserInfo.Group.authenticated,
+            ], extra: extra)
+        return (user, common)
+    }
+
+    static let bindable: [(kind: String, resource: GroupVersionResource)] = [
+        ("pod", .pods), ("node", .nodes), ("secret", .secrets),
+    ]
+
+    private func require(
+        _ resource: GroupVersionResource, _ namespace: String?, _ name: String, uid: String?
+    ) throws(Rejection) -> KubeObject {
+        guard let object = mirror.object(StorageKey(resource), namespace, name)?.object() else {
+            throw Rejection("token is bound to \(resource.resource) \"\(name)\", which does not exist")
+        }
+        if let uid, uid != object.uid {
+            throw Rejection("token is bound to another \(resource.resource) \"\(name)\" (uid \(uid), now \(object.uid))")
+        }
+        return object
+    }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import HTTPServing
+import KubeObjects
+import Values
+
+/// A request as the API server sees it, whether it came over HTTPS or from a component of the same process.
+struct IncomingRequest: Sendable {
+    /// Who vouches for the caller.
+    enum Origin: Sendable {
+        case connection(ClientCertificate?)
+        case inProcess(UserInfo)
+    }
+
+    var method: String
+    /// Percent-decoded, without the query.
+    var path: String
+    var query: [(name: String, value: String)]
+    var headers: [(name: String, value: String)]
+    var origin: Origin
+    /// Reads the whole body; throws `RequestBodyTooLarge` beyond the limit.
+    var loadBody: @Sendable (_ limit: Int) async throws -> [UInt8]
+
+    func header(_ name: String) -> String? {
+        headers.first { $0.name.lowercased() == name }?.value
+    }
+
+    func headerValues(_ name: String) -> [String] {
+        headers.filter { $0.name.lowercased() == name }.map(\.value)
+    }
+
+    func query(_ name: String) -> String? { query.first { $0.name == name }?.value }
+
+    /// A flag of the query: `true` and `1`, as Go's clients write them.
+    func flag(_ name: String) -> Bool {
+        guard let value = query(name) else { return false }
+        return ["true", "1", "t", "TRUE", "True", "T"].contains(value)
+    }
+
+    /// A number of the query; refused when it is none.
+    func number(_ name: String) throws(StatusError) -> Int? {
+        guard let value = query(name), !value.isEmpty else { return nil }
+        guard let number = Int(value) else {
+            throw .badRequest("query parameter \(name)=\"\(value)\" is not an integer")
+        }
+        return number
+    }
+
+    /// The last header part of the user agent before `/`: the default name of a field manager.
+    var userAgent: String { header("user-agent") ?? "" }
+}
+
+/// The body is longer than the server accepts.
+struct RequestBodyTooLarge: Error {}

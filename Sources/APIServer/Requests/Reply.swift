@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import HTTPServing
+import KubeObjects
+import Values
+
+/// Where a streamed answer is written.
+protocol ByteSink: Sendable {
+    /// Returns when the bytes are on their way; throws when nobody listens any more.
+    func write(_ bytes: [UInt8]) async throws
+}
+
+/// An answer, before it is known how it travels.
+struct Reply: Sendable {
+    enum Body: Sendable {
+        case bytes([UInt8])
+        case stream(@Sendable (any ByteSink) async throws -> Void)
+        case upgrade(@Sendable (UpgradedConnection) async throws -> Void)
+    }
+
+    var status: Int
+    var headers: [(name: String, value: String)]
+    var body: Body
+
+    init(status: Int = 200, headers: [(name: String, value: String)] = [], body: Body) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
+
+    static func json(_ bytes: [UInt8], status: Int = 200) -> Reply {
+        Reply(status: status, headers: [("Content-Type", "application/json")], body: .bytes(bytes))
+    }
+
+    static func json(_ value: JSON, status: Int = 200) -> Reply { json(value.serialized(), status: status) }
+
+    static func text(_ text: String, status: Int = 200) -> Reply {
+        Reply(
+            status: status, headers: [("Content-Type", "text/plain; charset=utf-8")], body: .bytes(Array(text.utf8)))
+    }
+
+    static let pathNotFound = Reply.text("404 page not found\n", status: 404)
+
+    static func failure(_ error: StatusError) -> Reply {
+        var reply = Reply.json(error.json, status: error.code)
+        if let seconds = error.json["details"]["retryAfterSeconds"].int {
+            reply.headers.append(("Retry-After", String(seconds)))
+        }
+        return reply
+    }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeObjects
+import Synchronization
+import Values
+
+/// A request for a resource on its way through the server.
+struct RequestContext: Sendable {
+    let request: IncomingRequest
+    let info: RequestInfo
+    let user: UserInfo
+    let type: ResourceType
+    let warnings = Warnings()
+
+    var namespace: String? { type.isNamespaced ? info.namespace : nil }
+    var resource: GroupVersionResource { type.resource }
+
+    /// The name in the path; asked for only where the route has one.
+    var name: String { info.name ?? "" }
+
+    /// `dryRun=All`: everything happens but the write.
+    var isDryRun: Bool { request.query("dryRun") == "All" }
+
+    /// What is done about unknown and duplicate fields.
+    enum FieldValidation: String { case strict = "Strict", warn = "Warn", ignore = "Ignore" }
+
+    func fieldValidation() throws(StatusError) -> FieldValidation {
+        guard let text = request.query("fieldValidation"), !text.isEmpty else { return .warn }
+        guard let directive = FieldValidation(rawValue: text) else {
+            throw .badRequest(
+                "fieldValidation: Unsupported value: \"\(text)\": supported values: \"Ignore\", \"Strict\", \"Warn\"")
+        }
+        return directive
+    }
+
+    func checkOptions() throws(StatusError) {
+        if let dryRun = request.query("dryRun"), !dryRun.isEmpty, dryRun != "All" {
+            throw .badRequest("dryRun: Unsupported value: \"\(dryRun)\": supported values: \"All\"")
+        }
+        if let manager = request.query("fieldManager"), manager.utf8.count > 128 {
+            throw .badRequest("fieldManager: Too long: may not be more than 128 bytes")
+        }
+    }
+}
+
+/// What the client should hear although the request succeeds: sent as Warning headers.
+final class Warnings: Sendable {
+    private let texts = Mutex<[String]>([])
+
+    func add(_ text: String) {
+        texts.withLock { if !$0.contains(text) { $0.append(text) } }
+    }
+
+    var headers: [(name: String, value: String)] {
+        texts.withLock { $0 }.map { ("Warning", "299 - \(JSON($0).text())") }
+    }
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeObjects
+import Values
+
+/// What a Service has for itself alone: addresses and node ports.
+enum ServiceClaims {
+    static func address(_ address: String) -> String { "ip:\(address)" }
+    static func port(_ port: Int, _ transport: String) -> String { "port:\(transport)/\(port)" }
+
+    static func claims(of service: KubeObject) -> [String] {
+        var claims: [String] = []
+        for address in addresses(of: service) { claims.append(self.address(address)) }
+        for port in service["spec"]["ports"].array ?? [] {
+            guard let number = port["nodePort"].int, number > 0 else { continue }
+            claims.append(self.port(number, port["protocol"].string ?? "TCP"))
+        }
+        if let number = service["spec"]["healthCheckNodePort"].int, number > 0 {
+            claims.append(port(number, "TCP"))
+        }
+        return claims
+    }
+
+    static func addresses(of service: KubeObject) -> [String] {
+        var addresses = service["spec"]["clusterIPs"].array?.compactMap(\.string) ?? []
+        if let first = service["spec"]["clusterIP"].string, !addresses.contains(first) { addresses.append(first) }
+        return addresses.filter { !$0.isEmpty && $0 != "None" }
+    }
+}
+
+/// Gives Services their addresses and node ports. Runs while no other Service is written.
+struct ServiceAllocator: Sendable {
+    let cidr: CIDR
+    let nodePorts: ClosedRange<Int>
+    /// What other Services hold.
+    private var taken: Set<String>
+
+    init(cidr: CIDR, nodePorts: ClosedRange<Int>, others: [StoredObject]) {
+        self.cidr = cidr
+        self.nodePorts = nodePorts
+        taken = []
+        for other in others { taken.formUnion(other.attributes.claims) }
+    }
+
+    mutating func allocate(_ service: inout KubeObject, old: KubeObject?) -> [FieldError] {
+        if let old { Self.keep(&service, old) }
+        var errors: [FieldError] = []
+        if service["spec"]["type"].string == "ExternalName" {
+            for field in [
+                "clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy",
+            ] { service["spec"][field] = nil }
+        } else {
+            errors += allocateAddress(&service)
+        }
+        errors += allocatePorts(&service, old)
+        return errors
+    }
+
+    /// An update that leaves out what was allocated keeps it.
+    private static func keep(_ service: inout KubeObject, _ old: KubeObject) {
+        let type = service["spec"]["type"].string ?? "ClusterIP"
+        guard type != "ExternalName", old["spec"]["type"].string != "ExternalName" else {
+            if old["spec"]["type"].string == "ExternalName" { return }
+            return
+        }
+        if service["spec"]["clusterIP"].string?.isEmpty ?? true {
+            for field in ["clusterIP", "clusterIPs"] { service["spec"][field] = old["spec"][field] }
+        }
+        for field in ["ipFamilies", "ipFamilyPolicy"] where service["spec"][field] == nil {
+            service["spec"][field] = old["spec"][field]
+        }
+        guard usesNodePorts(service), var ports = service["spec"]["ports"].array else { return }
+        let before = old["spec"]["ports"].array ?? []
+        let asked = Set(ports.compactMap { $0["nodePort"].int })
+        for index in ports.indices where (ports[index]["nodePort"].int ?? 0) == 0 {
+            let same = before.first {
+                $0["port"] == ports[index]["port"]
+                    && ($0["protocol"].string ?? "TCP") == (ports[index]["protocol"].string ?? "TCP")
+            }
+            if let number = same?["nodePort"].int, !asked.contains(number) { ports[index]["nodePort"] = JSON(number) }
+        }
+        service["spec"]["ports"] = .array(ports)
+    }
+
+    private mutating func allocateAddress(_ service: inout KubeObject) -> [FieldError] {
+        let asked = service["spec"]["clusterIP"].string ?? service["spec"]["clusterIPs"][0].string ?? ""
+        let address: String
+        switch asked {
+        case "None": address = "None"
+        case "":
+            guard let free = freeAddress() else {
+                return [
+                    FieldError(
+                        .internalError, "spec.clusterIPs",
+                        detail: "failed to allocate a serviceIP: range \(cidr) is full")
+                ]
+            }
+            address = free
+        default:
+            guard let wanted = IPAddress(asked) else {
+                return [.invalid("spec.clusterIPs[0]", JSON(asked), "must be a valid IP address, (e.g. 10.9.8.7)")]
+            }
+            guard cidr.contains(wanted), wanted != cidr.first, wanted != cidr.last else {
+                return [
+                    .invalid(
+                        "spec.clusterIPs", [JSON(asked)],
+                        "failed to allocate IP \(asked): the provided IP is not in the valid range of \(cidr)")
+                ]
+            }
+            guard !taken.contains(ServiceClaims.address(wanted.description)) else {
+                return [
+                    .invalid(
+                        "spec.clusterIPs", [JSON(asked)],
+                        "failed to allocate IP \(asked): provided IP is already allocated")
+                ]
+            }
+            address = wanted.description
+        }
+        service["spec"]["clusterIP"] = JSON(address)
+        service["spec"]["clusterIPs"] = .array([JSON(address)])
+        if service["spec"]["ipFamilies"].array?.isEmpty ?? true {
+            service["spec"]["ipFamilies"] = .array([cidr.family == .v4 ? "IPv4" : "IPv6"])
+        }
+        if service["spec"]["ipFamilyPolicy"] == nil { service["spec"]["ipFamilyPolicy"] = "SingleStack" }
+        return []
+    }
+
+    /// Some free address, away from the low ones that people ask for by number.
+    private func freeAddress() -> String? {
+        let size = cidr.count
+        guard size > 4 else { return nil }
+        let reserved = min(max(size / 16, 16), 256)
+        for low in [reserved < size - 1 ? reserved : 1, 1] {
+            let span = size - 1 - low
+            let start = UInt128(UInt64.random(in: 0..<UInt64(min(span, UInt128(UInt64.max)))))
+            var step: UInt128 = 0
+            while step < min(span, 1 << 20) {
+                if let candidate = cidr[low + (start + step) % span],
+                    !taken.contains(ServiceClaims.address(candidate.description))
+                {
+                    return candidate.description
+                }
+                step += 1
+            }
+        }
+        return nil
+    }
+
+    static func usesNodePorts(_ service: KubeObject) -> Bool {
+        switch service["spec"]["type"].string {
+        case "NodePort": true
+        case "LoadBalancer": service["spec"]["allocateLoadBalancerNodePorts"].bool ?? true
+        default: false
+        }
+    }
+
+    private mutating func allocatePorts(_ service: inout KubeObject, _ old: KubeObject?) -> [FieldError] {
+        guard var ports = service["spec"]["ports"].array else { return [] }
+        var errors: [FieldError] = []
+        let isLoadBalancer = service["spec"]["type"].string == "LoadBalancer"
+        let allocates = Self.usesNodePorts(service)
+        var own: Set<String> = []
+        for index in ports.indices {
+            let transport = ports[index]["protocol"].string ?? "TCP"
+            let field = "spec.ports[\(index)].nodePort"
+            guard allocates || isLoadBalancer else {
+                // Ports of a Service that no longer needs them are free again.
+                if old != nil { ports[index]["nodePort"] = nil }
+                continue
+            }
+            if let asked = ports[index]["nodePort"].int, asked > 0 {
+                let claim = ServiceClaims.port(asked, transport)
+                if !nodePorts.contains(asked) {
+                    errors.append(
+                        .invalid(
+                            field, JSON(asked),
+                            "provided port is not in the valid range. The range of valid ports is "
+                                + "\(nodePorts.lowerBound)-\(nodePorts.upperBound)"))
+                } else if taken.contains(claim) || own.contains(claim) {
+                    errors.append(.invalid(field, JSON(asked), "provided port is already allocated"))
+                }
+                own.insert(claim)
+            } else if allocates {
+                guard let free = freePort(transport, own) else {
+                    errors.append(FieldError(.internalError, field, detail: "failed to allocate a nodePort: range is full"))
+                    continue
+                }
+                ports[index]["nodePort"] = JSON(free)
+                own.insert(ServiceClaims.port(free, transport))
+            }
+        }
+        service["spec"]["ports"] = .array(ports)
+        return errors
+    }
+
+    private func freePort(_ transport: String, _ own: Set<String>) -> Int? {
+        let start = Int.random(in: nodePorts)
+        for step in 0..<nodePorts.count {
+            let port = nodePorts.lowerBound + (start - nodePorts.lowerBound + step) % nodePorts.count
+            let claim = ServiceClaims.port(port, transport)
+            if !taken.contains(claim), !own.contains(claim) { return port }
+        }
+        return nil
+    }
+}
+
+extension APIServer {
+    /// Gives a Service what it needs of the cluster's ranges; does nothing for other kinds.
+    func allocate(_ object: inout KubeObject, old: KubeObject?, _ type: ResourceType) async throws {
+        guard type.storage == .services else { return }
+        let key = StorageKey(.services)
+        let path = key.key(object.namespace, object.name)
+        let others = mirror.list(key).objects.filter { $0.key != path }
+        var allocator = ServiceAllocator(
+            cidr: configuration.serviceCIDR, nodePorts: configuration.nodePorts, others: others)
+        let errors = allocator.allocate(&object, old: old)
+        if !errors.isEmpty { throw StatusError.invalid(type, name: object.name, errors) }
+    }
+}

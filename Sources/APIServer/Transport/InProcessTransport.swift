@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import HTTPServing
+public import KubeClient
+import KubeObjects
+import Values
+
+extension APIServer {
+    /// A way to the server for components of the same process: the same handling of requests, without HTTP.
+    public func inProcessTransport(user: String, groups: [String]) -> any APITransport {
+        InProcessTransport(server: self, user: UserInfo(user, groups: groups + [UserInfo.Group.authenticated]))
+    }
+}
+
+struct InProcessTransport: APITransport {
+    let server: APIServer
+    let user: UserInfo
+
+    func send(_ request: APIRequest) async throws -> APIResponse {
+        let body = request.body
+        let reply = await server.handle(
+            IncomingRequest(
+                method: request.method, path: request.path, query: request.query.map { (name: $0.0, value: $0.1) },
+                headers: request.headers.map { (name: $0.0, value: $0.1) }, origin: .inProcess(user),
+                loadBody: { limit in
+                    guard body.count <= limit else { throw RequestBodyTooLarge() }
+                    return body
+                }))
+        let headers = reply.headers.map { ($0.name, $0.value) }
+        switch reply.body {
+        case .bytes(let bytes): return APIResponse(status: reply.status, headers: headers, body: .bytes(bytes))
+        case .stream:
+            return APIResponse(status: reply.status, headers: headers, body: .stream(reply.response.body.pieces()))
+        case .upgrade:
+            let refusal = StatusError.badRequest("connections of the same process cannot be upgraded")
+            return APIResponse(status: 400, headers: headers, body: .bytes(refusal.json.serialized()))
+        }
+    }
+}

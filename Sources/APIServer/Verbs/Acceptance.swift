@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeObjects
+import NetworkModel
+import Values
+
+/// From what a client sent to an object of the type that the path names.
+extension APIServer {
+    /// Checks version, kind and field names, and drops what the schema does not know.
+    func accept(_ body: DecodedBody, _ context: RequestContext) throws -> KubeObject {
+        let type = context.type
+        var object = body.object
+        try requireKind(&object, type.groupVersionKind)
+        let decoded = registry.decode(object, as: type)
+        if let problem = decoded.typeError { throw ResourceRegistry.typeError(type, problem) }
+        let directive = try context.fieldValidation()
+        if directive != .ignore, !(decoded.unknownFields.isEmpty && body.duplicates.isEmpty) {
+            if directive == .strict {
+                throw ResourceRegistry.strictDecodingError(
+                    type, unknown: decoded.unknownFields, duplicates: body.duplicates)
+            }
+            for field in decoded.unknownFields { context.warnings.add("unknown field \"\(field)\"") }
+            for field in body.duplicates { context.warnings.add("duplicate field \"\(field)\"") }
+        }
+        return decoded.object
+    }
+
+    /// Fills in version and kind where they are missing, and refuses others.
+    func requireKind(_ object: inout KubeObject, _ expected: GroupVersionKind) throws(StatusError) {
+        if object.apiVersion.isEmpty { object["apiVersion"] = JSON(expected.apiVersion) }
+        if object.kind.isEmpty { object["kind"] = JSON(expected.kind) }
+        guard object.apiVersion == expected.apiVersion else {
+            throw .badRequest(
+                "the API version in the data (\(object.apiVersion)) does not match the expected API version "
+                    + "(\(expected.apiVersion))")
+        }
+        guard object.kind == expected.kind else {
+            throw .badRequest(
+                "the kind in the data (\(object.kind)) does not match the expected kind (\(expected.kind))")
+        }
+    }
+
+    /// Namespace and name of the object must be those of the path.
+    func fitToPath(_ object: inout KubeObject, _ context: RequestContext) throws(StatusError) {
+        if context.type.isNamespaced {
+            if let namespace = object.namespace, namespace != context.namespace {
+                throw .badRequest("the namespace of the provided object does not match the namespace sent on the request")
+            }
+            object.metadata["namespace"] = context.namespace.map { JSON($0) }
+        } else {
+            object.metadata["namespace"] = nil
+        }
+        guard let name = context.info.name else { return }
+        if object.name.isEmpty { object.metadata["name"] = JSON(name) }
+        if object.name != name {
+            throw .badRequest(
+                "the name of the object (\(object.name)) does not match the name on the URL (\(name))")
+        }
+    }
+
+    /// The rules of the kind; address pools are checked against all other pools too.
+    func validate(_ object: KubeObject, old: KubeObject?, _ type: ResourceType) async throws {
+        var errors = type.validate(object, old: old, registry: registry)
+        if type.storage == .ipPools, !object.isBeingDeleted {
+            let others = mirror.list(StorageKey(.ipPools)).objects.map { $0.object() }.filter { $0.name != object.name }
+            errors += IPPoolValidation.validate(object, existing: others, old: old)
+        }
+        if !errors.isEmpty { throw StatusError.invalid(type, name: object.name, errors) }
+    }
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeObjects
+import Values
+
+extension APIServer {
+    /// POST of a collection.
+    func create(_ context: RequestContext) async throws -> Reply {
+        let encoding = try ObjectEncoding(context)
+        if context.type.isNamespaced, context.namespace == nil {
+            throw StatusError.methodNotAllowed(context.resource, verb: "create")
+        }
+        let body = try await BodyDecoding.requiredObject(context.request)
+        var object = try accept(body, context)
+        try fitToPath(&object, context)
+        if !object.resourceVersion.isEmpty {
+            throw StatusError.badRequest("resourceVersion should not be set on objects to be created")
+        }
+        let stored = try await create(object, context.type, context.user, dryRun: context.isDryRun)
+        return encoding.reply(stored, status: 201)
+    }
+
+    /// Takes an object through defaults, strategy, admission and validation into the store.
+    func create(_ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool) async throws -> StoredObject {
+        try await exclusively(type) {
+            let generates = object.name.isEmpty && object.metadata["generateName"].string?.isEmpty == false
+            // A generated name that is taken is drawn again.
+            for attempt in 0..<8 {
+                do {
+                    let prepared = try await prepareNew(object, type, user, dryRun: dryRun)
+                    return try await insert(prepared, type, dryRun: dryRun)
+                } catch let error as StatusError where generates && error.reason == "AlreadyExists" && attempt < 7 {
+                    continue
+                }
+            }
+            throw StatusError.alreadyExists(type.resource, name: object.metadata["generateName"].string ?? "")
+        }
+    }
+
+    private func prepareNew(
+        _ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool
+    ) async throws -> KubeObject {
+        var object = object
+        var metadata = object.metadata ?? .object([:])
+        for field in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields"] {
+            metadata[field] = nil
+        }
+        if object.name.isEmpty, let base = metadata["generateName"].string, !base.isEmpty {
+            metadata["name"] = JSON(UID.name(from: base))
+        }
+        metadata["uid"] = JSON(UID.make())
+        metadata["creationTimestamp"] = JSON(Timestamp.now.description)
+        metadata["generation"] = Generations.isCounted(type) ? 1 : nil
+        object.metadata = metadata
+        if object.name.isEmpty {
+            throw StatusError.invalid(
+                type, name: "", [.required("metadata.name", "name or generateName is required")])
+        }
+        object = type.defaulted(object, registry: registry)
+        Strategies.prepareForCreate(&object, type)
+        var review = AdmissionReview(
+            operation: .create, type: type, subresource: "", object: object, old: nil, user: user, dryRun: dryRun)
+        try await admission.admit(&review)
+        object = review.object
+        try await allocate(&object, old: nil, type)
+        try await validate(object, old: nil, type)
+        try checkEscalation(object, type, user)
+        return object
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeObjects
+import Values
+
+/// A patch as a client sent it.
+struct ReceivedPatch: Sendable {
+    enum Kind: String, Sendable {
+        case json = "application/json-patch+json"
+        case merge = "application/merge-patch+json"
+        case strategic = "application/strategic-merge-patch+json"
+    }
+
+    var kind: Kind
+    var body: JSON
+
+    static let applyTypes: Set<String> = ["application/apply-patch+yaml", "application/apply-patch+cbor"]
+
+    init(_ request: IncomingRequest, _ type: ResourceType) async throws {
+        let mediaType = BodyDecoding.mediaType(request)
+        let supported = type.isCustom ? [Kind.json, .merge] : [.json, .merge, .strategic]
+        if Self.applyTypes.contains(mediaType) {
+            throw StatusError.unsupportedMediaType(
+                "server-side apply (\(mediaType)) is not served yet: use kubectl apply without --server-side, or send "
+                    + supported.map(\.rawValue).joined(separator: ", "))
+        }
+        guard let kind = Kind(rawValue: mediaType), supported.contains(kind) else {
+            throw StatusError.unsupportedMediaType(
+                "the body of the request was in an unknown format - accepted media types include: "
+                    + supported.map(\.rawValue).joined(separator: ", "))
+        }
+        self.kind = kind
+        let bytes = try await BodyDecoding.bytes(request)
+        // kubectl sends JSON; people with curl send YAML too.
+        body = try JSON(parsing: bytes)
+    }
+
+    /// The patched object. `schemaType` names the lists that merge.
+    func apply(to object: KubeObject, _ type: ResourceType, _ registry: ResourceRegistry) throws(StatusError) -> KubeObject {
+        do throws(PatchError) {
+            switch kind {
+            case .json: return KubeObject(try JSONPatch.apply(body, to: object.json))
+            case .merge:
+                guard body.object != nil else { throw PatchError(.malformed, "a merge patch must be an object") }
+                return KubeObject(MergePatch.apply(body, to: object.json))
+            case .strategic:
+                guard body.object != nil else { throw PatchError(.malformed, "a strategic patch must be an object") }
+                return KubeObject(try StrategicMergePatch.apply(body, to: object.json, type: type, registry: registry))
+            }
+        } catch {
+            throw error.status
+        }
+    }
+}
+
+extension APIServer {
+    /// PATCH of an object or of its `status`.
+    func patch(_ context: RequestContext) async throws -> Reply {
+        let encoding = try ObjectEncoding(context)
+        let patch = try await ReceivedPatch(context.request, context.type)
+        let written = try await exclusively(context.type) {
+            try await modify(
+                context.type, context.namespace, context.name, dryRun: context.isDryRun
+            ) { old in
+                let patched = try patched(old, patch, context)
+                return try await changed(patched, from: old, context)
+            }
+        }
+        return encoding.reply(written.stored)
+    }
+
+    /// The object with the patch applied and checked like one that was sent whole.
+    func patched(_ old: KubeObject, _ patch: ReceivedPatch, _ context: RequestContext) throws -> KubeObject {
+        var object = try patch.apply(to: old, context.type, registry)
+        guard object.json.object != nil else { throw StatusError.badRequest("the patch leaves no object") }
+        object = try accept(DecodedBody(object: object, duplicates: []), context)
+        try fitToPath(&object, context)
+        // A version inside the patch is a demand; without one the stored one stands here.
+        try checkVersion(object, old, context)
+        return object
+    }
+}

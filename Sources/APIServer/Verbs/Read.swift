@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeObjects
+import Storage
+import Values
+
+extension APIServer {
+    /// GET of an object.
+    func get(_ context: RequestContext) async throws -> Reply {
+        let encoding = try ObjectEncoding(context)
+        try await awaitRequestedVersion(context)
+        return encoding.reply(try current(context))
+    }
+
+    /// A read that must not be older than a version waits for it, if it can come.
+    private func awaitRequestedVersion(_ context: RequestContext) async throws {
+        guard let asked = try resourceVersion(context), asked > 0 else { return }
+        let newest = await storage.currentRevision
+        if asked > newest { throw StatusError.tooLargeResourceVersion(asked, current: newest) }
+        await mirror.reached(asked)
+    }
+
+    /// The resourceVersion of the query; nil when it is unset.
+    func resourceVersion(_ context: RequestContext) throws(StatusError) -> Int64? {
+        guard let text = context.request.query("resourceVersion"), !text.isEmpty else { return nil }
+        guard let version = Int64(text), version >= 0 else {
+            throw .badRequest(
+                "resourceVersion: Invalid value: \"\(text)\": strconv.ParseUint: parsing \"\(text)\": invalid syntax")
+        }
+        return version
+    }
+
+    // MARK: Lists
+
+    /// GET of a collection.
+    func list(_ context: RequestContext) async throws -> Reply {
+        let encoding = try ObjectEncoding(context)
+        let page = try await page(context)
+        return encoding.list(
+            page.objects, revision: page.revision, continueToken: page.continueToken, remaining: page.remaining)
+    }
+
+    struct Page: Sendable {
+        var objects: [StoredObject]
+        var revision: Int64
+        var continueToken: String?
+        var remaining: Int?
+    }
+
+    /// The objects that a list or a deletion of a collection is about.
+    func page(_ context: RequestContext) async throws -> Page {
+        let selection = try Selection(context)
+        let limit = try context.request.number("limit").flatMap { $0 > 0 ? $0 : nil }
+        let match = context.request.query("resourceVersionMatch") ?? ""
+        let version = try resourceVersion(context)
+        try checkVersionMatch(context, match, version)
+        if let token = context.request.query("continue"), !token.isEmpty {
+            return try await continued(context, selection, token, limit)
+        }
+        if match == "Exact", let version, version > 0 {
+            let newest = await storage.currentRevision
+            if version > newest { throw StatusError.tooLargeResourceVersion(version, current: newest) }
+            return try await snapshot(context, selection, at: version, from: nil, limit)
+        }
+        try await awaitRequestedVersion(context)
+        let (objects, revision) = mirror.list(storageKey(context.type), namespace: context.namespace)
+        return Self.cut(objects, selection, revision, limit)
+    }
+
+    private func checkVersionMatch(_ context: RequestContext, _ match: String, _ version: Int64?) throws(StatusError) {
+        func refuse(_ error: FieldError) -> StatusError {
+            .invalid(("meta.k8s.io", "ListOptions"), name: "", [error])
+        }
+        guard !match.isEmpty else { return }
+        if !["Exact", "NotOlderThan"].contains(match) {
+            throw refuse(.notSupported("resourceVersionMatch", JSON(match), ["Exact", "NotOlderThan"]))
+        }
+        if context.request.query("continue")?.isEmpty == false {
+            throw refuse(.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"))
+        }
+        if version == nil, context.info.verb != "watch" {
+            throw refuse(
+                .forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"))
+        }
+        if match == "Exact", version == 0 {
+            throw refuse(
+                .forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""))
+        }
+    }
+
+    /// The first `limit` objects that are selected, and where to go on.
+    private static func cut(
+        _ objects: [StoredObject], _ selection: Selection, _ revision: Int64, _ limit: Int?
+    ) -> Page {
+        guard let limit else {
+            return Page(objects: selection.isEmpty ? objects : objects.filter(selection.matches), revision: revision)
+        }
+        var chosen: [StoredObject] = []
+        for (index, object) in objects.enumerated() where selection.matches(object) {
+            chosen.append(object)
+            guard chosen.count == limit, index + 1 < objects.count else { continue }
+            return Page(
+                objects: chosen, revision: revision,
+                continueToken: ContinueToken(revision: revision, start: object.key + "\0").text,
+                remaining: selection.isEmpty ? objects.count - index - 1 : nil)
+        }
+        return Page(objects: chosen, revision: revision)
+    }
+
+    private func continued(
+        _ context: RequestContext, _ selection: Selection, _ text: String, _ limit: Int?
+    ) async throws -> Page {
+        if context.request.query("resourceVersion").map({ !$0.isEmpty && $0 != "0" }) ?? false {
+            throw StatusError.badRequest("specifying resource version is not allowed when using continue")
+        }
+        let key = storageKey(context.type)
+        guard let token = ContinueToken(text), token.start.hasPrefix(key.prefix(namespace: context.namespace)) else {
+            throw StatusError.badRequest("continue key is not valid: it is not one that this server gave out")
+        }
+        let revision = token.revision
+        guard let revision, mirror.lastChange(key) > revision else {
+            // Nothing of this resource has changed since: the mirror still shows that moment. Tokens without a
+            // revision go on with what there is now.
+            let (objects, now) = mirror.list(key, namespace: context.namespace)
+            let rest = objects.filter { $0.key >= token.start }
+            return Self.cut(rest, selection, token.revision ?? now, limit)
+        }
+        return try await snapshot(context, selection, at: revision, from: token.start, limit)
+    }
+
+    /// What the store held at a revision.
+    private func snapshot(
+        _ context: RequestContext, _ selection: Selection, at revision: Int64, from start: String?, _ limit: Int?
+    ) async throws -> Page {
+        let key = storageKey(context.type)
+        let prefix = key.prefix(namespace: context.namespace)
+        var objects: [StoredObject] = []
+        var selected = 0
+        var next = start
+        while true {
+            let result = try await stored(prefix, from: next, limit: limit.map { $0 + 1 }, at: revision, start)
+            for entry in result.keyValues {
+                let object = StoredObject(
+                    key: entry.key, resource: key, revision: entry.modRevision, value: entry.value)
+                objects.append(object)
+                if selection.matches(object) { selected += 1 }
+            }
+            guard result.hasMore, let last = result.keyValues.last else { break }
+            if let limit, selected > limit { break }
+            next = last.key + "\0"
+        }
+        var page = Self.cut(objects, selection, revision, limit)
+        if page.continueToken != nil { page.remaining = nil }
+        return page
+    }
+
+    /// A part of the store at a revision; 410 when that has been compacted away.
+    private func stored(
+        _ prefix: String, from next: String?, limit: Int?, at revision: Int64, _ start: String?
+    ) async throws -> RangeResult {
+        do {
+            return try await storage.range(prefix: prefix, from: next, limit: limit, at: revision)
+        } catch {
+            guard case .compacted = error else { throw error }
+            let fresh = start.map { ContinueToken(revision: nil, start: $0).text }
+            throw StatusError.expired(
+                "The provided continue parameter is too old to display a consistent list result. You can start a new "
+                    + "list without the continue parameter, or use the continue token in this response to retrieve "
+                    + "the remainder of the results. Continuing with the provided token results in an inconsistent "
+                    + "list - objects that were created, modified, or deleted between the time the first chunk was "
+                    + "returned and now may show up in the list.", continue: fresh)
+        }
+    }
+}
+
+/// Where a list goes on: opaque to clients.
+struct ContinueToken: Sendable, Equatable {
+    /// The revision that the whole list shows; nil after that was compacted.
+    var revision: Int64?
+    var start: String
+
+    init(revision: Int64?, start: String) {
+        self.revision = revision
+        self.start = start
+    }
+
+    init?(_ text: String) {
+        guard let bytes = Base64.bytes(text), let json = try? JSON(parsing: bytes),
+            json["v"].string == "meta.k8s.io/v1", let version = json["rv"].int, let start = json["start"].string
+        else { return nil }
+        revision = version < 0 ? nil : Int64(version)
+        self.start = start
+    }
+
+    var text: String {
+        let json: JSON = ["v": "meta.k8s.io/v1", "rv": .int(revision ?? -1), "start": JSON(start)]
+        return Base64.text(json.serialized(), url: true)
+    }
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeObjects
+import Storage
+import Values
+
+extension APIServer {
+    /// GET of a collection with `watch=true`: a line of JSON for each change.
+    func watch(_ context: RequestContext) async throws -> Reply {
+        let encoding = try ObjectEncoding(context)
+        let selection = try Selection(context)
+        let start = try watchStart(context)
+        if case .after(let revision) = start.from {
+            let newest = await storage.currentRevision
+            // Informers may come with a version from before the store was replaced.
+            if revision > newest { throw StatusError.tooLargeResourceVersion(revision, current: newest) }
+            await mirror.reached(revision)
+        }
+        let key = storageKey(context.type)
+        let timeout = try context.request.number("timeoutSeconds").flatMap { $0 > 0 ? $0 : nil } ?? Self.watchSeconds()
+        let (watch, oldest) = mirror.watch(key, namespace: context.namespace, from: start.from)
+        guard let watch else {
+            throw StatusError.tooOldResourceVersion(
+                context.request.query("resourceVersion") ?? "", oldest: String(oldest))
+        }
+        let prefix = key.prefix(namespace: context.namespace)
+        let bookmarks = context.request.flag("allowWatchBookmarks")
+        let mirror = mirror
+        return Reply(
+            headers: [("Content-Type", "application/json"), ("Cache-Control", "no-cache, private")],
+            body: .stream { sink in
+                defer { mirror.unsubscribe(key, watch.subscription) }
+                var writer = WatchWriter(encoding: encoding, selection: selection, prefix: prefix, sink: sink)
+                try await writer.begin(watch, endOfInitialEvents: start.marksEnd, bookmarks: bookmarks)
+                try await writer.run(watch.subscription, seconds: timeout, bookmarks: bookmarks)
+            })
+    }
+
+    /// Between half an hour and an hour, so that watches do not all end at once.
+    private static func watchSeconds() -> Int { Int.random(in: 1800...3600) }
+
+    private func watchStart(_ context: RequestContext) throws -> (from: Mirror.WatchStart, marksEnd: Bool) {
+        let version = try resourceVersion(context)
+        let match = context.request.query("resourceVersionMatch") ?? ""
+        func refuse(_ error: FieldError) -> StatusError {
+            .invalid(("meta.k8s.io", "ListOptions"), name: "", [error])
+        }
+        if let text = context.request.query("sendInitialEvents"), !text.isEmpty {
+            guard match == "NotOlderThan" else {
+                throw refuse(
+                    .forbidden(
+                        "resourceVersionMatch",
+                        "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"))
+            }
+            if context.request.flag("sendInitialEvents") {
+                return (.snapshot, context.request.flag("allowWatchBookmarks"))
+            }
+            return (.after(version.flatMap { $0 > 0 ? $0 : nil } ?? mirror.revision), false)
+        }
+        if !match.isEmpty {
+            throw refuse(
+                .forbidden(
+                    "resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"))
+        }
+        if let version, version > 0 { return (.after(version), false) }
+        return (.snapshot, false)
+    }
+}
+
+/// Writes the lines of one watch.
+struct WatchWriter: Sendable {
+    let encoding: ObjectEncoding
+    let selection: Selection
+    /// Keys of other namespaces begin otherwise.
+    let prefix: String
+    let sink: any ByteSink
+    /// A watch of tables names the columns in its first event only.
+    private var hasSentColumns = false
+    private var lastBookmark: Int64 = 0
+
+    init(encoding: ObjectEncoding, selection: Selection, prefix: String, sink: any ByteSink) {
+        self.encoding = encoding
+        self.selection = selection
+        self.prefix = prefix
+        self.sink = sink
+    }
+
+    static let initialEventsEnd = "k8s.io/initial-events-end"
+    /// Bookmarks come about once a minute.
+    static let bookmarkInterval = Duration.seconds(60)
+
+    /// Sends what was there or was missed before the live events.
+    mutating func begin(_ watch: Mirror.Watch, endOfInitialEvents: Bool, bookmarks: Bool) async throws {
+        var bytes: [UInt8] = []
+        for object in watch.initial where selection.matches(object) { bytes += line("ADDED", object) }
+        for event in watch.missed { bytes += lines(event) }
+        if endOfInitialEvents { bytes += bookmark(watch.revision, initialEventsEnd: true) }
+        lastBookmark = watch.revision
+        // Even without events the answer must begin, or the client waits for its head.
+        try await sink.write(bytes)
+    }
+
+    /// Sends events until the time is up, the watcher has fallen behind or nobody reads any more.
+    mutating func run(_ subscription: Subscription, seconds: Int, bookmarks: Bool) async throws {
+        let timers = Task {
+            var left = Duration.seconds(seconds)
+            while left > .zero {
+                let step = min(left, Self.bookmarkInterval)
+                try await Task.sleep(for: step)
+                left -= step
+                subscription.send(left > .zero ? .progress(0) : .timeUp)
+            }
+        }
+        defer { timers.cancel() }
+        var seen = lastBookmark
+        for await signal in subscription.signals {
+            switch signal {
+            case .events(let events):
+                var bytes: [UInt8] = []
+                for event in events { bytes += lines(event) }
+                seen = max(seen, events.last?.revision ?? 0)
+                if !bytes.isEmpty { try await sink.write(bytes) }
+            case .progress:
+                if bookmarks, seen > 0 { try await sink.write(bookmark(seen)) }
+            case .timeUp:
+                if bookmarks, seen > 0 { try await sink.write(bookmark(seen)) }
+                return
+            }
+        }
+    }
+
+    /// What a watcher with this selection is told of an event: an object that begins to be selected is added, one that
+    /// no longer is has been deleted for it.
+    mutating func lines(_ event: CacheEvent) -> [UInt8] {
+        guard event.object.key.hasPrefix(prefix) else { return [] }
+        let before = event.previous.map(selection.matches) ?? false
+        switch event.kind {
+        case .delete:
+            guard before || (event.previous == nil && selection.matches(event.object)) else { return [] }
+            return line("DELETED", event.object, event)
+        case .put:
+            let after = selection.matches(event.object)
+            switch (before, after) {
+            case (false, true): return line("ADDED", event.object, event)
+            case (true, true): return line("MODIFIED", event.object, event)
+            case (true, false):
+                // The last state that was selected, at the revision of the change.
+                return line("DELETED", event.previous.map { $0.at(event.revision) } ?? event.object)
+            case (false, false): return []
+            }
+        }
+    }
+
+    private mutating func line(_ type: String, _ object: StoredObject, _ event: CacheEvent? = nil) -> [UInt8] {
+        switch encoding.form {
+        case .object:
+            let encoding = encoding
+            func make() -> [UInt8] { Self.line(type, encoding.bytes(object)) }
+            return event?.line(type, encoding.header, make) ?? make()
+        case .partialMetadata:
+            return Self.line(type, TableRenderer.partialMetadata(encoding.object(object)).serialized())
+        case .table:
+            let table = encoding.table(
+                [encoding.object(object)], metadata: ["resourceVersion": JSON(String(object.revision))],
+                withColumns: !hasSentColumns)
+            hasSentColumns = true
+            return Self.line(type, table.serialized())
+        }
+    }
+
+    private mutating func bookmark(_ revision: Int64, initialEventsEnd: Bool = false) -> [UInt8] {
+        lastBookmark = revision
+        var metadata: JSON = ["resourceVersion": JSON(String(revision)), "creationTimestamp": .null]
+        if initialEventsEnd { metadata["annotations"] = [Self.initialEventsEnd: "true"] }
+        var object: JSON = [
+            "kind": JSON(encoding.type.kind), "apiVersion": JSON(encoding.type.apiVersion), "metadata": metadata,
+        ]
+        switch encoding.form {
+        case .object: break
+        case .partialMetadata:
+            object["kind"] = "PartialObjectMetadata"
+            object["apiVersion"] = "meta.k8s.io/v1"
+        case .table(let version, _):
+            let row: JSON = ["cells": .array([]), "object": object]
+            object = [
+                "kind": "Table", "apiVersion": JSON("meta.k8s.io/\(version)"), "metadata": metadata,
+                "columnDefinitions": .array([]), "rows": initialEventsEnd ? .array([row]) : .array([]),
+            ]
+        }
+        return Self.line("BOOKMARK", object.serialized())
+    }
+
+    private static func line(_ type: String, _ object: [UInt8]) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(object.count + 40)
+        bytes += #"{"type":""#.utf8
+        bytes += type.utf8
+        bytes += #"","object":"#.utf8
+        bytes += object
+        bytes += "}\n".utf8
+        return bytes
+    }
+}
