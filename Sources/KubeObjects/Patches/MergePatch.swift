@@ -9,7 +9,11 @@ public enum MergePatch {
         guard case .object(let changes) = patch else { return patch }
         var result = target.object ?? JSONObject()
         for (key, change) in changes {
-            result[key] = change.isNull ? nil : apply(change, to: result[key] ?? .null)
+            if change.isNull {
+                result.removeValue(forKey: key)
+            } else {
+                result[key] = apply(change, to: result[key] ?? .null)
+            }
         }
         return .object(result)
     }

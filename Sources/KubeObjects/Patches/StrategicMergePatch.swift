@@ -93,7 +93,7 @@ public struct StrategicMergePatch {
             if strategies.contains("replace") { return .object(withoutDirectives(changes)) }
             let merged = try merged(changes, into: original, field.map(registry.resolve), depth: depth + 1)
             // A deleted object goes altogether.
-            return changes[Self.directive].string == "delete" ? nil : .object(merged)
+            return changes[Self.directive].string == "delete" ? Optional.none : .object(merged)
         case (.object(let changes), _):
             if changes[Self.directive].string == "delete" { return nil }
             return .object(

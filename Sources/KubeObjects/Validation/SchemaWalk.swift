@@ -62,7 +62,7 @@ private struct DecodingWalk {
 
     /// Nil for what is left out.
     mutating func decoded(_ value: JSON, _ schema: Schema, typeName: String? = nil) -> JSON? {
-        if value.isNull { return schema.isNullable ? value : nil }
+        if value.isNull { return schema.isNullable ? value : Optional.none }
         switch schema.shape {
         case .any: return value
         case .reference(let name) where name.hasSuffix(".resource.Quantity"): return quantity(value)
