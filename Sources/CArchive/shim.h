@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // libarchive, and the system calls that unpacking without trust in names needs and the C library does not wrap.
 #pragma once
-// As CLinux: the C library's structures must look the same to both modules.
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
+// No _GNU_SOURCE, as in CLinux: with it fd_set has another form than in Swift's own Glibc module.
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
