@@ -96,7 +96,7 @@ public final class OpenAPI: Sendable {
                 type.subresources.compactMap { sub in
                     registry.resource(forKind: sub.kind)?.typeName ?? ResourceRegistry.otherKinds[sub.kind]
                 }
-            } + ["io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", "io.k8s.apimachinery.pkg.apis.meta.v1.Status"]
+            } + ["DeleteOptions", "Patch", "Status"].map { "io.k8s.apimachinery.pkg.apis.meta.v1.\($0)" }
     }
 
     // MARK: Version 2
