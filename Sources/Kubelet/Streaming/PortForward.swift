@@ -94,7 +94,7 @@ package enum PortForward {
                 let (data, error) = isError ? (other, stream) : (stream, other)
                 group.addTask { await forward(port, data, error, pod, connect) }
             }
-            group.cancelAll()
+            // The client opens no more streams; those that are open end by themselves, or with the connection.
         }
     }
 

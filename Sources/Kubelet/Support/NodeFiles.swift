@@ -8,6 +8,12 @@ package struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
     package let path: String
     package let code: Int32
 
+    package init(call: String, path: String, code: Int32) {
+        self.call = call
+        self.path = path
+        self.code = code
+    }
+
     package var description: String { "\(call) \(path): \(String(cString: strerror(code)))" }
 }
 
