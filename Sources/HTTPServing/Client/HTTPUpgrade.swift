@@ -4,6 +4,7 @@ public import NIOCore
 public import NIOHTTP1
 import NIOPosix
 import NIOSSL
+import Values
 
 /// How a client protects its bytes.
 public struct HTTPClientTLS: Sendable {
@@ -72,7 +73,9 @@ public enum HTTPUpgrade {
             if case .body(let buffer) = part { buffer.readableBytes + 64 } else { 1024 }
         }
         let context = try tls?.makeContext()
-        let serverName = tls?.serverName ?? host
+        // An address is never a name to ask for: the certificate is then checked against the address itself.
+        let name = tls?.serverName ?? host
+        let serverName = IPAddress(name) == nil ? name : nil
         let channel: any Channel
         do {
             channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)

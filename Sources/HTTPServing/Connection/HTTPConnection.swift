@@ -245,7 +245,13 @@ final class HTTPConnection: Sendable {
     private func drain(_ body: IncomingBody) async throws -> Bool {
         var left = 256 << 10
         while !body.isComplete {
-            guard let piece = try await body.next() else { break }
+            let piece: ByteBuffer?
+            do {
+                piece = try await body.next()
+            } catch is HTTPBodyTooLarge {
+                return false
+            }
+            guard let piece else { break }
             left -= piece.readableBytes
             guard left > 0 else { return false }
         }
