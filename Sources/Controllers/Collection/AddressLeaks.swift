@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KubeObjects
-import NetworkModel
+package import KubeObjects
+package import NetworkModel
 import Values
 
 /// Which handles hold addresses that nobody uses any more: pure.
-struct AddressLeaks: Sendable {
-    struct Leak: Sendable, Hashable {
-        var handleID: String
+package struct AddressLeaks: Sendable {
+    package struct Leak: Sendable, Hashable {
+        package var handleID: String
         /// The pod that had them, if a pod had them.
-        var pod: ObjectKey?
-        var node: String?
+        package var pod: ObjectKey?
+        package var node: String?
         /// The node is gone: nothing can use the address any more, and no grace is needed.
-        var isCertain: Bool
+        package var isCertain: Bool
     }
 
     /// Handles all of whose addresses are leaked.
-    static func find(
+    package static func find(
         blocks: some Sequence<IPAMBlock>, pod: (ObjectKey) -> KubeObject?, nodeExists: (String) -> Bool
     ) -> [Leak] {
         var leaks: [String: Leak] = [:]

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KubeObjects
+package import KubeObjects
 import Values
 
 /// Who owns whom, over all kinds: a value without I/O.
 ///
 /// Only what collecting garbage needs is kept of an object: its name, its owners, and whether it waits for dependents.
-struct OwnerGraph: Sendable {
-    struct Item: Sendable, Equatable {
-        var resource: GroupVersionResource
-        var key: ObjectKey
-        var uid: String
-        var owners: [OwnerReference]
-        var isBeingDeleted: Bool
-        var finalizers: [String]
+package struct OwnerGraph: Sendable {
+    package struct Item: Sendable, Equatable {
+        package var resource: GroupVersionResource
+        package var key: ObjectKey
+        package var uid: String
+        package var owners: [OwnerReference]
+        package var isBeingDeleted: Bool
+        package var finalizers: [String]
 
-        init(_ resource: GroupVersionResource, _ object: KubeObject) {
+        package init(_ resource: GroupVersionResource, _ object: KubeObject) {
             self.resource = resource
             key = object.key
             uid = object.uid
@@ -25,34 +25,36 @@ struct OwnerGraph: Sendable {
         }
 
         /// Deleted in the foreground: goes when those who block it have gone.
-        var waitsForDependents: Bool { isBeingDeleted && finalizers.contains(OwnerGraph.foreground) }
+        package var waitsForDependents: Bool { isBeingDeleted && finalizers.contains(OwnerGraph.foreground) }
         /// Deleted, but its dependents shall live.
-        var orphansDependents: Bool { isBeingDeleted && finalizers.contains(OwnerGraph.orphan) }
+        package var orphansDependents: Bool { isBeingDeleted && finalizers.contains(OwnerGraph.orphan) }
     }
 
-    static let foreground = "foregroundDeletion"
-    static let orphan = "orphan"
+    package static let foreground = "foregroundDeletion"
+    package static let orphan = "orphan"
 
     private var items: [String: Item] = [:]
     private var dependents: [String: Set<String>] = [:]
     /// Owners that the server said it does not have. A uid never comes back.
     private var absent = RecentSet(capacity: 1024)
 
-    subscript(uid: String) -> Item? { items[uid] }
-    var count: Int { items.count }
+    package init() {}
 
-    func dependents(of uid: String) -> [Item] { (dependents[uid] ?? []).compactMap { items[$0] } }
+    package subscript(uid: String) -> Item? { items[uid] }
+    package var count: Int { items.count }
+
+    package func dependents(of uid: String) -> [Item] { (dependents[uid] ?? []).compactMap { items[$0] } }
 
     /// Those that keep an owner deleted in the foreground from going.
-    func blockers(of uid: String) -> [Item] {
+    package func blockers(of uid: String) -> [Item] {
         dependents(of: uid).filter { item in item.owners.contains { $0.uid == uid && $0.blocksOwnerDeletion } }
     }
 
-    mutating func noteAbsent(_ uid: String) { absent.insert(uid) }
-    func isKnownAbsent(_ uid: String) -> Bool { absent.contains(uid) }
+    package mutating func noteAbsent(_ uid: String) { absent.insert(uid) }
+    package func isKnownAbsent(_ uid: String) -> Bool { absent.contains(uid) }
 
     /// Takes in an object as it is now; returns whom to look at.
-    mutating func changed(_ item: Item) -> Set<String> {
+    package mutating func changed(_ item: Item) -> Set<String> {
         let old = items.updateValue(item, forKey: item.uid)
         guard old != item else { return [] }
         for owner in old?.owners ?? [] where !item.owners.contains(where: { $0.uid == owner.uid }) {
@@ -70,7 +72,7 @@ struct OwnerGraph: Sendable {
     }
 
     /// The object is gone; returns whom to look at.
-    mutating func left(_ uid: String) -> Set<String> {
+    package mutating func left(_ uid: String) -> Set<String> {
         absent.insert(uid)
         guard let item = items.removeValue(forKey: uid) else { return [] }
         var work = dependents[uid] ?? []
@@ -83,13 +85,13 @@ struct OwnerGraph: Sendable {
     }
 
     /// Those of that resource that are not among `present`: a relisting shows who went unseen.
-    func missing(_ resource: GroupVersionResource, among present: Set<String>) -> [String] {
+    package func missing(_ resource: GroupVersionResource, among present: Set<String>) -> [String] {
         items.values.filter { $0.resource == resource && !present.contains($0.uid) }.map(\.uid)
     }
 
     // MARK: - Verdicts
 
-    enum Verdict: Sendable, Equatable {
+    package enum Verdict: Sendable, Equatable {
         case keep
         /// These owners have to be looked up on the server first.
         case lookUp([OwnerReference])
@@ -104,7 +106,7 @@ struct OwnerGraph: Sendable {
         case orphan([Item])
     }
 
-    func verdict(on uid: String) -> Verdict {
+    package func verdict(on uid: String) -> Verdict {
         guard let item = items[uid] else { return .keep }
         if item.orphansDependents {
             let all = dependents(of: uid)
@@ -142,7 +144,7 @@ struct OwnerGraph: Sendable {
     }
 
     /// An owner is in the same namespace or in none.
-    func isReachable(_ owner: Item, from item: Item) -> Bool {
+    package func isReachable(_ owner: Item, from item: Item) -> Bool {
         owner.key.namespace == nil || owner.key.namespace == item.key.namespace
     }
 }

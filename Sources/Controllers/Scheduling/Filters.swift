@@ -4,39 +4,39 @@ import KubeObjects
 import Values
 
 /// Why a node does not take a pod.
-struct Rejection: Sendable, Equatable {
+package struct Rejection: Sendable, Equatable {
     /// As users of Kubernetes know the words; several when several resources are short.
-    var reasons: [String]
+    package var reasons: [String]
     /// Whether fewer pods on the node could change it.
-    var preemptionMayHelp: Bool
+    package var preemptionMayHelp: Bool
 
-    init(_ reasons: [String], preemptionMayHelp: Bool) {
+    package init(_ reasons: [String], preemptionMayHelp: Bool) {
         self.reasons = reasons
         self.preemptionMayHelp = preemptionMayHelp
     }
 
-    static func never(_ reason: String) -> Rejection { Rejection([reason], preemptionMayHelp: false) }
-    static func full(_ reason: String) -> Rejection { Rejection([reason], preemptionMayHelp: true) }
+    package static func never(_ reason: String) -> Rejection { Rejection([reason], preemptionMayHelp: false) }
+    package static func full(_ reason: String) -> Rejection { Rejection([reason], preemptionMayHelp: true) }
 }
 
 /// The nodes and what else a decision needs, at one moment.
-struct ClusterView: Sendable {
-    var nodes: [String: NodeInfo] = [:]
-    var namespaceLabels: [String: [String: String]] = [:]
+package struct ClusterView: Sendable {
+    package var nodes: [String: NodeInfo] = [:]
+    package var namespaceLabels: [String: [String: String]] = [:]
 
-    func pods(_ body: (NodeInfo, PodInfo) -> Void) {
+    package func pods(_ body: (NodeInfo, PodInfo) -> Void) {
         for node in nodes.values { for pod in node.pods.values { body(node, pod) } }
     }
 }
 
 /// Which nodes can take a pod, and why the others cannot: pure.
-struct Filters: Sendable {
-    let pod: PodInfo
-    let view: ClusterView
+package struct Filters: Sendable {
+    package let pod: PodInfo
+    package let view: ClusterView
     private let affinity: AffinityState
     private let spread: SpreadState
 
-    init(pod: PodInfo, view: ClusterView) {
+    package init(pod: PodInfo, view: ClusterView) {
         self.pod = pod
         self.view = view
         affinity = AffinityState(pod, view)
@@ -44,7 +44,7 @@ struct Filters: Sendable {
     }
 
     /// Nil when the node can take the pod; otherwise what the first filter that refused said.
-    func reject(_ node: NodeInfo) -> Rejection? {
+    package func reject(_ node: NodeInfo) -> Rejection? {
         if node.isUnschedulable, !pod.tolerates(Taint(Taint.unschedulable, effect: "NoSchedule")) {
             return .never("node(s) were unschedulable")
         }
@@ -142,13 +142,13 @@ private struct AffinityState: Sendable {
 }
 
 /// Counts of matching pods by topology, for constraints of one kind.
-struct SpreadState: Sendable {
+package struct SpreadState: Sendable {
     private let pod: PodInfo
-    let constraints: [SpreadConstraint]
+    package let constraints: [SpreadConstraint]
     /// For each constraint: pods by value of its topology key, over the nodes that count.
-    private(set) var counts: [[String: Int]]
+    package private(set) var counts: [[String: Int]]
 
-    init(_ pod: PodInfo, _ view: ClusterView, _ constraints: [SpreadConstraint]) {
+    package init(_ pod: PodInfo, _ view: ClusterView, _ constraints: [SpreadConstraint]) {
         self.pod = pod
         self.constraints = constraints
         counts = constraints.map { constraint in
@@ -173,7 +173,7 @@ struct SpreadState: Sendable {
         }
     }
 
-    func reject(_ node: NodeInfo) -> Rejection? {
+    package func reject(_ node: NodeInfo) -> Rejection? {
         for (index, constraint) in constraints.enumerated() {
             guard let value = node.labels[constraint.topologyKey] else {
                 return .never("node(s) didn't match pod topology spread constraints (missing required label)")

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Says why no node took a pod, in the words that users of Kubernetes search for.
-enum FitMessage {
-    static let noNodes = "no nodes available to schedule pods"
+package enum FitMessage {
+    package static let noNodes = "no nodes available to schedule pods"
 
-    static func text(_ rejections: [Rejection], preemption: Preemption) -> String {
+    package static func text(_ rejections: [Rejection], preemption: Preemption) -> String {
         let total = rejections.count
         if total == 0 { return noNodes }
         let first = sentence(total, rejections.flatMap(\.reasons))
@@ -19,7 +19,7 @@ enum FitMessage {
         }
     }
 
-    enum Preemption: Sendable { case tried, forbidden }
+    package enum Preemption: Sendable { case tried, forbidden }
 
     private static func sentence(_ total: Int, _ reasons: [String]) -> String {
         var counts: [String: Int] = [:]

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeObjects
-import Values
+package import Values
 
 /// One requirement on the labels or fields of a node. Unlike those of label selectors it also compares numbers.
-struct NodeRequirement: Sendable, Hashable {
-    var key: String
-    var `operator`: String
-    var values: [String]
+package struct NodeRequirement: Sendable, Hashable {
+    package var key: String
+    package var `operator`: String
+    package var values: [String]
 
-    init(_ json: JSON) {
+    package init(_ json: JSON) {
         key = json["key"].string ?? ""
         `operator` = json["operator"].string ?? ""
         values = (json["values"].array ?? []).compactMap(\.string)
     }
 
-    func holds(for value: String?) -> Bool {
+    package func holds(for value: String?) -> Bool {
         switch `operator` {
         case "In": return value.map(values.contains) ?? false
         case "NotIn": return value.map { !values.contains($0) } ?? true
@@ -32,16 +32,16 @@ struct NodeRequirement: Sendable, Hashable {
 }
 
 /// A term of a node selector: all its requirements hold. A term without any selects nothing.
-struct NodeSelectorTerm: Sendable, Hashable {
-    var labels: [NodeRequirement]
-    var fields: [NodeRequirement]
+package struct NodeSelectorTerm: Sendable, Hashable {
+    package var labels: [NodeRequirement]
+    package var fields: [NodeRequirement]
 
-    init(_ json: JSON?) {
+    package init(_ json: JSON?) {
         labels = (json["matchExpressions"].array ?? []).map(NodeRequirement.init)
         fields = (json["matchFields"].array ?? []).map(NodeRequirement.init)
     }
 
-    func matches(name: String, labels nodeLabels: [String: String]) -> Bool {
+    package func matches(name: String, labels nodeLabels: [String: String]) -> Bool {
         if labels.isEmpty, fields.isEmpty { return false }
         return labels.allSatisfy { $0.holds(for: nodeLabels[$0.key]) }
             && fields.allSatisfy { $0.key == "metadata.name" && $0.holds(for: name) }
@@ -49,13 +49,13 @@ struct NodeSelectorTerm: Sendable, Hashable {
 }
 
 /// Where a pod may run by `nodeSelector` and node affinity, and where it would like to.
-struct NodeAffinity: Sendable, Hashable {
-    var nodeSelector: [String: String]
+package struct NodeAffinity: Sendable, Hashable {
+    package var nodeSelector: [String: String]
     /// One of them must match; nil: no requirement.
-    var required: [NodeSelectorTerm]?
-    var preferred: [(weight: Int, term: NodeSelectorTerm)]
+    package var required: [NodeSelectorTerm]?
+    package var preferred: [(weight: Int, term: NodeSelectorTerm)]
 
-    init(_ spec: JSON?) {
+    package init(_ spec: JSON?) {
         nodeSelector = spec["nodeSelector"].object?.strings ?? [:]
         let affinity = spec["affinity"]["nodeAffinity"]
         required = affinity["requiredDuringSchedulingIgnoredDuringExecution"].map {
@@ -66,21 +66,21 @@ struct NodeAffinity: Sendable, Hashable {
         }
     }
 
-    func allows(name: String, labels: [String: String]) -> Bool {
+    package func allows(name: String, labels: [String: String]) -> Bool {
         guard nodeSelector.allSatisfy({ labels[$0.key] == $0.value }) else { return false }
         return required.map { $0.contains { $0.matches(name: name, labels: labels) } } ?? true
     }
 
-    func preference(name: String, labels: [String: String]) -> Int {
+    package func preference(name: String, labels: [String: String]) -> Int {
         preferred.reduce(0) { $1.term.matches(name: name, labels: labels) ? $0 + $1.weight : $0 }
     }
 
-    static func == (left: NodeAffinity, right: NodeAffinity) -> Bool {
+    package static func == (left: NodeAffinity, right: NodeAffinity) -> Bool {
         left.nodeSelector == right.nodeSelector && left.required == right.required
             && left.preferred.elementsEqual(right.preferred) { $0.weight == $1.weight && $0.term == $1.term }
     }
 
-    func hash(into hasher: inout Hasher) {
+    package func hash(into hasher: inout Hasher) {
         hasher.combine(nodeSelector)
         hasher.combine(required)
     }

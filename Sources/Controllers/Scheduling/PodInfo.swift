@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KubeObjects
-import Values
+package import KubeObjects
+package import Values
 
 /// A port of the node that a pod takes.
-struct HostPort: Sendable, Hashable {
-    var ip: String
-    var port: Int
-    var `protocol`: String
+package struct HostPort: Sendable, Hashable {
+    package var ip: String
+    package var port: Int
+    package var `protocol`: String
 
-    func conflicts(with other: HostPort) -> Bool {
+    package func conflicts(with other: HostPort) -> Bool {
         guard port == other.port, `protocol` == other.protocol else { return false }
         return ip == other.ip || ip == "0.0.0.0" || other.ip == "0.0.0.0"
     }
 }
 
 /// One term of pod affinity or anti-affinity.
-struct PodAffinityTerm: Sendable {
-    var selector: LabelSelector
-    var topologyKey: String
-    var namespaces: Set<String>
-    var namespaceSelector: LabelSelector?
+package struct PodAffinityTerm: Sendable {
+    package var selector: LabelSelector
+    package var topologyKey: String
+    package var namespaces: Set<String>
+    package var namespaceSelector: LabelSelector?
 
-    init(_ json: JSON?, namespace: String, labels: [String: String]) {
+    package init(_ json: JSON?, namespace: String, labels: [String: String]) {
         var selector = (try? LabelSelector(object: json["labelSelector"])) ?? .nothing
         for key in (json["matchLabelKeys"].array ?? []).compactMap(\.string) {
             if let value = labels[key] { selector.requirements.append(LabelSelector.Requirement(key, .isIn, [value])) }
@@ -37,7 +37,7 @@ struct PodAffinityTerm: Sendable {
         if namespaces.isEmpty, namespaceSelector == nil { namespaces = [namespace] }
     }
 
-    func matches(_ pod: PodInfo, _ namespaceLabels: [String: [String: String]]) -> Bool {
+    package func matches(_ pod: PodInfo, _ namespaceLabels: [String: [String: String]]) -> Bool {
         guard selector.matches(pod.labels) else { return false }
         if namespaces.contains(pod.namespace) { return true }
         return namespaceSelector?.matches(namespaceLabels[pod.namespace] ?? [:]) ?? false
@@ -45,16 +45,16 @@ struct PodAffinityTerm: Sendable {
 }
 
 /// One entry of `topologySpreadConstraints`.
-struct SpreadConstraint: Sendable {
-    var topologyKey: String
-    var maxSkew: Int
-    var minDomains: Int
-    var isHard: Bool
-    var selector: LabelSelector
-    var honoursTaints: Bool
-    var ignoresAffinity: Bool
+package struct SpreadConstraint: Sendable {
+    package var topologyKey: String
+    package var maxSkew: Int
+    package var minDomains: Int
+    package var isHard: Bool
+    package var selector: LabelSelector
+    package var honoursTaints: Bool
+    package var ignoresAffinity: Bool
 
-    init(_ json: JSON, labels: [String: String]) {
+    package init(_ json: JSON, labels: [String: String]) {
         topologyKey = json["topologyKey"].string ?? ""
         maxSkew = max(1, json["maxSkew"].int ?? 1)
         minDomains = max(1, json["minDomains"].int ?? 1)
@@ -70,24 +70,24 @@ struct SpreadConstraint: Sendable {
 }
 
 /// A pod as the scheduler sees it: read once, asked many times.
-struct PodInfo: Sendable {
-    let pod: KubeObject
-    let uid: String
-    let namespace: String
-    let labels: [String: String]
-    let priority: Int
-    let requests: Resources
-    let weighed: Resources
-    let hostPorts: [HostPort]
-    let tolerations: [Toleration]
-    let affinity: NodeAffinity
-    let requiredAffinity: [PodAffinityTerm]
-    let requiredAntiAffinity: [PodAffinityTerm]
-    let preferredAffinity: [(weight: Int, term: PodAffinityTerm)]
-    let spread: [SpreadConstraint]
-    let owner: String?
+package struct PodInfo: Sendable {
+    package let pod: KubeObject
+    package let uid: String
+    package let namespace: String
+    package let labels: [String: String]
+    package let priority: Int
+    package let requests: Resources
+    package let weighed: Resources
+    package let hostPorts: [HostPort]
+    package let tolerations: [Toleration]
+    package let affinity: NodeAffinity
+    package let requiredAffinity: [PodAffinityTerm]
+    package let requiredAntiAffinity: [PodAffinityTerm]
+    package let preferredAffinity: [(weight: Int, term: PodAffinityTerm)]
+    package let spread: [SpreadConstraint]
+    package let owner: String?
 
-    init(_ pod: KubeObject) {
+    package init(_ pod: KubeObject) {
         self.pod = pod
         uid = pod.uid
         let namespace = pod.namespace ?? ""
@@ -133,21 +133,21 @@ struct PodInfo: Sendable {
         owner = pod.controller?.uid
     }
 
-    func tolerates(_ taint: Taint) -> Bool { tolerations.tolerate(taint) }
+    package func tolerates(_ taint: Taint) -> Bool { tolerations.tolerate(taint) }
 }
 
 /// A node with the pods that are on it or on their way to it.
-struct NodeInfo: Sendable {
-    var name: String
-    var labels: [String: String]
-    var taints: [Taint]
-    var isUnschedulable: Bool
-    var allocatable: Resources
-    private(set) var pods: [String: PodInfo] = [:]
-    private(set) var requested = Resources()
-    private(set) var weighed = Resources()
+package struct NodeInfo: Sendable {
+    package var name: String
+    package var labels: [String: String]
+    package var taints: [Taint]
+    package var isUnschedulable: Bool
+    package var allocatable: Resources
+    package private(set) var pods: [String: PodInfo] = [:]
+    package private(set) var requested = Resources()
+    package private(set) var weighed = Resources()
 
-    init(_ node: KubeObject) {
+    package init(_ node: KubeObject) {
         name = node.name
         labels = node.labels
         taints = node.taints
@@ -156,25 +156,25 @@ struct NodeInfo: Sendable {
     }
 
     /// The node itself changed, its pods did not.
-    mutating func update(_ node: KubeObject) {
+    package mutating func update(_ node: KubeObject) {
         let fresh = NodeInfo(node)
         (labels, taints, isUnschedulable, allocatable) =
             (fresh.labels, fresh.taints, fresh.isUnschedulable, fresh.allocatable)
     }
 
-    func schedulesLike(_ other: NodeInfo) -> Bool {
+    package func schedulesLike(_ other: NodeInfo) -> Bool {
         labels == other.labels && taints == other.taints && isUnschedulable == other.isUnschedulable
             && allocatable == other.allocatable
     }
 
-    mutating func add(_ pod: PodInfo) {
+    package mutating func add(_ pod: PodInfo) {
         if let old = pods[pod.uid] { remove(old.uid) }
         pods[pod.uid] = pod
         requested.add(pod.requests)
         weighed.add(pod.weighed)
     }
 
-    mutating func remove(_ uid: String) {
+    package mutating func remove(_ uid: String) {
         guard let pod = pods.removeValue(forKey: uid) else { return }
         requested.subtract(pod.requests)
         weighed.subtract(pod.weighed)

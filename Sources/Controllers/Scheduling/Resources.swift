@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeObjects
-import Values
+package import Values
 
 /// Amounts by resource name: cpu in thousandths, everything else in whole units.
-struct Resources: Sendable, Hashable {
-    var amounts: [String: Int64] = [:]
+package struct Resources: Sendable, Hashable {
+    package var amounts: [String: Int64] = [:]
 
-    init() {}
+    package init() {}
 
-    init(_ json: JSON?) {
+    package init(_ json: JSON?) {
         for (name, value) in json.object ?? [:] {
             let text = value.string ?? value.int.map(String.init) ?? ""
             guard let quantity = Quantity(text) else { continue }
@@ -17,17 +17,17 @@ struct Resources: Sendable, Hashable {
         }
     }
 
-    subscript(name: String) -> Int64 { amounts[name] ?? 0 }
+    package subscript(name: String) -> Int64 { amounts[name] ?? 0 }
 
-    mutating func add(_ other: Resources) {
+    package mutating func add(_ other: Resources) {
         for (name, amount) in other.amounts { amounts[name] = self[name].addingClamped(amount) }
     }
 
-    mutating func subtract(_ other: Resources) {
+    package mutating func subtract(_ other: Resources) {
         for (name, amount) in other.amounts { amounts[name] = self[name].addingClamped(-amount) }
     }
 
-    mutating func atLeast(_ other: Resources) {
+    package mutating func atLeast(_ other: Resources) {
         for (name, amount) in other.amounts { amounts[name] = max(self[name], amount) }
     }
 }
@@ -42,7 +42,7 @@ extension Int64 {
 extension Resources {
     /// What a pod asks for: its containers and sidecars together, or, if that is more, the hungriest moment of its
     /// init containers, and the overhead.
-    static func requested(by spec: JSON?) -> Resources {
+    package static func requested(by spec: JSON?) -> Resources {
         var total = Resources()
         for container in spec["containers"].array ?? [] { total.add(Resources(container["resources"]["requests"])) }
         var sidecars = Resources()
@@ -67,7 +67,7 @@ extension Resources {
     }
 
     /// The same for scores: a container that asks for nothing still counts a little, so that such pods spread too.
-    static func weighed(by spec: JSON?, requested: Resources) -> Resources {
+    package static func weighed(by spec: JSON?, requested: Resources) -> Resources {
         var result = Resources()
         result.amounts["cpu"] = requested["cpu"]
         result.amounts["memory"] = requested["memory"]

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KubeObjects
+package import KubeObjects
 import Values
 
 /// What the scheduler knows: nodes with their pods, pods that wait, pods for which no node was found. A value without
 /// I/O: the scheduler feeds it changes and asks it for the next decision.
-struct SchedulingState: Sendable {
-    enum Decision: Sendable {
+package struct SchedulingState: Sendable {
+    package enum Decision: Sendable {
         /// Bind it there. The pod counts as being there from now on.
         case bind(PodInfo, node: String)
         case reject(PodInfo, message: String)
     }
 
-    private(set) var view = ClusterView()
+    package private(set) var view = ClusterView()
     /// To be decided, by uid.
     private var waiting: [String: PodInfo] = [:]
     private var arrival: [String: Int] = [:]
     private var arrivals = 0
     /// Decided against, until something changes that could help.
-    private(set) var unschedulable: [String: PodInfo] = [:]
+    package private(set) var unschedulable: [String: PodInfo] = [:]
     /// Where each pod counts: bound there, or on its way.
     private var places: [String: String] = [:]
     /// Chosen but not yet seen bound.
@@ -26,12 +26,14 @@ struct SchedulingState: Sendable {
     /// Pods on nodes that are not known (yet), by node.
     private var strays: [String: [String: PodInfo]] = [:]
 
-    var hasWork: Bool { !waiting.isEmpty }
+    package init() {}
+
+    package var hasWork: Bool { !waiting.isEmpty }
 
     // MARK: - Changes
 
     /// True when waiting pods appeared.
-    mutating func podChanged(_ pod: KubeObject) -> Bool {
+    package mutating func podChanged(_ pod: KubeObject) -> Bool {
         let uid = pod.uid
         if pod.isPodFinished { return podLeft(pod) }
         if let node = pod.nodeName {
@@ -58,7 +60,7 @@ struct SchedulingState: Sendable {
     }
 
     /// Deleted or finished: its resources are free.
-    mutating func podLeft(_ pod: KubeObject) -> Bool {
+    package mutating func podLeft(_ pod: KubeObject) -> Bool {
         let uid = pod.uid
         waiting[uid] = nil
         arrival[uid] = nil
@@ -70,7 +72,7 @@ struct SchedulingState: Sendable {
         return retry { _ in true }
     }
 
-    mutating func nodeChanged(_ node: KubeObject) -> Bool {
+    package mutating func nodeChanged(_ node: KubeObject) -> Bool {
         let name = node.name
         if var info = view.nodes[name] {
             let before = info
@@ -84,19 +86,19 @@ struct SchedulingState: Sendable {
         return retry { _ in true }
     }
 
-    mutating func nodeLeft(_ name: String) {
+    package mutating func nodeLeft(_ name: String) {
         guard let info = view.nodes.removeValue(forKey: name) else { return }
         if !info.pods.isEmpty { strays[name] = info.pods }
     }
 
-    mutating func namespaceChanged(_ name: String, labels: [String: String]?) -> Bool {
+    package mutating func namespaceChanged(_ name: String, labels: [String: String]?) -> Bool {
         guard view.namespaceLabels[name] != labels else { return false }
         view.namespaceLabels[name] = labels
         return retry { !$0.requiredAffinity.isEmpty || !$0.requiredAntiAffinity.isEmpty }
     }
 
     /// The pod was not bound after all.
-    mutating func forget(_ pod: PodInfo) {
+    package mutating func forget(_ pod: PodInfo) {
         guard assumed.remove(pod.uid) != nil else { return }
         if let node = places.removeValue(forKey: pod.uid) {
             view.nodes[node]?.remove(pod.uid)
@@ -105,18 +107,18 @@ struct SchedulingState: Sendable {
     }
 
     /// Tries again a pod that could not be bound, unless it went or was bound meanwhile.
-    mutating func tryAgain(_ pod: KubeObject) {
+    package mutating func tryAgain(_ pod: KubeObject) {
         guard places[pod.uid] == nil, pod.nodeName == nil, !pod.isBeingDeleted, Self.isOurs(pod) else { return }
         unschedulable[pod.uid] = nil
         enqueue(PodInfo(pod))
     }
 
-    mutating func retryAll() -> Bool { retry { _ in true } }
+    package mutating func retryAll() -> Bool { retry { _ in true } }
 
     // MARK: - Decisions
 
     /// Decides on the pod that is first by priority, then by arrival.
-    mutating func next() -> Decision? {
+    package mutating func next() -> Decision? {
         let first = waiting.values.min { left, right in
             (-left.priority, arrival[left.uid] ?? 0) < (-right.priority, arrival[right.uid] ?? 0)
         }
@@ -141,7 +143,7 @@ struct SchedulingState: Sendable {
 
     // MARK: -
 
-    static func isOurs(_ pod: KubeObject) -> Bool {
+    package static func isOurs(_ pod: KubeObject) -> Bool {
         (pod["spec"]["schedulerName"].string ?? "default-scheduler") == "default-scheduler"
             && (pod["spec"]["schedulingGates"].array ?? []).isEmpty
     }

@@ -4,13 +4,13 @@ import KubeObjects
 import Values
 
 /// Which of the nodes that can take a pod is the best: pure. Every opinion is brought to 0...100 before it is weighed.
-struct Scores: Sendable {
-    let pod: PodInfo
-    let view: ClusterView
+package struct Scores: Sendable {
+    package let pod: PodInfo
+    package let view: ClusterView
 
     /// The best of `candidates`. Equal scores go to the node with fewer pods, then by name, so that the same
     /// question always has the same answer.
-    func best(_ candidates: [NodeInfo]) -> NodeInfo? {
+    package func best(_ candidates: [NodeInfo]) -> NodeInfo? {
         guard candidates.count > 1 else { return candidates.first }
         var totals = [Double](repeating: 0, count: candidates.count)
         func weigh(_ weight: Double, _ scores: [Double]) {

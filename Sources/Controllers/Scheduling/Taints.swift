@@ -1,43 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KubeObjects
-import Values
+package import KubeObjects
+package import Values
 
-struct Taint: Sendable, Hashable {
-    var key: String
-    var value: String
-    var effect: String
+package struct Taint: Sendable, Hashable {
+    package var key: String
+    package var value: String
+    package var effect: String
 
-    init(_ key: String, _ value: String = "", effect: String) {
+    package init(_ key: String, _ value: String = "", effect: String) {
         self.key = key
         self.value = value
         self.effect = effect
     }
 
-    init(_ json: JSON) {
+    package init(_ json: JSON) {
         self.init(json["key"].string ?? "", json["value"].string ?? "", effect: json["effect"].string ?? "")
     }
 
-    static let unreachable = "node.kubernetes.io/unreachable"
-    static let notReady = "node.kubernetes.io/not-ready"
-    static let unschedulable = "node.kubernetes.io/unschedulable"
-    static let memoryPressure = "node.kubernetes.io/memory-pressure"
-    static let diskPressure = "node.kubernetes.io/disk-pressure"
-    static let pidPressure = "node.kubernetes.io/pid-pressure"
-    static let networkUnavailable = "node.kubernetes.io/network-unavailable"
+    package static let unreachable = "node.kubernetes.io/unreachable"
+    package static let notReady = "node.kubernetes.io/not-ready"
+    package static let unschedulable = "node.kubernetes.io/unschedulable"
+    package static let memoryPressure = "node.kubernetes.io/memory-pressure"
+    package static let diskPressure = "node.kubernetes.io/disk-pressure"
+    package static let pidPressure = "node.kubernetes.io/pid-pressure"
+    package static let networkUnavailable = "node.kubernetes.io/network-unavailable"
 }
 
-struct Toleration: Sendable, Hashable {
+package struct Toleration: Sendable, Hashable {
     /// Empty: every key.
-    var key: String
-    var exists: Bool
-    var value: String
+    package var key: String
+    package var exists: Bool
+    package var value: String
     /// Empty: every effect.
-    var effect: String
+    package var effect: String
     /// How long a NoExecute taint is borne; nil: for ever.
-    var seconds: Int?
+    package var seconds: Int?
 
-    init(_ json: JSON) {
+    package init(_ json: JSON) {
         key = json["key"].string ?? ""
         exists = json["operator"].string == "Exists"
         value = json["value"].string ?? ""
@@ -45,7 +45,7 @@ struct Toleration: Sendable, Hashable {
         seconds = json["tolerationSeconds"].int
     }
 
-    func tolerates(_ taint: Taint) -> Bool {
+    package func tolerates(_ taint: Taint) -> Bool {
         if !effect.isEmpty, effect != taint.effect { return false }
         if !key.isEmpty, key != taint.key { return false }
         if exists { return true }
@@ -54,24 +54,24 @@ struct Toleration: Sendable, Hashable {
 }
 
 extension Sequence<Toleration> {
-    func tolerate(_ taint: Taint) -> Bool { contains { $0.tolerates(taint) } }
+    package func tolerate(_ taint: Taint) -> Bool { contains { $0.tolerates(taint) } }
 }
 
 extension KubeObject {
     /// `spec.taints` of a node.
-    var taints: [Taint] { (json["spec"]["taints"].array ?? []).map(Taint.init) }
+    package var taints: [Taint] { (json["spec"]["taints"].array ?? []).map(Taint.init) }
     /// `spec.tolerations` of a pod.
-    var tolerations: [Toleration] { (json["spec"]["tolerations"].array ?? []).map(Toleration.init) }
+    package var tolerations: [Toleration] { (json["spec"]["tolerations"].array ?? []).map(Toleration.init) }
 }
 
 /// When a pod leaves a node for its NoExecute taints.
-enum Eviction: Equatable, Sendable {
+package enum Eviction: Equatable, Sendable {
     case never
     case now
     /// So many seconds after the taint was first seen.
     case after(Int)
 
-    static func of(_ tolerations: [Toleration], under taints: [Taint]) -> Eviction {
+    package static func of(_ tolerations: [Toleration], under taints: [Taint]) -> Eviction {
         var least: Int?
         for taint in taints where taint.effect == "NoExecute" {
             let matching = tolerations.filter { $0.tolerates(taint) }

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KubeObjects
-import Values
+package import KubeObjects
+package import Values
 
 /// From a Service and the pods it selects to the endpoints it has: pure.
-struct EndpointComputation: Sendable {
+package struct EndpointComputation: Sendable {
     /// A port of the Service with the number it has on some pods.
-    struct Port: Sendable, Hashable {
-        var name: String
-        var number: Int?
-        var `protocol`: String
-        var appProtocol: String?
+    package struct Port: Sendable, Hashable {
+        package var name: String
+        package var number: Int?
+        package var `protocol`: String
+        package var appProtocol: String?
 
-        var json: JSON {
+        package var json: JSON {
             var json: JSON = ["name": JSON(name), "protocol": JSON(`protocol`)]
             if let number { json["port"] = JSON(number) }
             if let appProtocol { json["appProtocol"] = JSON(appProtocol) }
@@ -21,17 +21,17 @@ struct EndpointComputation: Sendable {
     }
 
     /// One pod behind the Service.
-    struct Endpoint: Sendable, Hashable {
-        var address: String
-        var isReady: Bool
-        var isServing: Bool
-        var isTerminating: Bool
-        var hostname: String?
-        var nodeName: String?
-        var zone: String?
-        var target: JSON
+    package struct Endpoint: Sendable, Hashable {
+        package var address: String
+        package var isReady: Bool
+        package var isServing: Bool
+        package var isTerminating: Bool
+        package var hostname: String?
+        package var nodeName: String?
+        package var zone: String?
+        package var target: JSON
 
-        var json: JSON {
+        package var json: JSON {
             var json: JSON = [
                 "addresses": [JSON(address)],
                 "conditions": [
@@ -47,18 +47,24 @@ struct EndpointComputation: Sendable {
     }
 
     /// The endpoints that share ports and address family: they share slices.
-    struct Group: Sendable, Hashable {
-        var family: IPFamily
-        var ports: [Port]
+    package struct Group: Sendable, Hashable {
+        package var family: IPFamily
+        package var ports: [Port]
     }
 
-    let service: KubeObject
-    let pods: [KubeObject]
+    package let service: KubeObject
+    package let pods: [KubeObject]
     /// `topology.kubernetes.io/zone` by node.
-    let zones: [String: String]
+    package let zones: [String: String]
+
+    package init(service: KubeObject, pods: [KubeObject], zones: [String: String]) {
+        self.service = service
+        self.pods = pods
+        self.zones = zones
+    }
 
     private var publishesNotReady: Bool { service["spec"]["publishNotReadyAddresses"].bool ?? false }
-    var isHeadless: Bool { service["spec"]["clusterIP"].string == "None" }
+    package var isHeadless: Bool { service["spec"]["clusterIP"].string == "None" }
 
     private var families: Set<IPFamily> {
         let named = Set((service["spec"]["ipFamilies"].array ?? []).compactMap { $0.string == "IPv6" ? IPFamily.v6 : .v4 })
@@ -67,7 +73,7 @@ struct EndpointComputation: Sendable {
 
     /// Endpoints by the slices they belong into. A Service without pods has one empty group for each family, so that
     /// watchers learn that there is nobody.
-    func groups() -> [Group: [Endpoint]] {
+    package func groups() -> [Group: [Endpoint]] {
         var groups: [Group: [Endpoint]] = [:]
         for pod in pods where !pod.isPodFinished && pod["spec"]["nodeName"].string != nil {
             let ports = ports(of: pod)
@@ -95,7 +101,7 @@ struct EndpointComputation: Sendable {
     }
 
     /// The ports of the Service as this pod has them. A named target port that the pod lacks is left out.
-    func ports(of pod: KubeObject) -> [Port] {
+    package func ports(of pod: KubeObject) -> [Port] {
         let wanted = service["spec"]["ports"].array ?? []
         return wanted.compactMap { port in
             let proto = port["protocol"].string ?? "TCP"
@@ -125,10 +131,10 @@ struct EndpointComputation: Sendable {
     }
 
     /// The older form: `subsets` of an Endpoints object.
-    func subsets() -> [JSON] {
+    package func subsets() -> [JSON] {
         struct Subset {
-            var ready: [JSON] = []
-            var notReady: [JSON] = []
+            package var ready: [JSON] = []
+            package var notReady: [JSON] = []
         }
         var subsets: [[Port]: Subset] = [:]
         let primary: IPFamily = service["spec"]["ipFamilies"][0].string == "IPv6" ? .v6 : .v4
@@ -169,13 +175,13 @@ struct EndpointComputation: Sendable {
 }
 
 /// How the endpoints of one Service are laid into slices: changes as little as possible of what is there.
-struct SlicePlan: Sendable {
-    static let capacity = 100
-    var create: [KubeObject] = []
-    var update: [KubeObject] = []
-    var delete: [KubeObject] = []
+package struct SlicePlan: Sendable {
+    package static let capacity = 100
+    package var create: [KubeObject] = []
+    package var update: [KubeObject] = []
+    package var delete: [KubeObject] = []
 
-    init(computation: EndpointComputation, existing: [KubeObject]) {
+    package init(computation: EndpointComputation, existing: [KubeObject]) {
         let wanted = computation.groups()
         var left = existing.filter { !$0.isBeingDeleted }.sorted { $0.name < $1.name }
         let order = wanted.keys.sorted { "\($0.family)\($0.ports.map(\.json))" < "\($1.family)\($1.ports.map(\.json))" }

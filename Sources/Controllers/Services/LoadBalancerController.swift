@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeClient
-import KubeObjects
-import Values
+package import KubeObjects
+package import Values
 
 /// Gives Services of type LoadBalancer an address of the configured range, and takes it back.
 ///
 /// Who has which address is read from the Services themselves: nothing is kept that a crash could lose. One worker
 /// decides, so no address is given twice.
-struct LoadBalancerController: Controller {
+package struct LoadBalancerController: Controller {
     let context: ControllerContext
     private let queue = WorkQueue<ObjectKey>()
     private let events: EventRecorder
@@ -18,7 +18,7 @@ struct LoadBalancerController: Controller {
         events = context.events(from: "service-controller")
     }
 
-    func register() {
+    package func register() {
         let queue = queue
         let services = context.caches.services
         services.onChange { change in
@@ -32,7 +32,7 @@ struct LoadBalancerController: Controller {
         }
     }
 
-    func run() async { await queue.run(workers: 1) { key in try await reconcile(key) } }
+    package func run() async { await queue.run(workers: 1) { key in try await reconcile(key) } }
 
     static func isOurs(_ service: KubeObject) -> Bool {
         service["spec"]["type"].string == "LoadBalancer" && service["spec"]["loadBalancerClass"].string == nil
@@ -45,7 +45,7 @@ struct LoadBalancerController: Controller {
 
     /// The address for `service`: the one it has, the one it asks for, or the first that is free. The error says
     /// why there is none.
-    static func choose(for service: KubeObject, among services: [KubeObject], range: CIDR) throws(Refusal) -> IPAddress {
+    package static func choose(for service: KubeObject, among services: [KubeObject], range: CIDR) throws(Refusal) -> IPAddress {
         var taken: [IPAddress: ObjectKey] = [:]
         for other in services where other.uid != service.uid && isOurs(other) {
             for address in addresses(of: other) { taken[address] = other.key }
@@ -71,8 +71,8 @@ struct LoadBalancerController: Controller {
         throw Refusal("all \(range.count) addresses of \(range) are taken; delete a Service of type LoadBalancer")
     }
 
-    struct Refusal: Error, CustomStringConvertible {
-        let description: String
+    package struct Refusal: Error, CustomStringConvertible {
+        package let description: String
         init(_ description: String) { self.description = description }
     }
 

@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Values
+package import Values
 
 /// A condition as `status.conditions` holds it.
-struct Condition: Sendable, Equatable {
-    var type: String
-    var status: Bool?
-    var reason: String
-    var message: String
+package struct Condition: Sendable, Equatable {
+    package var type: String
+    package var status: Bool?
+    package var reason: String
+    package var message: String
 
-    init(_ type: String, _ status: Bool?, _ reason: String, _ message: String) {
+    package init(_ type: String, _ status: Bool?, _ reason: String, _ message: String) {
         self.type = type
         self.status = status
         self.reason = reason
         self.message = message
     }
 
-    var statusText: String { status.map { $0 ? "True" : "False" } ?? "Unknown" }
+    package var statusText: String { status.map { $0 ? "True" : "False" } ?? "Unknown" }
 }
 
 extension JSON? {
     /// The entry of that type in a list of conditions.
-    func condition(_ type: String) -> JSON? { array?.first { $0["type"].string == type } }
+    package func condition(_ type: String) -> JSON? { array?.first { $0["type"].string == type } }
 
     /// Writes the condition into the list. Nothing changes when status, reason and message are there already; the
     /// transition time moves only when the status does.
     ///
     /// `times` names the members that hold the moment of every change (`lastUpdateTime`, `lastHeartbeatTime`).
-    mutating func setCondition(_ condition: Condition, now: Timestamp, times: [String] = []) {
+    package mutating func setCondition(_ condition: Condition, now: Timestamp, times: [String] = []) {
         var list = array ?? []
         let index = list.firstIndex { $0["type"].string == condition.type }
         let old: JSON? = index.map { list[$0] }
@@ -48,7 +48,7 @@ extension JSON? {
         self = .array(list)
     }
 
-    mutating func removeCondition(_ type: String) {
+    package mutating func removeCondition(_ type: String) {
         guard let list = array, list.contains(where: { $0["type"].string == type }) else { return }
         self = .array(list.filter { $0["type"].string != type })
     }

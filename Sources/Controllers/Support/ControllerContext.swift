@@ -69,7 +69,7 @@ struct Caches: Sendable {
 }
 
 /// A controller: handlers on the caches that enqueue keys, and workers that bring one key into order at a time.
-protocol Controller: Sendable {
+package protocol Controller: Sendable {
     /// Registers the handlers. Called once, before the caches run.
     func register()
     /// Works until cancelled. Called when the caches are in step with the server.

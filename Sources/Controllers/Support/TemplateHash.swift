@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KubeObjects
-import Values
+package import KubeObjects
+package import Values
 
 /// Names for the revisions of a pod template: the same template always hashes to the same name, so a controller that
 /// died after creating an object finds it again instead of creating a second one.
-enum TemplateHash {
+package enum TemplateHash {
     /// Ten letters or fewer that stand for the template. `collisions` moves on to another name when two templates
     /// met in one.
-    static func name(of template: JSON, collisions: Int = 0) -> String {
+    package static func name(of template: JSON, collisions: Int = 0) -> String {
         var hash: UInt32 = 2_166_136_261
         func mix(_ bytes: some Sequence<UInt8>) {
             for byte in bytes { hash = (hash ^ UInt32(byte)) &* 16_777_619 }
@@ -19,7 +19,7 @@ enum TemplateHash {
     }
 
     /// Letters and digits that spell no word: the ones generated names are made of.
-    static let alphabet: [Character] = Array("bcdfghjklmnpqrstvwxz2456789")
+    package static let alphabet: [Character] = Array("bcdfghjklmnpqrstvwxz2456789")
 
     private static func safe(_ text: String) -> String {
         String(text.utf8.map { alphabet[Int($0) % alphabet.count] })
@@ -27,11 +27,11 @@ enum TemplateHash {
 }
 
 /// A pod template and the label that tells its revisions apart.
-enum PodTemplate {
-    static let hashLabel = "pod-template-hash"
+package enum PodTemplate {
+    package static let hashLabel = "pod-template-hash"
 
     /// The same but for the hash label: what a Deployment and its ReplicaSet have in common.
-    static func equalIgnoringHash(_ left: JSON?, _ right: JSON?) -> Bool {
+    package static func equalIgnoringHash(_ left: JSON?, _ right: JSON?) -> Bool {
         withoutHash(left) == withoutHash(right)
     }
 
@@ -46,7 +46,7 @@ enum PodTemplate {
 
     /// A pod made from the template for `owner`: labels, annotations, finalizers and spec of the template, a name
     /// that the server completes.
-    static func pod(from template: JSON?, owner: KubeObject) -> KubeObject {
+    package static func pod(from template: JSON?, owner: KubeObject) -> KubeObject {
         var metadata: JSON = ["generateName": JSON("\(owner.name)-")]
         if let namespace = owner.namespace { metadata["namespace"] = JSON(namespace) }
         for member in ["labels", "annotations", "finalizers"] {

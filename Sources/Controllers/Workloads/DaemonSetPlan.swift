@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KubeObjects
-import Values
+package import KubeObjects
+package import Values
 
 /// What a DaemonSet has to do with the pods it has: pure.
-struct DaemonSetPlan: Sendable {
+package struct DaemonSetPlan: Sendable {
     /// Nodes that get a pod.
-    var create: [String] = []
-    var delete: [KubeObject] = []
+    package var create: [String] = []
+    package var delete: [KubeObject] = []
     /// Pods that ended although they should run for ever: deleted, and said so.
-    var failed: [KubeObject] = []
-    var finished: [KubeObject] = []
-    var status = Status()
+    package var failed: [KubeObject] = []
+    package var finished: [KubeObject] = []
+    package var status = Status()
 
-    struct Status: Sendable, Equatable {
-        var current = 0
-        var misscheduled = 0
-        var desired = 0
-        var ready = 0
-        var updated = 0
-        var available = 0
+    package struct Status: Sendable, Equatable {
+        package var current = 0
+        package var misscheduled = 0
+        package var desired = 0
+        package var ready = 0
+        package var updated = 0
+        package var available = 0
     }
 
     /// Taints that every pod of a DaemonSet bears: it belongs to the node for better or worse.
-    static let tolerations: [JSON] = {
+    package static let tolerations: [JSON] = {
         let noExecute = [Taint.notReady, Taint.unreachable].map { (key: $0, effect: "NoExecute") }
         let noSchedule = [
             Taint.diskPressure, Taint.memoryPressure, Taint.pidPressure, Taint.unschedulable,
@@ -34,7 +34,7 @@ struct DaemonSetPlan: Sendable {
     }()
 
     /// The pod of that node.
-    static func pod(of set: KubeObject, node: String, hash: String) -> KubeObject {
+    package static func pod(of set: KubeObject, node: String, hash: String) -> KubeObject {
         var pod = PodTemplate.pod(from: set["spec"]["template"], owner: set)
         pod.metadata["labels"]["controller-revision-hash"] = JSON(hash)
         if let generation = set.annotations["deprecated.daemonset.template.generation"] {
@@ -57,7 +57,7 @@ struct DaemonSetPlan: Sendable {
     }
 
     /// Whether a node gets a pod, and whether one that is there may stay.
-    static func eligibility(of node: KubeObject, for pod: KubeObject) -> (shouldRun: Bool, mayStay: Bool) {
+    package static func eligibility(of node: KubeObject, for pod: KubeObject) -> (shouldRun: Bool, mayStay: Bool) {
         if let name = pod.nodeName, name != node.name { return (false, false) }
         guard NodeAffinity(pod["spec"]).allows(name: node.name, labels: node.labels) else { return (false, false) }
         let tolerations = pod.tolerations
@@ -70,7 +70,7 @@ struct DaemonSetPlan: Sendable {
         return (taints.isEmpty, true)
     }
 
-    init(set: KubeObject, nodes: [KubeObject], pods: [KubeObject], hash: String, now: Timestamp) {
+    package init(set: KubeObject, nodes: [KubeObject], pods: [KubeObject], hash: String, now: Timestamp) {
         let minReady = set["spec"]["minReadySeconds"].int ?? 0
         var byNode: [String: [KubeObject]] = [:]
         for pod in pods { if let node = Self.target(of: pod) { byNode[node, default: []].append(pod) } }
@@ -137,7 +137,7 @@ struct DaemonSetPlan: Sendable {
     }
 
     /// The node a pod runs on, or was made for.
-    static func target(of pod: KubeObject) -> String? {
+    package static func target(of pod: KubeObject) -> String? {
         if let node = pod.nodeName { return node }
         let terms = NodeAffinity(pod["spec"]).required ?? []
         return terms.flatMap(\.fields).first { $0.key == "metadata.name" && $0.values.count == 1 }?.values.first

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KubeObjects
-import Values
+package import KubeObjects
+package import Values
 
 /// The status of a Deployment from its ReplicaSets: pure.
-struct DeploymentStatus {
-    let deployment: KubeObject
-    let new: KubeObject?
-    let old: [KubeObject]
-    let now: Timestamp
+package struct DeploymentStatus {
+    package let deployment: KubeObject
+    package let new: KubeObject?
+    package let old: [KubeObject]
+    package let now: Timestamp
 
     private var strategy: RollingUpdate { RollingUpdate(spec: deployment["spec"]) }
     private var wanted: Int { strategy.replicas }
     /// Seconds without progress after which a rollout counts as stuck; nil without limit.
-    var deadline: Int? {
+    package var deadline: Int? {
         deployment["spec"]["progressDeadlineSeconds"].int.flatMap { $0 >= Int(Int32.max) ? nil : $0 }
     }
     private var isPaused: Bool { deployment["spec"]["paused"].bool ?? false }
 
     /// Counts and the Available condition; Progressing as it was.
-    func counted(collisions: Int?) -> JSON {
+    package func counted(collisions: Int?) -> JSON {
         let all = old + (new.map { [$0] } ?? [])
         func sum(_ member: String, _ sets: [KubeObject]) -> Int {
             sets.reduce(0) { $0 + ($1["status"][member].int ?? 0) }
@@ -59,7 +59,7 @@ struct DeploymentStatus {
     }
 
     /// The whole status in a rollout: Progressing as the counts show it.
-    func rollout(collisions: Int?) -> JSON {
+    package func rollout(collisions: Int?) -> JSON {
         var status = counted(collisions: collisions)
         var conditions = status["conditions"]
         guard deadline != nil else {
@@ -94,7 +94,7 @@ struct DeploymentStatus {
         return status
     }
 
-    static func isComplete(_ deployment: KubeObject, _ status: JSON?) -> Bool {
+    package static func isComplete(_ deployment: KubeObject, _ status: JSON?) -> Bool {
         let wanted = deployment.specReplicas
         return (status["updatedReplicas"].int ?? 0) == wanted && (status["replicas"].int ?? 0) == wanted
             && (status["availableReplicas"].int ?? 0) == wanted
@@ -118,7 +118,7 @@ struct DeploymentStatus {
     }
 
     /// Seconds until the deadline has to be looked at again; nil when it does not matter.
-    func secondsToDeadline(_ status: JSON) -> Double? {
+    package func secondsToDeadline(_ status: JSON) -> Double? {
         guard let deadline, !isPaused, let condition = status["conditions"].condition("Progressing"),
             !Self.isComplete(deployment, status), condition["reason"].string != "ProgressDeadlineExceeded",
             condition["reason"].string != "NewReplicaSetAvailable",
@@ -142,5 +142,5 @@ struct DeploymentStatus {
 
 extension KubeObject {
     /// `spec.replicas`, one when unset.
-    var specReplicas: Int { max(0, json["spec"]["replicas"].int ?? 1) }
+    package var specReplicas: Int { max(0, json["spec"]["replicas"].int ?? 1) }
 }

@@ -1,31 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Values
+package import Values
 
 /// The arithmetic of a Deployment: pure, from counts to counts.
-struct RollingUpdate: Equatable, Sendable {
+package struct RollingUpdate: Equatable, Sendable {
     /// One ReplicaSet as the arithmetic sees it.
-    struct Revision: Equatable, Sendable {
+    package struct Revision: Equatable, Sendable {
         /// Identifies the ReplicaSet; the arithmetic only carries it along.
-        var name: String
+        package var name: String
         /// Seconds since 1970: the older revision is scaled down first.
-        var created: Int64 = 0
+        package var created: Int64 = 0
         /// `spec.replicas`
-        var replicas: Int
+        package var replicas: Int
         /// `status.availableReplicas`
-        var available: Int = 0
+        package var available: Int = 0
         /// Annotation `deployment.kubernetes.io/max-replicas`: replicas and surge of the Deployment when this was
         /// last scaled.
-        var maxBeforeScale: Int?
+        package var maxBeforeScale: Int?
+
+        package init(
+            name: String, created: Int64 = 0, replicas: Int, available: Int = 0, maxBeforeScale: Int? = nil
+        ) {
+            self.name = name
+            self.created = created
+            self.replicas = replicas
+            self.available = available
+            self.maxBeforeScale = maxBeforeScale
+        }
     }
 
     /// `spec.replicas` of the Deployment.
-    var replicas: Int
-    var maxSurge: Int
-    var maxUnavailable: Int
+    package var replicas: Int
+    package var maxSurge: Int
+    package var maxUnavailable: Int
 
     /// Reads `spec.strategy`. Both limits zero would never move, so one pod may then be missing.
-    init(spec: JSON?) {
+    package init(spec: JSON?) {
         replicas = max(0, spec["replicas"].int ?? 1)
         let strategy = spec["strategy"]
         guard strategy["type"].string ?? "RollingUpdate" == "RollingUpdate" else {
@@ -39,19 +49,19 @@ struct RollingUpdate: Equatable, Sendable {
         maxUnavailable = min(maxUnavailable, replicas)
     }
 
-    init(replicas: Int, maxSurge: Int, maxUnavailable: Int) {
+    package init(replicas: Int, maxSurge: Int, maxUnavailable: Int) {
         self.replicas = replicas
         self.maxSurge = maxSurge
         self.maxUnavailable = maxUnavailable
     }
 
     /// Pods that must go on serving.
-    var minAvailable: Int { replicas - maxUnavailable }
+    package var minAvailable: Int { replicas - maxUnavailable }
     /// What `max-replicas` says on the ReplicaSets.
-    var maxTotal: Int { replicas + maxSurge }
+    package var maxTotal: Int { replicas + maxSurge }
 
     /// The size of the new revision now: as far as the surge allows.
-    func newRevisionReplicas(_ new: Int, total: Int) -> Int {
+    package func newRevisionReplicas(_ new: Int, total: Int) -> Int {
         if new >= replicas { return replicas }
         let room = maxTotal - total
         return room <= 0 ? new : new + min(room, replicas - new)
@@ -60,7 +70,7 @@ struct RollingUpdate: Equatable, Sendable {
     /// Sizes of the old revisions now, by name; those that stay as they are are left out.
     ///
     /// Pods that do not serve go first, since nobody misses them; then as many serving ones as availability allows.
-    func oldRevisionReplicas(_ old: [Revision], new: Revision?) -> [String: Int] {
+    package func oldRevisionReplicas(_ old: [Revision], new: Revision?) -> [String: Int] {
         let newUnavailable = (new?.replicas ?? 0) - (new?.available ?? 0)
         let total = old.reduce(new?.replicas ?? 0) { $0 + $1.replicas }
         var room = total - minAvailable - newUnavailable
@@ -88,7 +98,7 @@ struct RollingUpdate: Equatable, Sendable {
 
     /// Sizes after the Deployment was scaled in the middle of a rollout: what is added or taken away is shared out
     /// in proportion, the rest goes to the largest.
-    func proportional(_ revisions: [Revision], statusReplicas: Int) -> [String: Int] {
+    package func proportional(_ revisions: [Revision], statusReplicas: Int) -> [String: Int] {
         let total = revisions.reduce(0) { $0 + $1.replicas }
         let change = (replicas > 0 ? maxTotal : 0) - total
         let ordered = revisions.sorted {
@@ -122,12 +132,12 @@ struct RollingUpdate: Equatable, Sendable {
 }
 
 /// A number or a percentage, as `maxSurge` takes it.
-enum IntOrPercent: Equatable, Sendable {
+package enum IntOrPercent: Equatable, Sendable {
     case number(Int)
     case percent(Int)
 
     /// What cannot be read counts as nothing: validation has refused it before.
-    init(_ json: JSON) {
+    package init(_ json: JSON) {
         if let number = json.int {
             self = .number(number)
         } else if let text = json.string, text.hasSuffix("%"), let percent = Int(text.dropLast()) {
@@ -139,7 +149,7 @@ enum IntOrPercent: Equatable, Sendable {
         }
     }
 
-    func scaled(to total: Int, roundingUp: Bool) -> Int {
+    package func scaled(to total: Int, roundingUp: Bool) -> Int {
         switch self {
         case .number(let number): return max(0, number)
         case .percent(let percent):

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeClient
-import KubeObjects
+package import KubeObjects
 import Values
 
 /// A Deployment and its ReplicaSets, told apart into the one of the present template and the others.
-struct Rollout {
-    static let revisionAnnotation = "deployment.kubernetes.io/revision"
-    static let historyAnnotation = "deployment.kubernetes.io/revision-history"
-    static let desiredAnnotation = "deployment.kubernetes.io/desired-replicas"
-    static let maxAnnotation = "deployment.kubernetes.io/max-replicas"
+package struct Rollout {
+    package static let revisionAnnotation = "deployment.kubernetes.io/revision"
+    package static let historyAnnotation = "deployment.kubernetes.io/revision-history"
+    package static let desiredAnnotation = "deployment.kubernetes.io/desired-replicas"
+    package static let maxAnnotation = "deployment.kubernetes.io/max-replicas"
     /// Annotations of the Deployment that its ReplicaSets do not take over.
-    static let ownAnnotations: Set<String> = [
+    package static let ownAnnotations: Set<String> = [
         "kubectl.kubernetes.io/last-applied-configuration", revisionAnnotation, historyAnnotation, desiredAnnotation,
         maxAnnotation, "deprecated.deployment.rollback.to",
     ]
 
-    var deployment: KubeObject
-    var new: KubeObject?
-    var old: [KubeObject]
+    package var deployment: KubeObject
+    package var new: KubeObject?
+    package var old: [KubeObject]
 
-    init(deployment: KubeObject, sets: [KubeObject]) {
+    package init(deployment: KubeObject, sets: [KubeObject]) {
         self.deployment = deployment
         let sorted = sets.sorted(by: Self.isOlder)
         // The oldest of equals, so that every run picks the same one.
@@ -31,12 +31,12 @@ struct Rollout {
         old = sorted.filter { $0.uid != uid }
     }
 
-    var all: [KubeObject] { old + (new.map { [$0] } ?? []) }
-    var rule: RollingUpdate { RollingUpdate(spec: deployment["spec"]) }
-    var totalReplicas: Int { all.reduce(0) { $0 + $1.specReplicas } }
+    package var all: [KubeObject] { old + (new.map { [$0] } ?? []) }
+    package var rule: RollingUpdate { RollingUpdate(spec: deployment["spec"]) }
+    package var totalReplicas: Int { all.reduce(0) { $0 + $1.specReplicas } }
 
     /// A ReplicaSet still carries another size of the Deployment than the present one.
-    var wasScaled: Bool {
+    package var wasScaled: Bool {
         all.contains { set in
             guard set.specReplicas > 0, let desired = set.annotations[Self.desiredAnnotation].flatMap({ Int($0) })
             else { return false }
@@ -44,7 +44,7 @@ struct Rollout {
         }
     }
 
-    mutating func replace(_ set: KubeObject) {
+    package mutating func replace(_ set: KubeObject) {
         if new?.uid == set.uid {
             new = set
         } else if let index = old.firstIndex(where: { $0.uid == set.uid }) {
@@ -52,25 +52,25 @@ struct Rollout {
         }
     }
 
-    static func isOlder(_ left: KubeObject, _ right: KubeObject) -> Bool {
+    package static func isOlder(_ left: KubeObject, _ right: KubeObject) -> Bool {
         (left.creationTimestamp?.seconds ?? 0, left.name) < (right.creationTimestamp?.seconds ?? 0, right.name)
     }
 
-    static func revisionNumber(_ set: KubeObject) -> Int { set.annotations[revisionAnnotation].flatMap { Int($0) } ?? 0 }
+    package static func revisionNumber(_ set: KubeObject) -> Int { set.annotations[revisionAnnotation].flatMap { Int($0) } ?? 0 }
 
-    static func revision(_ set: KubeObject) -> RollingUpdate.Revision {
+    package static func revision(_ set: KubeObject) -> RollingUpdate.Revision {
         RollingUpdate.Revision(
             name: set.name, created: set.creationTimestamp?.seconds ?? 0, replicas: set.specReplicas,
             available: set["status"]["availableReplicas"].int ?? 0,
             maxBeforeScale: set.annotations[maxAnnotation].flatMap { Int($0) })
     }
 
-    static func isSaturated(_ set: KubeObject, _ wanted: Int) -> Bool {
+    package static func isSaturated(_ set: KubeObject, _ wanted: Int) -> Bool {
         set.specReplicas == wanted && set.annotations[desiredAnnotation].flatMap { Int($0) } == wanted
             && (set["status"]["availableReplicas"].int ?? 0) == wanted
     }
 
-    static func noteSize(on set: inout KubeObject, _ deployment: KubeObject, _ rule: RollingUpdate) {
+    package static func noteSize(on set: inout KubeObject, _ deployment: KubeObject, _ rule: RollingUpdate) {
         set.metadata["annotations"][desiredAnnotation] = JSON(String(deployment.specReplicas))
         set.metadata["annotations"][maxAnnotation] = JSON(String(rule.maxTotal))
     }
@@ -78,7 +78,7 @@ struct Rollout {
 
 extension DeploymentController {
     /// Finds or makes the ReplicaSet of the present template, and writes down which revision it is.
-    func syncRevision(_ rollout: inout Rollout, creating: Bool) async throws {
+    package func syncRevision(_ rollout: inout Rollout, creating: Bool) async throws {
         let next = (rollout.old.map(Rollout.revisionNumber).max() ?? 0) + 1
         if let existing = rollout.new {
             var set = existing
