@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeClient
+import KubeObjects
+import Logging
+import Values
+
+/// The objects that an agent watches.
+final class ClusterView: Sendable {
+    let nodes: Informer
+    let pods: Informer
+    let namespaces: Informer
+    let pools: Informer
+    let blocks: Informer
+    let affinities: Informer
+    let configs: Informer
+    let services: Informer
+    let endpointSlices: Informer
+
+    init(_ client: KubeClient, node: String, logger: Logger) {
+        nodes = Informer(client, .nodes, logger: logger)
+        pods = Informer(client, .pods, fieldSelector: "spec.nodeName=\(node)", logger: logger)
+        namespaces = Informer(client, .namespaces, logger: logger)
+        pools = Informer(client, .ipPools, logger: logger)
+        blocks = Informer(client, .ipamBlocks, logger: logger)
+        affinities = Informer(client, .blockAffinities, logger: logger)
+        configs = Informer(client, .ipamConfigs, logger: logger)
+        services = Informer(client, .services, logger: logger)
+        endpointSlices = Informer(client, .endpointSlices, logger: logger)
+    }
+
+    var all: [Informer] {
+        [nodes, pools, blocks, affinities, configs, pods, namespaces, services, endpointSlices]
+    }
+
+    /// What has to be known before an address can be given out.
+    private var forAddresses: [Informer] { [nodes, pools, blocks, affinities, configs] }
+    private var forServices: [Informer] { [services, endpointSlices] }
+
+    var canGiveAddresses: Bool { forAddresses.allSatisfy(\.hasSynced) }
+
+    func waitForAddresses() async {
+        for informer in forAddresses { await informer.waitUntilSynced() }
+    }
+
+    func waitForServices() async {
+        for informer in forServices { await informer.waitUntilSynced() }
+    }
+
+    /// The names of resources that have not arrived yet, for messages.
+    var missingForAddresses: String {
+        forAddresses.filter { !$0.hasSynced }.map { $0.resource.groupResource }.joined(separator: ", ")
+    }
+
+    func ipamObjects() -> IPAMObjects {
+        IPAMObjects(
+            pools: pools.all(), blocks: blocks.all(), affinities: affinities.all(), nodes: nodes.all(),
+            config: configs[nil, "default"])
+    }
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeClient
+import KubeObjects
+import Linux
+import Logging
+import NetworkModel
+import Values
+
+/// Works out what the kernel should hold each time something changed, and has the difference applied.
+struct Reconciler: Sendable {
+    let node: String
+    let view: ClusterView
+    let book: AddressBook
+    let presence: NodePresence
+    let services: ServiceIndex
+    let dataplane: Dataplane
+    let logger: Logger
+
+    func run(_ signal: Signal) async {
+        await view.waitForAddresses()
+        dataplane.adopt(await workloads())
+        signal.raise()
+        var told: Set<String> = []
+        await signal.forEach(onFailure: { logger.error("the kernel's tables will be tried again: \($0)") }) {
+            let problems = try await reconcile()
+            for problem in problems where !told.contains(problem) { logger.warning("\(problem)") }
+            told = Set(problems)
+        }
+    }
+
+    /// The pods of this node by what the blocks say.
+    private func workloads() async -> [IPAddress: String] {
+        var result: [IPAddress: String] = [:]
+        for block in await book.snapshot().blocks.values {
+            for (address, attribute) in block.assignments where attribute.values["node"] == node {
+                result[address] = Sandbox.hostInterface(attribute.values)
+            }
+        }
+        return result
+    }
+
+    /// The routes first: they are what pods wait for.
+    private func reconcile() async throws -> [String] {
+        let snapshot = await book.snapshot()
+        let nodes = view.nodes.all().compactMap { NodeNetwork($0) }
+        let input = NetworkInput(
+            node: node, nodes: Dictionary(nodes.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first }),
+            pools: snapshot.pools, blocks: Array(snapshot.blocks.values), workloads: [:], kernelHasIPIP: false)
+        let tunnelMTU = await presence.tunnelMTU
+        let plan = NetworkPlan(input)
+        try await OwnThread.run(awaiting: { [dataplane] in
+            try dataplane.apply(
+                { workloads in
+                    var plan = plan
+                    for (address, interface) in workloads {
+                        plan.routes.insert(PlannedRoute(CIDR(host: address), .workload(interface: interface)))
+                    }
+                    return plan
+                }, tunnelMTU: tunnelMTU)
+        })
+        // Until all Services are known, those that an earlier run wrote stay as they are.
+        guard view.services.hasSynced, view.endpointSlices.hasSynced else { return plan.problems }
+        let content = NFTPlan.content(plan, await services.all)
+        try await OwnThread.run(awaiting: { [dataplane] in try dataplane.apply(content) })
+        return plan.problems
+    }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Linux
+import Logging
+import NetworkModel
+import Synchronization
+
+/// Table `ip catbird` in the kernel, and what this process knows it to hold.
+final class ServiceTable: Sendable {
+    private let tables: Mutex<NFTables>
+    /// Nil until this process has written the table as a whole. Held for as long as a change takes.
+    private let content = Mutex<NFTContent?>(nil)
+    private let logger: Logger
+
+    init(_ tables: consuming NFTables, _ logger: Logger) {
+        self.tables = Mutex(tables)
+        self.logger = logger
+    }
+
+    func apply(_ wanted: NFTContent) throws {
+        try content.withLock { content in
+            if let known = content {
+                let changes = known.changes(to: wanted)
+                guard !changes.isEmpty else { return }
+                do {
+                    try run(changes)
+                    content = wanted
+                    return
+                } catch {
+                    logger.error("a change of table \(wanted.table) was refused, it is written anew: \(error)")
+                    content = nil
+                }
+            }
+            try run(wanted.replacement)
+            content = wanted
+        }
+    }
+
+    private func run(_ commands: [String]) throws {
+        let text = commands.joined(separator: "\n") + "\n"
+        try tables.withLock { tables in _ = try tables.run(text) }
+    }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CNIProtocol
+public import KubeClient
+import KubeObjects
+import Linux
+public import Logging
+import NetworkModel
+import Values
+
+/// The agent of one node: gives pods their addresses and links, and keeps routes, tunnel, NAT and Services in the
+/// kernel as the API's objects say.
+///
+/// Killed at any line it leaves a kernel that goes on working, and objects that the next run picks up.
+public struct NetworkAgent: Sendable {
+    private let client: KubeClient
+    private let nodeName: String
+    private let configuration: NetworkAgentConfiguration
+    private let logger: Logger
+
+    public init(
+        client: KubeClient, nodeName: String, configuration: NetworkAgentConfiguration = NetworkAgentConfiguration(),
+        logger: Logger = Logger(label: "agent")
+    ) {
+        self.client = client
+        self.nodeName = nodeName
+        self.configuration = configuration
+        self.logger = logger
+    }
+
+    /// Runs until cancelled. Throws what keeps the agent from working at all: no right to change the network, no way
+    /// to listen or to install the plugin.
+    public func run() async throws {
+        let dataplane = try Dataplane(in: configuration.namespace, logger: logger)
+        let view = ClusterView(client, node: nodeName, logger: logger)
+        let recorder = EventRecorder(client, component: "catbird-agent", host: nodeName, logger: logger)
+        let networkSignal = Signal()
+        let presenceSignal = Signal()
+        let book = AddressBook(
+            client: client, node: nodeName, logger: logger, read: { view.ipamObjects() },
+            onChange: { networkSignal.raise() })
+        let presence = NodePresence(
+            client: client, node: nodeName, view: view, book: book, dataplane: dataplane, recorder: recorder,
+            configuration: configuration, logger: logger)
+        let handler = RequestHandler(
+            client: client, node: nodeName, networkName: configuration.networkName, view: view, book: book,
+            dataplane: dataplane, recorder: recorder, logger: logger, mtu: { await presence.podMTU })
+        let server = PluginServer(path: configuration.socketPath, logger: logger) { parameters, network, netns in
+            let isDeletion = parameters.command == .delete
+            defer { if isDeletion { presenceSignal.raise() } }
+            return try await handler.answer(parameters, network, netns)
+        }
+        let services = ServiceIndex()
+        let reconciler = Reconciler(
+            node: nodeName, view: view, book: book, presence: presence, services: services, dataplane: dataplane,
+            logger: logger)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for informer in view.all { group.addTask { await informer.run() } }
+            group.addTask {
+                try await server.run {
+                    let installer = PluginInstaller(configuration: configuration, node: nodeName)
+                    try await OwnThread.run(awaiting: { try installer.install() })
+                    logger.info("pods can start: listening at \(configuration.socketPath)")
+                }
+            }
+            group.addTask {
+                for await _ in view.nodes.events() {
+                    networkSignal.raise()
+                    presenceSignal.raise()
+                }
+            }
+            group.addTask {
+                for await _ in view.pools.events() {
+                    networkSignal.raise()
+                    presenceSignal.raise()
+                }
+            }
+            group.addTask { for await _ in view.blocks.events() { networkSignal.raise() } }
+            group.addTask {
+                for await events in view.services.events() {
+                    await services.takeServices(events)
+                    networkSignal.raise()
+                }
+            }
+            group.addTask {
+                for await events in view.endpointSlices.events() {
+                    await services.takeSlices(events)
+                    networkSignal.raise()
+                }
+            }
+            group.addTask {
+                await presenceSignal.forEach(
+                    onFailure: { logger.warning("the node's network annotations will be tried again: \($0)") }
+                ) { try await presence.reconcile() }
+            }
+            group.addTask {
+                await view.waitForServices()
+                networkSignal.raise()
+            }
+            group.addTask { await reconciler.run(networkSignal) }
+            // Whatever throws first ends all of it; the informers never return by themselves.
+            for try await _ in group {}
+        }
+    }
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Linux
+
+/// Where an agent listens, what it installs, and which network namespace it looks after.
+public struct NetworkAgentConfiguration: Sendable {
+    /// Where the plugin finds the agent.
+    public var socketPath: String
+    /// The plugin's executable, to be copied to `binaryDirectory`.
+    public var pluginPath: String
+    /// Where runtimes look for plugins, as this process sees it; nil installs none.
+    public var binaryDirectory: String?
+    /// Where runtimes look for networks, as this process sees it; nil writes none.
+    public var networkDirectory: String?
+    /// The network's name, which handles begin with.
+    public var networkName: String
+    /// The pods' MTU; nil takes the node's, less the tunnel's overhead where a pool needs it.
+    public var mtu: Int?
+    /// The node's network namespace; nil is the one this process runs in.
+    public var namespace: NamespaceRef?
+    /// Nil asks the kernel.
+    public var kernelHasIPIP: Bool?
+
+    public init(
+        socketPath: String = "/var/run/catbird/agent.sock", pluginPath: String = "/usr/bin/catbird-cni",
+        binaryDirectory: String? = nil, networkDirectory: String? = nil, networkName: String = "k8s-pod-network",
+        mtu: Int? = nil, namespace: NamespaceRef? = nil, kernelHasIPIP: Bool? = nil
+    ) {
+        self.socketPath = socketPath
+        self.pluginPath = pluginPath
+        self.binaryDirectory = binaryDirectory
+        self.networkDirectory = networkDirectory
+        self.networkName = networkName
+        self.mtu = mtu
+        self.namespace = namespace
+        self.kernelHasIPIP = kernelHasIPIP
+    }
+
+    /// From the environment of the DaemonSet's container: `CNI_BIN_DIR`, `CNI_NET_DIR`, `CNI_MTU`,
+    /// `CATBIRD_AGENT_SOCKET`, `CATBIRD_CNI_PLUGIN`.
+    public init(environment: [String: String]) {
+        self.init()
+        func value(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
+        if let path = value("CATBIRD_AGENT_SOCKET") { socketPath = path }
+        if let path = value("CATBIRD_CNI_PLUGIN") { pluginPath = path }
+        binaryDirectory = value("CNI_BIN_DIR")
+        networkDirectory = value("CNI_NET_DIR")
+        mtu = value("CNI_MTU").flatMap { Int($0) }.flatMap { (576...65535).contains($0) ? $0 : nil }
+    }
+}
