@@ -116,7 +116,12 @@ let allTargets: [Target] = [
     tests("ClusterDNSTests", ["ClusterDNS", "KubeClient", "KubeObjects", "Values"]),
     tests("NetworkAgentTests", ["NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeObjects", "Linux", "Values"]),
     tests("ContainerRuntimeTests", ["ContainerRuntime", "Linux", "CNIProtocol", "Values"]),
-    tests("KubeletTests", ["Kubelet", "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "Values"]),
+    tests(
+        "KubeletTests",
+        nioHTTP + [
+            "Kubelet", "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "Values",
+            "APIServer", "Storage",
+        ]),
     tests("CalicoctlTests", ["Calicoctl", "KubeClient", "KubeObjects", "Values"]),
     tests("LocalClusterTests", ["LocalCluster", "Linux", "Values", "KubeClient", "KubeObjects"]),
 ]

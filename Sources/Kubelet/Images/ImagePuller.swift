@@ -133,7 +133,8 @@ package enum ImageMessages {
 
     package static func failed(_ name: String, _ error: any Error) -> String {
         if let error = error as? ImageError, error.kind == .invalidName {
-            return "Failed to apply default image tag \"\(name)\": couldn't parse image name \"\(name)\": \(error.message)"
+            return
+                "Failed to apply default image tag \"\(name)\": couldn't parse image name \"\(name)\": \(error.message)"
         }
         return "Failed to pull image \"\(name)\": \(error)"
     }

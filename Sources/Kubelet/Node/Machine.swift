@@ -30,11 +30,11 @@ package struct Machine: Sendable {
         hostname = Self.line("/proc/sys/kernel/hostname") ?? "localhost"
         kernelVersion = Self.line("/proc/sys/kernel/osrelease") ?? ""
         #if arch(x86_64)
-            architecture = "amd64"
+        architecture = "amd64"
         #elseif arch(arm64)
-            architecture = "arm64"
+        architecture = "arm64"
         #else
-            architecture = "unknown"
+        architecture = "unknown"
         #endif
         machineID = Self.line("/etc/machine-id") ?? "unknown"
         bootID = Self.line("/proc/sys/kernel/random/boot_id") ?? "unknown"
@@ -49,7 +49,9 @@ package struct Machine: Sendable {
     }
 
     private static var memoryKibibytes: Int {
-        let line = NodeFiles.text("/proc/meminfo")?.split(whereSeparator: \.isNewline).first { $0.hasPrefix("MemTotal:") }
+        let line = NodeFiles.text("/proc/meminfo")?.split(whereSeparator: \.isNewline).first {
+            $0.hasPrefix("MemTotal:")
+        }
         return line?.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
     }
 

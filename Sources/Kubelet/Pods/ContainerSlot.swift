@@ -64,7 +64,9 @@ extension ContainerRecord {
         record.restartCount = old["restartCount"].int ?? 0
         record.last = Termination(old["lastState"]["terminated"])
         record.imageID = old["imageID"].string ?? ""
-        record.containerID = old["containerID"].string.map { $0.hasPrefix("catbird://") ? String($0.dropFirst(10)) : $0 }
+        record.containerID = old["containerID"].string.map {
+            $0.hasPrefix("catbird://") ? String($0.dropFirst(10)) : $0
+        }
         if let end = Termination(old["state"]["terminated"]) {
             record.state = .terminated(end)
         } else if old["state"]["running"] != nil {

@@ -58,9 +58,11 @@ final class PodManager: Sendable {
 
     func worker(namespace: String, name: String, uid: String? = nil) -> (PodWorker, PodView)? {
         state.withLock { state in
-            guard let pod = state.pods.values.first(where: {
-                $0.name == name && $0.namespace == namespace && (uid == nil || $0.uid == uid)
-            }), let worker = state.workers[pod.uid] else { return nil }
+            guard
+                let pod = state.pods.values.first(where: {
+                    $0.name == name && $0.namespace == namespace && (uid == nil || $0.uid == uid)
+                }), let worker = state.workers[pod.uid]
+            else { return nil }
             return (worker, PodView(pod))
         }
     }

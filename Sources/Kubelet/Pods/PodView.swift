@@ -33,7 +33,8 @@ package struct PodView: Sendable {
     package var terminationGracePeriod: Int { max(spec["terminationGracePeriodSeconds"].int ?? 30, 0) }
     /// Set when the pod is being deleted: how long its containers may take.
     package var deletionGracePeriod: Int? {
-        object.isBeingDeleted ? max(object.metadata["deletionGracePeriodSeconds"].int ?? terminationGracePeriod, 0) : nil
+        object.isBeingDeleted
+            ? max(object.metadata["deletionGracePeriodSeconds"].int ?? terminationGracePeriod, 0) : nil
     }
     package var hostname: String { spec["hostname"].string ?? String(name.prefix(63)) }
     package var subdomain: String? { spec["subdomain"].string.flatMap { $0.isEmpty ? nil : $0 } }

@@ -24,7 +24,9 @@ extension PodWorker {
             guard let slot = slots[view.name], !slot.isBusy else { continue }
             if let end = slot.record.termination, !slot.restartWanted,
                 !pod.restartPolicy.restarts(exitCode: end.exitCode)
-            { continue }
+            {
+                continue
+            }
             startIfDue(view.name)
         }
     }
@@ -95,7 +97,10 @@ extension PodWorker {
             id = try await context.runtime.createContainer(spec)
             event("Created", "Container created", in: view)
         } catch {
-            fail(name, (error as? RuntimeError)?.kind == .invalid ? "CreateContainerConfigError" : "CreateContainerError", "\(error)")
+            fail(
+                name,
+                (error as? RuntimeError)?.kind == .invalid ? "CreateContainerConfigError" : "CreateContainerError",
+                "\(error)")
             return
         }
         do {

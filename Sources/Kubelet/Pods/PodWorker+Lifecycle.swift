@@ -26,7 +26,8 @@ extension PodWorker {
             guard network.ready else {
                 complain(
                     "NetworkNotReady",
-                    "network is not ready: container runtime network not ready: \(NodeConditions.notReady(network.message))")
+                    "network is not ready: container runtime network not ready: \(NodeConditions.notReady(network.message))"
+                )
                 // The runtime tells when that changes.
                 return false
             }
@@ -176,7 +177,8 @@ extension PodWorker {
             await publish()
             return
         }
-        guard await stopAll(grace: failure == nil ? pod.terminationGracePeriod : min(pod.terminationGracePeriod, 2)) else {
+        guard await stopAll(grace: failure == nil ? pod.terminationGracePeriod : min(pod.terminationGracePeriod, 2))
+        else {
             await publish()
             return
         }

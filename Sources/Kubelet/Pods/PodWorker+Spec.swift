@@ -72,10 +72,13 @@ extension PodWorker {
         var ports: [PortMapping] = []
         if !pod.hostNetwork {
             for port in pod.containers.flatMap({ $0.json["ports"].array ?? [] }) {
-                guard let host = port["hostPort"].int, host > 0, let inside = port["containerPort"].int else { continue }
+                guard let host = port["hostPort"].int, host > 0, let inside = port["containerPort"].int else {
+                    continue
+                }
                 ports.append(
                     PortMapping(
-                        hostPort: host, containerPort: inside, transport: (port["protocol"].string ?? "TCP").lowercased(),
+                        hostPort: host, containerPort: inside,
+                        transport: (port["protocol"].string ?? "TCP").lowercased(),
                         hostIP: port["hostIP"].string))
             }
         }
@@ -145,7 +148,8 @@ extension ContainerSecurity {
         let fsGroup = shared["fsGroup"].int
         self.init(
             runAsUser: either("runAsUser").int, runAsGroup: either("runAsGroup").int,
-            supplementalGroups: (shared["supplementalGroups"].array?.compactMap(\.int) ?? []) + (fsGroup.map { [$0] } ?? []),
+            supplementalGroups: (shared["supplementalGroups"].array?.compactMap(\.int) ?? [])
+                + (fsGroup.map { [$0] } ?? []),
             fsGroup: fsGroup, runAsNonRoot: either("runAsNonRoot").bool ?? false,
             addCapabilities: names(own["capabilities"]["add"]), dropCapabilities: names(own["capabilities"]["drop"]),
             privileged: privileged, readOnlyRootFilesystem: own["readOnlyRootFilesystem"].bool ?? false,

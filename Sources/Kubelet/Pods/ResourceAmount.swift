@@ -61,7 +61,8 @@ package enum OOMScore {
         case .bestEffort: return 1000
         case .burstable:
             let resources = container.json["resources"]
-            let request = (resources["requests"]["memory"] ?? resources["limits"]["memory"]).flatMap(ResourceAmount.value)
+            let request = (resources["requests"]["memory"] ?? resources["limits"]["memory"]).flatMap(
+                ResourceAmount.value)
             let share = nodeMemory > 0 ? Int(Double(request ?? 0) * 1000 / Double(nodeMemory)) : 0
             return min(max(1000 - share, 3), 999)
         }

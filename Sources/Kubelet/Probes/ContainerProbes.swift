@@ -82,7 +82,8 @@ extension PodWorker {
                 hasSucceeded = true
             case .failure(let text):
                 success = false
-                counts = hasSucceeded || waited == 0 && early >= settings.period * 1000 || waited >= settings.period * 1000
+                counts =
+                    hasSucceeded || waited == 0 && early >= settings.period * 1000 || waited >= settings.period * 1000
                 if counts { await unhealthy(kind, view, text) }
             }
             if counts, let verdict = counter.count(success) {
@@ -114,7 +115,9 @@ extension PodWorker {
         probes.note(kind, success)
         if kind == .startup, success { startProbes(of: view, container: container, in: &slot) }
         if kind != .readiness, !success, removal == nil {
-            event("Killing", "Container \(view.name) failed \(kind.rawValue.lowercased()) probe, will be restarted", in: view)
+            event(
+                "Killing", "Container \(view.name) failed \(kind.rawValue.lowercased()) probe, will be restarted",
+                in: view)
             stop(&slot, grace: settings.gracePeriod ?? pod.terminationGracePeriod)
         }
         slots[view.name] = slot

@@ -59,7 +59,9 @@ struct Prober: Sendable {
         request.headers.add(name: "User-Agent", value: userAgent)
         request.headers.add(name: "Accept", value: "*/*")
         request.headers.add(name: "Connection", value: "close")
-        for header in headers where header.count == 2 { request.headers.replaceOrAdd(name: header[0], value: header[1]) }
+        for header in headers where header.count == 2 {
+            request.headers.replaceOrAdd(name: header[0], value: header[1])
+        }
         do {
             let response = try await http.execute(request, timeout: .seconds(Int64(timeout)))
             let code = response.status.code
@@ -78,7 +80,9 @@ struct Prober: Sendable {
         if let error = error as? NIOConnectionError, let first = error.connectionErrors.first {
             return reason(first.error)
         }
-        if let error = error as? IOError { return "connect: \(String(cString: strerror(error.errnoCode)).lowercased())" }
+        if let error = error as? IOError {
+            return "connect: \(String(cString: strerror(error.errnoCode)).lowercased())"
+        }
         if let error = error as? HTTPClientError, error == .deadlineExceeded || error == .connectTimeout {
             return "i/o timeout"
         }

@@ -16,7 +16,8 @@ package struct LogLine: Sendable, Hashable {
     /// Nil for a line of another form. `line` has no line end.
     package init?(_ line: ArraySlice<UInt8>) {
         let space = UInt8(ascii: " ")
-        guard let first = line.firstIndex(of: space), let time = Timestamp(String(decoding: line[..<first], as: UTF8.self)),
+        guard let first = line.firstIndex(of: space),
+            let time = Timestamp(String(decoding: line[..<first], as: UTF8.self)),
             let second = line[(first + 1)...].firstIndex(of: space)
         else { return nil }
         let third = line[(second + 1)...].firstIndex(of: space) ?? line.endIndex
@@ -67,7 +68,9 @@ package struct LogRequest: Sendable, Hashable {
         if let seconds = try number("sinceSeconds", least: 1) { since = now.adding(seconds: -Double(seconds)) }
         if let text = value("sinceTime"), !text.isEmpty {
             guard since == nil else { throw Invalid(message: "at most one of sinceTime or sinceSeconds may be given") }
-            guard let time = Timestamp(text) else { throw Invalid(message: "sinceTime=\(text) must be a time of RFC 3339") }
+            guard let time = Timestamp(text) else {
+                throw Invalid(message: "sinceTime=\(text) must be a time of RFC 3339")
+            }
             since = time
         }
     }

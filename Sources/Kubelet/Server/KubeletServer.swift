@@ -2,7 +2,6 @@
 
 import HTTPServing
 import Logging
-import NIOCore
 import NIOHTTP1
 import Values
 
@@ -43,7 +42,8 @@ struct KubeletServer: Sendable {
             return response(
                 .failure(
                     403, "Forbidden",
-                    "user \"\(client.commonName)\" may not use the kubelet: its certificate names no organization system:masters"))
+                    "user \"\(client.commonName)\" may not use the kubelet: its certificate names no organization system:masters"
+                ))
         }
         let answer = await routes.respond(
             to: ServerRequest(
@@ -58,31 +58,11 @@ struct KubeletServer: Sendable {
             return HTTPResponse(status: status, contentType: type, bytes: bytes)
         case .stream(let type, let body):
             return HTTPResponse(
-                headers: ["Content-Type": type], body: .stream { writer in try await body { try await writer.write($0) } })
+                headers: ["Content-Type": type],
+                body: .stream { writer in try await body { try await writer.write($0) } })
         case .upgrade(let headers, let body):
             return HTTPResponse(
-                status: 101, headers: HTTPHeaders(headers), body: .upgrade { await carry($0, body) })
+                status: 101, headers: HTTPHeaders(headers), body: .upgrade { await UpgradedSession.carry($0, body) })
         }
-    }
-
-    /// Gives an upgraded connection to a session as bytes.
-    private static func carry(_ connection: UpgradedConnection, _ body: @escaping @Sendable (ByteTransport) async -> Void) async {
-        let incoming = ByteQueue()
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask {
-                do {
-                    for try await buffer in connection.inbound { await incoming.push(Array(buffer.readableBytesView)) }
-                } catch {
-                    // The connection broke: for the session that is its end.
-                }
-                incoming.finish()
-            }
-            await body(
-                ByteTransport(
-                    read: { await incoming.next() }, write: { try await connection.write(ByteBuffer(bytes: $0)) }))
-            await connection.finish()
-            group.cancelAll()
-        }
-        await connection.close()
     }
 }

@@ -73,13 +73,16 @@ struct ServerRoutes: Sendable {
     ) -> Result<(PodWorker, PodView, String), Refusal> {
         let uid = parts.count == (hasContainer ? 5 : 4) ? parts[3] : nil
         guard let (worker, pod) = pods.worker(namespace: parts[1], name: parts[2], uid: uid) else {
-            return .failure(Refusal(404, "NotFound", "pod \"\(parts[2])\" not found in namespace \"\(parts[1])\" on this node"))
+            return .failure(
+                Refusal(404, "NotFound", "pod \"\(parts[2])\" not found in namespace \"\(parts[1])\" on this node"))
         }
         let name = hasContainer ? parts[parts.count - 1] : ""
         guard !hasContainer || pod.allContainers.contains(where: { $0.name == name }) else {
             let names = pod.allContainers.map(\.name).joined(separator: ", ")
             return .failure(
-                Refusal(404, "NotFound", "container \(name) not found in pod \(pod.name)_\(pod.namespace); it has: \(names)"))
+                Refusal(
+                    404, "NotFound", "container \(name) not found in pod \(pod.name)_\(pod.namespace); it has: \(names)"
+                ))
         }
         return .success((worker, pod, name))
     }
@@ -131,7 +134,8 @@ struct ServerRoutes: Sendable {
         let offers = WebSocketHandshake.offers(request.headerValues("sec-websocket-protocol"))
         let chosen = offers.first { $0 == "binary.k8s.io" || $0 == "base64.binary.k8s.io" }
         guard offers.isEmpty || chosen != nil else {
-            return .failure(403, "Forbidden", "logs are sent as binary.k8s.io or base64.binary.k8s.io, not as \(offers)")
+            return .failure(
+                403, "Forbidden", "logs are sent as binary.k8s.io or base64.binary.k8s.io, not as \(offers)")
         }
         return upgrade(request, chosen) { transport in
             let outbound = ByteQueue()
@@ -257,7 +261,8 @@ struct ServerRoutes: Sendable {
         }
         let (worker, pod, _) = found
         guard let network = await worker.network() else {
-            return .failure(500, "InternalError", "pod \(pod.name)_\(pod.namespace) has no network yet; its phase is \(pod.phase)")
+            return .failure(
+                500, "InternalError", "pod \(pod.name)_\(pod.namespace) has no network yet; its phase is \(pod.phase)")
         }
         let connect: PortForward.Connect = { port, fromClient, toClient in
             try await PodConnector.connect(
@@ -271,7 +276,9 @@ struct ServerRoutes: Sendable {
                     await PortForward.tunnel($0, pod: title, connect)
                 }
             }
-            let ports = (request.values("ports") + request.values("port")).flatMap { $0.split(separator: ",") }.map { Int($0) }
+            let ports = (request.values("ports") + request.values("port")).flatMap { $0.split(separator: ",") }.map {
+                Int($0)
+            }
             let numbers = ports.compactMap { $0 }.filter { (1...65535).contains($0) }
             guard let channels = ChannelProtocol.negotiate(offers, accepts: { $0.version == 4 }) else {
                 return .failure(403, "Forbidden", "none of the subprotocols \(offers) is spoken here")

@@ -119,7 +119,8 @@ package struct ContainerRecord: Sendable, Hashable {
         if let user {
             json["user"] = [
                 "linux": [
-                    "uid": JSON(user.uid), "gid": JSON(user.gid), "supplementalGroups": .array(user.groups.map { JSON($0) }),
+                    "uid": JSON(user.uid), "gid": JSON(user.gid),
+                    "supplementalGroups": .array(user.groups.map { JSON($0) }),
                 ]
             ]
         }

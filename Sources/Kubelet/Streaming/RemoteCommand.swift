@@ -40,7 +40,8 @@ package enum RemoteCommand {
         let stdin = ByteQueue()
         let (sizes, size) = AsyncStream.makeStream(of: TerminalSize.self, bufferingPolicy: .bufferingNewest(1))
         // An empty message on the first channel tells the client that the streams are open.
-        let first = streams.stdout ? ChannelProtocol.stdout : streams.stderr ? ChannelProtocol.stderr : ChannelProtocol.error
+        let first =
+            streams.stdout ? ChannelProtocol.stdout : streams.stderr ? ChannelProtocol.stderr : ChannelProtocol.error
         outbound.append(channels.frame(first, []))
         let said = Mutex(false)
         await runSession(transport, outbound: outbound) {

@@ -29,7 +29,8 @@ struct VolumeManager: Sendable {
         }
         let kind = volume.object?.keys.first { $0 != "name" } ?? "no source"
         throw VolumeError(
-            name, "volumes of type \(kind) are not supported by this kubelet;"
+            name,
+            "volumes of type \(kind) are not supported by this kubelet;"
                 + " use emptyDir, configMap, secret, projected, downwardAPI or hostPath")
     }
 
@@ -57,7 +58,9 @@ struct VolumeManager: Sendable {
     private func hostPath(_ source: JSON, _ name: String) throws(VolumeError) -> String {
         let path = source["path"].string ?? ""
         let type = source["type"].string ?? ""
-        func fail(_ what: String) -> VolumeError { VolumeError(name, "hostPath type check failed: \(path) is not \(what)") }
+        func fail(_ what: String) -> VolumeError {
+            VolumeError(name, "hostPath type check failed: \(path) is not \(what)")
+        }
         do throws(FileError) {
             switch type {
             case "DirectoryOrCreate": try NodeFiles.makeDirectory(path)

@@ -110,7 +110,8 @@ package enum VolumePayload {
                     audience: token["audience"].string ?? "",
                     expirationSeconds: token["expirationSeconds"].int ?? 3600, path: path)
                 guard let text = tokens[request] else { throw VolumeError(name, "no service account token yet") }
-                some.append(ProjectedFile(path: try checked(path, name), mode: tokenMode(pod, mode), content: Array(text.utf8)))
+                some.append(
+                    ProjectedFile(path: try checked(path, name), mode: tokenMode(pod, mode), content: Array(text.utf8)))
             }
             for file in some { files[file.path] = file }
         }

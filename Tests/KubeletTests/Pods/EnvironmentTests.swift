@@ -54,10 +54,11 @@ func pod(_ text: String) throws -> PodView { PodView(KubeObject(try JSON(parsing
     func all() throws {
         let pod = try pod(Self.example)
         let variables = try ContainerEnvironment.compute(pod.containers[0], of: pod, sources: Self.sources())
-        #expect(variables.map { "\($0.0)=\($0.1)" } == [
-            "P_color=blue", "A=y", "B=x-blue-$(C)", "C=secret", "D=web", "E=10.244.0.7", "F=250", "G=64", "H=2",
-            "I=lab",
-        ])
+        #expect(
+            variables.map { "\($0.0)=\($0.1)" } == [
+                "P_color=blue", "A=y", "B=x-blue-$(C)", "C=secret", "D=web", "E=10.244.0.7", "F=250", "G=64", "H=2",
+                "I=lab",
+            ])
     }
 
     @Test("what is missing is named")
@@ -86,7 +87,8 @@ func pod(_ text: String) throws -> PodView { PodView(KubeObject(try JSON(parsing
         }
         let services = [
             service("kubernetes", "default", "10.96.0.1", [["name": "https", "port": 443, "protocol": "TCP"]]),
-            service("my-db", "shop", "10.96.1.2", [["port": 5432], ["name": "http-x", "port": 80, "protocol": "UDP"]]),
+            service(
+                "my-db", "shop", "10.96.1.2", [["port": 5432], ["name": "http-x", "port": 80, "protocol": "UDP"]]),
             service("headless", "shop", "None", [["port": 1]]), service("other", "else", "10.96.1.3", [["port": 1]]),
         ]
         let all = ServiceLinks.variables(namespace: "shop", services: services, includingOwnNamespace: true)
@@ -106,21 +108,28 @@ func pod(_ text: String) throws -> PodView { PodView(KubeObject(try JSON(parsing
 }
 
 @Suite("Pods") struct PodLogicTests {
-    @Test("image pull policies", arguments: [
-        ("busybox", "Always"), ("busybox:latest", "Always"), ("busybox:1.36", "IfNotPresent"),
-        ("localhost:5000/app", "Always"), ("localhost:5000/app:v1", "IfNotPresent"),
-        ("busybox@sha256:abc", "IfNotPresent"),
-    ])
+    @Test(
+        "image pull policies",
+        arguments: [
+            ("busybox", "Always"), ("busybox:latest", "Always"), ("busybox:1.36", "IfNotPresent"),
+            ("localhost:5000/app", "Always"), ("localhost:5000/app:v1", "IfNotPresent"),
+            ("busybox@sha256:abc", "IfNotPresent"),
+        ])
     func pullPolicy(image: String, policy: String) {
         #expect(ContainerView(json: ["name": "c", "image": JSON(image)], isInit: false).imagePullPolicy == policy)
     }
 
-    @Test("quality of service", arguments: [
-        (#"{"limits":{"cpu":"1","memory":"1Gi"}}"#, QoSClass.guaranteed, "kubepods/podu"),
-        (#"{"limits":{"cpu":"1","memory":"1Gi"},"requests":{"cpu":"500m"}}"#, .burstable, "kubepods/burstable/podu"),
-        (#"{"requests":{"memory":"1Gi"}}"#, .burstable, "kubepods/burstable/podu"),
-        ("{}", .bestEffort, "kubepods/besteffort/podu"),
-    ])
+    @Test(
+        "quality of service",
+        arguments: [
+            (#"{"limits":{"cpu":"1","memory":"1Gi"}}"#, QoSClass.guaranteed, "kubepods/podu"),
+            (
+                #"{"limits":{"cpu":"1","memory":"1Gi"},"requests":{"cpu":"500m"}}"#, .burstable,
+                "kubepods/burstable/podu"
+            ),
+            (#"{"requests":{"memory":"1Gi"}}"#, .burstable, "kubepods/burstable/podu"),
+            ("{}", .bestEffort, "kubepods/besteffort/podu"),
+        ])
     func qos(resources: String, expected: QoSClass, cgroup: String) throws {
         let pod = try pod(#"{"spec":{"containers":[{"name":"c","resources":\#(resources)}]}}"#)
         #expect(QoSClass(of: pod) == expected)
@@ -157,29 +166,43 @@ func pod(_ text: String) throws -> PodView { PodView(KubeObject(try JSON(parsing
         #expect(RestartBackoff.text(300) == "5m0s")
     }
 
-    @Test("what is not supported is said by name", arguments: [
-        (#"{"initContainers":[{"name":"s","restartPolicy":"Always"}]}"#, "sidecar"),
-        (#"{"containers":[{"name":"c","lifecycle":{"preStop":{}}}]}"#, "preStop"),
-        (#"{"containers":[{"name":"c","livenessProbe":{"grpc":{"port":1}}}]}"#, "grpc"),
-    ])
+    @Test(
+        "what is not supported is said by name",
+        arguments: [
+            (#"{"initContainers":[{"name":"s","restartPolicy":"Always"}]}"#, "sidecar"),
+            (#"{"containers":[{"name":"c","lifecycle":{"preStop":{}}}]}"#, "preStop"),
+            (#"{"containers":[{"name":"c","livenessProbe":{"grpc":{"port":1}}}]}"#, "grpc"),
+        ])
     func unsupported(spec: String, word: String) throws {
         let pod = try pod(#"{"spec":\#(spec)}"#)
         #expect(pod.unsupported?.contains(word) == true)
     }
 
-    static let host = ResolverConfiguration(parsing: "# x\nnameserver 192.0.2.1\nsearch corp.example\noptions timeout:1\n")
+    static let host = ResolverConfiguration(
+        parsing: "# x\nnameserver 192.0.2.1\nsearch corp.example\noptions timeout:1\n")
 
-    @Test("resolv.conf by dnsPolicy", arguments: [
-        ("{}", "search shop.svc.cluster.local svc.cluster.local cluster.local corp.example\nnameserver 10.96.0.10\noptions ndots:5\n"),
-        (#"{"dnsPolicy":"Default"}"#, "search corp.example\nnameserver 192.0.2.1\noptions timeout:1\n"),
-        (#"{"hostNetwork":true}"#, "search corp.example\nnameserver 192.0.2.1\noptions timeout:1\n"),
-        (#"{"hostNetwork":true,"dnsPolicy":"ClusterFirstWithHostNet"}"#,
-         "search shop.svc.cluster.local svc.cluster.local cluster.local corp.example\nnameserver 10.96.0.10\noptions ndots:5\n"),
-        (#"{"dnsPolicy":"None","dnsConfig":{"nameservers":["1.1.1.1"],"searches":["a"],"options":[{"name":"ndots","value":"2"},{"name":"edns0"}]}}"#,
-         "search a\nnameserver 1.1.1.1\noptions ndots:2 edns0\n"),
-        (#"{"dnsConfig":{"options":[{"name":"ndots","value":"1"}]}}"#,
-         "search shop.svc.cluster.local svc.cluster.local cluster.local corp.example\nnameserver 10.96.0.10\noptions ndots:1\n"),
-    ])
+    @Test(
+        "resolv.conf by dnsPolicy",
+        arguments: [
+            (
+                "{}",
+                "search shop.svc.cluster.local svc.cluster.local cluster.local corp.example\nnameserver 10.96.0.10\noptions ndots:5\n"
+            ),
+            (#"{"dnsPolicy":"Default"}"#, "search corp.example\nnameserver 192.0.2.1\noptions timeout:1\n"),
+            (#"{"hostNetwork":true}"#, "search corp.example\nnameserver 192.0.2.1\noptions timeout:1\n"),
+            (
+                #"{"hostNetwork":true,"dnsPolicy":"ClusterFirstWithHostNet"}"#,
+                "search shop.svc.cluster.local svc.cluster.local cluster.local corp.example\nnameserver 10.96.0.10\noptions ndots:5\n"
+            ),
+            (
+                #"{"dnsPolicy":"None","dnsConfig":{"nameservers":["1.1.1.1"],"searches":["a"],"options":[{"name":"ndots","value":"2"},{"name":"edns0"}]}}"#,
+                "search a\nnameserver 1.1.1.1\noptions ndots:2 edns0\n"
+            ),
+            (
+                #"{"dnsConfig":{"options":[{"name":"ndots","value":"1"}]}}"#,
+                "search shop.svc.cluster.local svc.cluster.local cluster.local corp.example\nnameserver 10.96.0.10\noptions ndots:1\n"
+            ),
+        ])
     func resolver(spec: String, expected: String) throws {
         let pod = try pod(#"{"metadata":{"namespace":"shop"},"spec":\#(spec)}"#)
         let result = ResolverConfiguration.forPod(
@@ -190,7 +213,8 @@ func pod(_ text: String) throws -> PodView { PodView(KubeObject(try JSON(parsing
     @Test("/etc/hosts")
     func hosts() throws {
         let own = try pod(
-            #"{"metadata":{"name":"a","namespace":"n"},"spec":{"subdomain":"s","hostAliases":[{"ip":"1.2.3.4","hostnames":["x","y"]}]}}"#)
+            #"{"metadata":{"name":"a","namespace":"n"},"spec":{"subdomain":"s","hostAliases":[{"ip":"1.2.3.4","hostnames":["x","y"]}]}}"#
+        )
         let text = HostsFile.text(
             of: own, podIPs: ["10.244.0.9"], hostname: "a",
             domain: HostsFile.domain(of: own, clusterDomain: "cluster.local"), nodeHosts: "")
@@ -198,19 +222,22 @@ func pod(_ text: String) throws -> PodView { PodView(KubeObject(try JSON(parsing
         #expect(text.contains("10.244.0.9\ta.s.n.svc.cluster.local\ta\n"))
         #expect(text.hasSuffix("\n# Entries added by HostAliases.\n1.2.3.4\tx\ty\n"))
         let onHost = try pod(#"{"spec":{"hostNetwork":true}}"#)
-        let shared = HostsFile.text(of: onHost, podIPs: [], hostname: "n", domain: nil, nodeHosts: "127.0.0.1 localhost")
+        let shared = HostsFile.text(
+            of: onHost, podIPs: [], hostname: "n", domain: nil, nodeHosts: "127.0.0.1 localhost")
         #expect(shared == "# Kubernetes-managed hosts file (host network).\n127.0.0.1 localhost\n")
     }
 
     @Test("probe settings and verdicts")
     func probes() throws {
         let pod = try pod(
-            #"{"spec":{"containers":[{"name":"c","ports":[{"name":"web","containerPort":8080}],"livenessProbe":{"httpGet":{"port":"web","path":"healthz"},"failureThreshold":2,"timeoutSeconds":0}}]}}"#)
+            #"{"spec":{"containers":[{"name":"c","ports":[{"name":"web","containerPort":8080}],"livenessProbe":{"httpGet":{"port":"web","path":"healthz"},"failureThreshold":2,"timeoutSeconds":0}}]}}"#
+        )
         let probe = try #require(ProbeSettings(.liveness, of: pod.containers[0]))
         #expect(probe.action == .http(scheme: "http", host: nil, port: 8080, path: "/healthz", headers: []))
         #expect(probe.timeout == 1)
         #expect(ProbeSettings(.readiness, of: pod.containers[0]) == nil)
         var counter = ProbeCounter(probe)
-        #expect([false, false, true, false, true, true].map { counter.count($0) } == [nil, false, true, nil, true, true])
+        #expect(
+            [false, false, true, false, true, true].map { counter.count($0) } == [nil, false, true, nil, true, true])
     }
 }

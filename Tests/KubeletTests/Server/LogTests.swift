@@ -33,7 +33,8 @@ import Values
     func options() throws {
         var request = LogRequest()
         request.timestamps = true
-        #expect(Self.format(request).hasPrefix("2026-11-23T21:10:01.000000001Z one\n2026-11-23T21:10:02.000000001Z two\n"))
+        #expect(
+            Self.format(request).hasPrefix("2026-11-23T21:10:01.000000001Z one\n2026-11-23T21:10:02.000000001Z two\n"))
         request = LogRequest()
         request.since = Timestamp("2026-11-23T21:10:02Z")
         #expect(Self.format(request) == "two\n\n")
@@ -42,13 +43,18 @@ import Values
         #expect(Self.format(request) == "one\nt")
     }
 
-    @Test("requests", arguments: [
-        (["tailLines": "-1"], "tailLines=-1 must be a whole number, 0 or more"),
-        (["limitBytes": "x"], "limitBytes=x must be a whole number, 1 or more"),
-        (["follow": "maybe"], "follow=maybe must be true or false"),
-        (["sinceTime": "now"], "sinceTime=now must be a time of RFC 3339"),
-        (["sinceTime": "2026-11-23T21:10:02Z", "sinceSeconds": "5"], "at most one of sinceTime or sinceSeconds may be given"),
-    ] as [([String: String], String)])
+    @Test(
+        "requests",
+        arguments: [
+            (["tailLines": "-1"], "tailLines=-1 must be a whole number, 0 or more"),
+            (["limitBytes": "x"], "limitBytes=x must be a whole number, 1 or more"),
+            (["follow": "maybe"], "follow=maybe must be true or false"),
+            (["sinceTime": "now"], "sinceTime=now must be a time of RFC 3339"),
+            (
+                ["sinceTime": "2026-11-23T21:10:02Z", "sinceSeconds": "5"],
+                "at most one of sinceTime or sinceSeconds may be given"
+            ),
+        ] as [([String: String], String)])
     func invalid(query: [String: String], message: String) {
         let error = #expect(throws: LogRequest.Invalid.self) { try LogRequest(now: .now) { query[$0] } }
         #expect(error?.message == message)

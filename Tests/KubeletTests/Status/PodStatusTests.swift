@@ -8,7 +8,10 @@ import Values
 @Suite("Pod status") struct PodStatusTests {
     static let now = Timestamp(seconds: 1_700_000_000)
 
-    static func record(_ name: String, _ state: ContainerRecord.State, isInit: Bool = false, ready: Bool = false, last: Termination? = nil) -> ContainerRecord {
+    static func record(
+        _ name: String, _ state: ContainerRecord.State, isInit: Bool = false, ready: Bool = false,
+        last: Termination? = nil
+    ) -> ContainerRecord {
         var record = ContainerRecord(name: name, isInit: isInit, image: "i", state: state)
         record.isReady = ready
         record.last = last
@@ -21,10 +24,14 @@ import Values
     static let crash = ContainerRecord.State.waiting(reason: "CrashLoopBackOff", message: "m")
     static let running = ContainerRecord.State.running(now)
 
-    static func facts(_ states: [ContainerRecord.State], initial: [ContainerRecord.State] = [], crashed: Int? = nil) -> PodFacts {
+    static func facts(_ states: [ContainerRecord.State], initial: [ContainerRecord.State] = [], crashed: Int? = nil)
+        -> PodFacts
+    {
         PodFacts(
             containers: states.enumerated().map { index, state in
-                record("c\(index)", state, ready: state == running, last: state == crash ? Termination(exitCode: crashed ?? 1, reason: "Error") : nil)
+                record(
+                    "c\(index)", state, ready: state == running,
+                    last: state == crash ? Termination(exitCode: crashed ?? 1, reason: "Error") : nil)
             }, initContainers: initial.enumerated().map { record("i\($0)", $1, isInit: true) }, hostIP: "192.168.49.2")
     }
 
@@ -37,24 +44,28 @@ import Values
             """)
     }
 
-    @Test("phases", arguments: [
-        ([waiting, waiting], [], "Always", "Pending"),
-        ([running, waiting], [], "Always", "Pending"),
-        ([running, running], [], "Always", "Running"),
-        ([running, crash], [], "Always", "Running"),
-        ([crash, crash], [], "Always", "Running"),
-        ([ended(0), ended(0)], [], "Always", "Running"),
-        ([ended(0), ended(0)], [], "OnFailure", "Succeeded"),
-        ([ended(0), ended(1)], [], "OnFailure", "Running"),
-        ([ended(0), ended(1)], [], "Never", "Failed"),
-        ([ended(0), ended(0)], [], "Never", "Succeeded"),
-        ([running, ended(1)], [], "Never", "Running"),
-        ([waiting, waiting], [running], "Always", "Pending"),
-        ([waiting, waiting], [ended(1)], "Never", "Failed"),
-        ([waiting, waiting], [ended(1)], "Always", "Pending"),
-        ([running, running], [ended(0)], "Always", "Running"),
-    ] as [([ContainerRecord.State], [ContainerRecord.State], String, String)])
-    func phases(states: [ContainerRecord.State], initial: [ContainerRecord.State], policy: String, expected: String) throws {
+    @Test(
+        "phases",
+        arguments: [
+            ([waiting, waiting], [], "Always", "Pending"),
+            ([running, waiting], [], "Always", "Pending"),
+            ([running, running], [], "Always", "Running"),
+            ([running, crash], [], "Always", "Running"),
+            ([crash, crash], [], "Always", "Running"),
+            ([ended(0), ended(0)], [], "Always", "Running"),
+            ([ended(0), ended(0)], [], "OnFailure", "Succeeded"),
+            ([ended(0), ended(1)], [], "OnFailure", "Running"),
+            ([ended(0), ended(1)], [], "Never", "Failed"),
+            ([ended(0), ended(0)], [], "Never", "Succeeded"),
+            ([running, ended(1)], [], "Never", "Running"),
+            ([waiting, waiting], [running], "Always", "Pending"),
+            ([waiting, waiting], [ended(1)], "Never", "Failed"),
+            ([waiting, waiting], [ended(1)], "Always", "Pending"),
+            ([running, running], [ended(0)], "Always", "Running"),
+        ] as [([ContainerRecord.State], [ContainerRecord.State], String, String)])
+    func phases(states: [ContainerRecord.State], initial: [ContainerRecord.State], policy: String, expected: String)
+        throws
+    {
         #expect(PodStatus.phase(try Self.pod(policy), Self.facts(states, initial: initial)) == expected)
     }
 
@@ -65,7 +76,8 @@ import Values
     @Test("conditions name who is not ready")
     func conditions() throws {
         let pod = try Self.pod("Always")
-        let status = PodStatus.compute(pod, Self.facts([Self.running, Self.waiting], initial: [Self.running]), now: Self.now)
+        let status = PodStatus.compute(
+            pod, Self.facts([Self.running, Self.waiting], initial: [Self.running]), now: Self.now)
         #expect(condition(status, "Ready")["message"].string == "containers with unready status: [c1]")
         #expect(condition(status, "Ready")["reason"].string == "ContainersNotReady")
         #expect(condition(status, "Initialized")["message"].string == "containers with incomplete status: [i0]")
@@ -79,10 +91,12 @@ import Values
     @Test("a transition keeps its time while the status stays")
     func transitions() throws {
         let pod = try Self.pod("Always")
-        let first = PodStatus.compute(pod, Self.facts([Self.running, Self.running], initial: [Self.ended(0)]), now: Self.now)
+        let first = PodStatus.compute(
+            pod, Self.facts([Self.running, Self.running], initial: [Self.ended(0)]), now: Self.now)
         let later = Self.now.adding(seconds: 60)
         let second = PodStatus.compute(
-            pod, Self.facts([Self.running, Self.waiting], initial: [Self.ended(0)]), previous: first["conditions"].array, now: later)
+            pod, Self.facts([Self.running, Self.waiting], initial: [Self.ended(0)]),
+            previous: first["conditions"].array, now: later)
         #expect(condition(second, "Ready")["lastTransitionTime"].string == later.description)
         #expect(condition(second, "Initialized")["lastTransitionTime"].string == Self.now.description)
     }
@@ -90,7 +104,8 @@ import Values
     @Test("readiness gates and completed pods")
     func gates() throws {
         let gated = try Self.pod("Always", gates: true)
-        let status = PodStatus.compute(gated, Self.facts([Self.running, Self.running], initial: [Self.ended(0)]), now: Self.now)
+        let status = PodStatus.compute(
+            gated, Self.facts([Self.running, Self.running], initial: [Self.ended(0)]), now: Self.now)
         #expect(condition(status, "ContainersReady")["status"].string == "True")
         #expect(condition(status, "Ready")["reason"].string == "ReadinessGatesNotReady")
         let done = PodStatus.compute(
@@ -101,7 +116,10 @@ import Values
 
     @Test("container statuses have all that strict clients require")
     func containerStatuses() throws {
-        var record = Self.record("c0", Self.running, ready: true, last: Termination(exitCode: 3, reason: "Error", startedAt: Self.now, finishedAt: Self.now, containerID: "abc"))
+        var record = Self.record(
+            "c0", Self.running, ready: true,
+            last: Termination(
+                exitCode: 3, reason: "Error", startedAt: Self.now, finishedAt: Self.now, containerID: "abc"))
         record.restartCount = 2
         record.containerID = "def"
         record.imageID = "sha256:1"
@@ -124,7 +142,10 @@ import Values
     @Test("a node's conditions")
     func node() {
         let away = NodeConditions.compute(networkMessage: "no conflist", previous: [], now: Self.now)
-        #expect(away.last["message"].string == "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:no conflist")
+        #expect(
+            away.last["message"].string
+                == "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:no conflist"
+        )
         let ready = NodeConditions.compute(networkMessage: nil, previous: away, now: Self.now.adding(seconds: 5))
         #expect(ready.last["reason"].string == "KubeletReady")
         #expect(ready.first["lastTransitionTime"].string == Self.now.description)

@@ -11,7 +11,9 @@ import Values
         #expect(SPDYDictionary.bytes.count == 1423)
         let block = try SPDYHeaderCompressor().compress(SPDYHeaderBlock.encode([]))
         // CMF 0x78, FLG with FDICT, DICTID e3c6a7c2 (draft 3, section 2.6.10.1).
-        #expect(block.prefix(6) == [0x78, 0xF9, 0xE3, 0xC6, 0xA7, 0xC2] || block.prefix(6) == [0x78, 0xBB, 0xE3, 0xC6, 0xA7, 0xC2])
+        #expect(
+            block.prefix(6) == [0x78, 0xF9, 0xE3, 0xC6, 0xA7, 0xC2]
+                || block.prefix(6) == [0x78, 0xBB, 0xE3, 0xC6, 0xA7, 0xC2])
     }
 
     @Test("headers survive compression, several blocks on one state")

@@ -119,9 +119,11 @@ func messages(_ bytes: [UInt8]) -> [[UInt8]] {
         #expect(events.last == .goAway)
     }
 
-    @Test("stream versions", arguments: [
-        (["v5.channel.k8s.io", "v4.channel.k8s.io"], 5), (["x", "v3.channel.k8s.io"], 3), ([], 1), (["x"], nil),
-    ] as [([String], Int?)])
+    @Test(
+        "stream versions",
+        arguments: [
+            (["v5.channel.k8s.io", "v4.channel.k8s.io"], 5), (["x", "v3.channel.k8s.io"], 3), ([], 1), (["x"], nil),
+        ] as [([String], Int?)])
     func versions(offers: [String], version: Int?) {
         #expect(RemoteCommand.negotiate(offers)?.version == version)
     }

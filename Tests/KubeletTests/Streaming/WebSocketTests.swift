@@ -79,7 +79,8 @@ import Values
         arguments: [
             ([], nil, 1, false), (["v5.channel.k8s.io", "v4.channel.k8s.io"], "v5.channel.k8s.io", 5, false),
             (["unheard", "v4.base64.channel.k8s.io"], "v4.base64.channel.k8s.io", 4, true),
-            (["channel.k8s.io"], "channel.k8s.io", 1, false), (["base64.channel.k8s.io"], "base64.channel.k8s.io", 1, true),
+            (["channel.k8s.io"], "channel.k8s.io", 1, false),
+            (["base64.channel.k8s.io"], "base64.channel.k8s.io", 1, true),
         ] as [([String], String?, Int, Bool)])
     func negotiation(offers: [String], name: String?, version: Int, base64: Bool) throws {
         let chosen = try #require(ChannelProtocol.negotiate(offers))
@@ -115,9 +116,10 @@ import Values
         var pending: [UInt8] = []
         let text = Array("{\"Width\":80,\"Height\":24}\n{\"Width\":100,".utf8)
         #expect(TerminalSize.read(text, pending: &pending) == [TerminalSize(width: 80, height: 24)])
-        #expect(TerminalSize.read(Array("\"Height\":30}\n".utf8), pending: &pending) == [
-            TerminalSize(width: 100, height: 30)
-        ])
+        #expect(
+            TerminalSize.read(Array("\"Height\":30}\n".utf8), pending: &pending) == [
+                TerminalSize(width: 100, height: 30)
+            ])
         #expect(pending.isEmpty)
     }
 

@@ -19,7 +19,8 @@ import Values
     }()
 
     func files(_ text: String, tokens: [TokenRequest: String] = [:]) throws -> [ProjectedFile]? {
-        let pod = try pod(#"{"metadata":{"name":"p","namespace":"n","uid":"u","labels":{"x":"y","a":"b"}},"spec":{"containers":[]}}"#)
+        let pod = try pod(
+            #"{"metadata":{"name":"p","namespace":"n","uid":"u","labels":{"x":"y","a":"b"}},"spec":{"containers":[]}}"#)
         return try VolumePayload.files(
             of: Self.volume(text), pod: pod, environment: EnvironmentSources(), tokens: tokens
         ) { Self.objects[$0] }?.sorted { $0.path < $1.path }
@@ -27,30 +28,44 @@ import Values
 
     @Test("contents of the four kinds")
     func contents() throws {
-        #expect(try files(#"{"name":"v","configMap":{"name":"m"}}"#) == [
-            ProjectedFile(path: "a", mode: 0o644, content: Array("1".utf8)),
-            ProjectedFile(path: "b", mode: 0o644, content: Array("2".utf8)),
-            ProjectedFile(path: "c", mode: 0o644, content: [0, 1]),
-        ])
-        #expect(try files(#"{"name":"v","configMap":{"name":"m","defaultMode":256,"items":[{"key":"a","path":"d/x","mode":511}]}}"#) == [
-            ProjectedFile(path: "d/x", mode: 0o777, content: Array("1".utf8))
-        ])
+        #expect(
+            try files(#"{"name":"v","configMap":{"name":"m"}}"#) == [
+                ProjectedFile(path: "a", mode: 0o644, content: Array("1".utf8)),
+                ProjectedFile(path: "b", mode: 0o644, content: Array("2".utf8)),
+                ProjectedFile(path: "c", mode: 0o644, content: [0, 1]),
+            ])
+        #expect(
+            try files(
+                #"{"name":"v","configMap":{"name":"m","defaultMode":256,"items":[{"key":"a","path":"d/x","mode":511}]}}"#
+            ) == [
+                ProjectedFile(path: "d/x", mode: 0o777, content: Array("1".utf8))
+            ])
         #expect(try files(#"{"name":"v","secret":{"secretName":"s"}}"#)?.map(\.content) == [Array("v1".utf8)])
-        let downward = #"{"name":"v","downwardAPI":{"items":[{"path":"l","fieldRef":{"fieldPath":"metadata.labels"}}]}}"#
+        let downward =
+            #"{"name":"v","downwardAPI":{"items":[{"path":"l","fieldRef":{"fieldPath":"metadata.labels"}}]}}"#
         #expect(try files(downward)?.map(\.content) == [Array("a=\"b\"\nx=\"y\"".utf8)])
         let request = TokenRequest(audience: "", expirationSeconds: 3607, path: "token")
-        let projected = #"{"name":"v","projected":{"sources":[{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}},{"configMap":{"name":"m","items":[{"key":"a","path":"ca.crt"}]}}]}}"#
+        let projected =
+            #"{"name":"v","projected":{"sources":[{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}},{"configMap":{"name":"m","items":[{"key":"a","path":"ca.crt"}]}}]}}"#
         #expect(VolumePayload.tokens(of: try Self.volume(projected)) == [request])
         #expect(try files(projected, tokens: [request: "jwt"])?.map(\.path) == ["ca.crt", "token"])
         #expect(try files(#"{"name":"v","emptyDir":{}}"#) == nil)
     }
 
-    @Test("what cannot be shown says why", arguments: [
-        (#"{"name":"v","configMap":{"name":"gone"}}"#, "configmap \"gone\" not found"),
-        (#"{"name":"v","secret":{"secretName":"gone"}}"#, "secret \"gone\" not found"),
-        (#"{"name":"v","configMap":{"name":"m","items":[{"key":"z","path":"z"}]}}"#, "configmap references non-existent config key: z"),
-        (#"{"name":"v","configMap":{"name":"m","items":[{"key":"a","path":"../z"}]}}"#, "path \"../z\" must be relative and must not contain \"..\""),
-    ])
+    @Test(
+        "what cannot be shown says why",
+        arguments: [
+            (#"{"name":"v","configMap":{"name":"gone"}}"#, "configmap \"gone\" not found"),
+            (#"{"name":"v","secret":{"secretName":"gone"}}"#, "secret \"gone\" not found"),
+            (
+                #"{"name":"v","configMap":{"name":"m","items":[{"key":"z","path":"z"}]}}"#,
+                "configmap references non-existent config key: z"
+            ),
+            (
+                #"{"name":"v","configMap":{"name":"m","items":[{"key":"a","path":"../z"}]}}"#,
+                "path \"../z\" must be relative and must not contain \"..\""
+            ),
+        ])
     func failures(text: String, message: String) throws {
         let error = #expect(throws: VolumeError.self) { try files(text) }
         #expect(error?.message == message)
@@ -60,17 +75,20 @@ import Values
     @Test("optional sources may be missing")
     func optional() throws {
         #expect(try files(#"{"name":"v","configMap":{"name":"gone","optional":true}}"#) == [])
-        #expect(try files(#"{"name":"v","configMap":{"name":"m","optional":true,"items":[{"key":"z","path":"z"}]}}"#) == [])
+        #expect(
+            try files(#"{"name":"v","configMap":{"name":"m","optional":true,"items":[{"key":"z","path":"z"}]}}"#) == [])
     }
 
     @Test("references of volumes and variables")
     func references() throws {
         let pod = try pod(
-            #"{"metadata":{"namespace":"n"},"spec":{"volumes":[{"configMap":{"name":"a"}},{"projected":{"sources":[{"secret":{"name":"b"}}]}}],"containers":[{"envFrom":[{"secretRef":{"name":"c"}}],"env":[{"valueFrom":{"configMapKeyRef":{"name":"d","key":"k"}}}]}]}}"#)
-        #expect(VolumePayload.references(of: pod) == [
-            ObjectReference(.configMaps, "n", "a"), ObjectReference(.secrets, "n", "b"),
-            ObjectReference(.secrets, "n", "c"), ObjectReference(.configMaps, "n", "d"),
-        ])
+            #"{"metadata":{"namespace":"n"},"spec":{"volumes":[{"configMap":{"name":"a"}},{"projected":{"sources":[{"secret":{"name":"b"}}]}}],"containers":[{"envFrom":[{"secretRef":{"name":"c"}}],"env":[{"valueFrom":{"configMapKeyRef":{"name":"d","key":"k"}}}]}]}}"#
+        )
+        #expect(
+            VolumePayload.references(of: pod) == [
+                ObjectReference(.configMaps, "n", "a"), ObjectReference(.secrets, "n", "b"),
+                ObjectReference(.secrets, "n", "c"), ObjectReference(.configMaps, "n", "d"),
+            ])
     }
 
     @Test("the writer swaps all files at once and leaves nothing of the old ones")
