@@ -59,5 +59,13 @@ static inline ssize_t catbird_copy_range(int from, int to, size_t count) {
 
 static inline int catbird_sync_filesystem(int fd) { return (int)syscall(SYS_syncfs, fd); }
 
+// Gives the calling thread a working directory of its own (CLONE_FS).
+static inline int catbird_own_directory(void) { return (int)syscall(SYS_unshare, 0x200); }
+
+static inline int catbird_set_terminal_size(int fd, unsigned short rows, unsigned short columns) {
+    struct winsize size = {.ws_row = rows, .ws_col = columns};
+    return ioctl(fd, TIOCSWINSZ, &size);
+}
+
 static inline unsigned catbird_major(dev_t device) { return major(device); }
 static inline unsigned catbird_minor(dev_t device) { return minor(device); }

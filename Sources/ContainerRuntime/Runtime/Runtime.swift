@@ -1,63 +1,170 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
+import Linux
+import Logging
+import Synchronization
+import Values
+
 /// Pods' sandboxes and containers on one node, over crun, conmon and CNI plugins.
 ///
 /// All state is on disk: a new instance, after the process was killed, finds what runs and how the rest ended.
 public final class Runtime: Sendable {
     public let configuration: RuntimeConfiguration
+    let paths: RuntimePaths
+    let crun: String
+    let conmon: String
+    let cni: CNIRunner
+    let cgroups: CgroupLayout
+    let log: Logger
+    /// Where conmon's own processes are accounted.
+    let conmonCgroup: String
+
+    struct State {
+        var sandboxes: [String: SandboxRecord] = [:]
+        var containers: [ContainerID: ContainerRecord] = [:]
+        /// Open once the container has ended.
+        var gates: [ContainerID: Gate] = [:]
+        var listeners: [Int: AsyncStream<RuntimeEvent>.Continuation] = [:]
+        var nextListener = 0
+        var nextExec = 0
+    }
+    let state = Mutex(State())
+    private let watcher: Inotify
+    private let watching = Mutex<Task<Void, Never>?>(nil)
 
     /// Reads what is on disk. Throws when crun or conmon is missing.
     public init(_ configuration: RuntimeConfiguration) throws {
         self.configuration = configuration
+        paths = RuntimePaths(configuration)
+        log = Logger(label: "runtime")
+        crun = try Self.tool("crun", configuration.crunPath)
+        conmon = try Self.tool("conmon", configuration.conmonPath)
+        cni = CNIRunner(
+            confDir: configuration.cniConfDir, binDir: configuration.cniBinDir, cacheDir: configuration.cniCacheDir)
+        // A reader of a pipe that goes away must not take this process along.
+        signal(SIGPIPE, SIG_IGN)
+        CgroupView.hideIfPrivate()
+        cgroups = try CgroupLayout.detect()
+        conmonCgroup = configuration.cgroupParent + "/conmon"
+        try paths.prepare()
+        try Files.makeDirectories(configuration.cniConfDir)
+        try cgroups.create(conmonCgroup)
+        watcher = try Inotify()
+        try watcher.add(paths.exits, [.movedTo, .closedAfterWrite])
+        try watcher.add(configuration.cniConfDir)
+        recover()
+        let events = watcher.events
+        let configurations = configuration.cniConfDir
+        watching.withLock {
+            $0 = Task { [weak self] in
+                for await batch in events {
+                    guard let self else { return }
+                    if batch.contains(where: { $0.path == configurations }) { self.publish(.networkChanged) }
+                    for event in batch where event.path == self.paths.exits { self.containerEnded(event.name) }
+                    if batch.contains(where: { $0.kinds.contains(.overflow) }) { self.lookForEnded() }
+                }
+            }
+        }
     }
 
-    /// Makes namespaces, pins them, and joins the pod to the network by the plugins of the configuration in force.
-    public func createSandbox(_ spec: SandboxSpec) async throws -> Sandbox { throw RuntimeError(.other, "not yet") }
-
-    /// Removes containers that are left, the addresses, the namespaces. Does nothing when there is no such sandbox.
-    public func removeSandbox(_ id: String) async throws {}
-
-    public func sandboxes() -> [Sandbox] { [] }
-    public func sandbox(_ id: String) -> Sandbox? { nil }
-
-    public func createContainer(_ spec: ContainerSpec) async throws -> ContainerID {
-        throw RuntimeError(.other, "not yet")
+    deinit {
+        watching.withLock { $0?.cancel() }
+        for listener in state.withLock({ Array($0.listeners.values) }) { listener.finish() }
     }
 
-    public func startContainer(_ id: ContainerID) async throws {}
+    private static func tool(_ name: String, _ configured: String?) throws(RuntimeError) -> String {
+        if let configured {
+            guard access(configured, X_OK) == 0 else {
+                throw RuntimeError(.missingTool, "\(configured) is not an executable: install it with \"apt-get install \(name)\"")
+            }
+            return configured
+        }
+        let path = ProcessSpawner.ownEnvironment["PATH"] ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        for folder in path.split(separator: ":") where access("\(folder)/\(name)", X_OK) == 0 {
+            return "\(folder)/\(name)"
+        }
+        throw RuntimeError(
+            .missingTool, "\(name) is not installed, and containers cannot run without it: \"apt-get install \(name)\"")
+    }
 
-    /// Sends the stop signal, waits for `timeoutSeconds`, then kills. Returns when the container ended.
-    public func stopContainer(_ id: ContainerID, timeoutSeconds: Int = 30) async throws {}
+    // MARK: Asking
 
-    /// Removes a container, killing it if it runs. Its log stays. Does nothing when there is no such container.
-    public func removeContainer(_ id: ContainerID) async throws {}
+    public func sandboxes() -> [Sandbox] {
+        state.withLock { Array($0.sandboxes.values) }.sorted { $0.createdAt < $1.createdAt }.map(\.sandbox)
+    }
 
-    public func containers() -> [ContainerStatus] { [] }
-    public func container(_ id: ContainerID) -> ContainerStatus? { nil }
+    public func sandbox(_ id: String) -> Sandbox? { state.withLock { $0.sandboxes[id] }?.sandbox }
 
-    /// What happens from now on. Every call gives a stream of its own.
-    public func events() -> AsyncStream<RuntimeEvent> { AsyncStream { $0.finish() } }
+    /// All containers, those that ended too, the oldest first.
+    public func containers() -> [ContainerStatus] {
+        state.withLock { state in
+            state.containers.values.filter { !$0.isHidden && $0.phase != .creating && $0.phase != .removing }.map(\.status)
+        }.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
+    }
 
-    public func exec(
-        _ id: ContainerID, command: [String], tty: Bool = false, stdin: Bool = false,
-        environment: [(name: String, value: String)] = []
-    ) async throws -> ExecSession { throw RuntimeError(.other, "not yet") }
-
-    public func attach(_ id: ContainerID) async throws -> ExecSession { throw RuntimeError(.other, "not yet") }
-
-    /// Runs a command to its end and returns its output, up to `limit` bytes. For probes and hooks.
-    public func execSync(
-        _ id: ContainerID, command: [String], timeoutSeconds: Int? = nil, limit: Int = 16384
-    ) async throws -> (exitCode: Int, output: [UInt8]) { throw RuntimeError(.other, "not yet") }
-
-    /// Has the container's log written to a new file: after the old one was renamed.
-    public func reopenLog(_ id: ContainerID) async throws {}
-
-    /// Whether pods can get addresses, and if not, why.
-    public func networkReady() -> (ready: Bool, message: String) { (false, "") }
+    public func container(_ id: ContainerID) -> ContainerStatus? {
+        state.withLock { $0.containers[id] }.flatMap { $0.phase == .removing ? nil : $0.status }
+    }
 
     /// What the container uses now, read from its cgroup.
-    public func usage(_ id: ContainerID) throws -> ContainerUsage { throw RuntimeError(.other, "not yet") }
+    public func usage(_ id: ContainerID) throws -> ContainerUsage {
+        let record = try record(id)
+        let usage = cgroups.usage(of: record.status.cgroupPath)
+        return ContainerUsage(
+            cpuNanoseconds: Int(clamping: usage.cpuNanoseconds), memoryBytes: Int(clamping: usage.memoryBytes),
+            workingSetBytes: Int(clamping: usage.workingSetBytes), pids: Int(clamping: usage.processes))
+    }
+
+    /// Whether pods can get addresses, and if not, why.
+    public func networkReady() -> (ready: Bool, message: String) { cni.readiness() }
+
+    /// What happens from now on. Every call gives a stream of its own.
+    public func events() -> AsyncStream<RuntimeEvent> {
+        AsyncStream(bufferingPolicy: .unbounded) { continuation in
+            let number = state.withLock { state in
+                state.nextListener += 1
+                state.listeners[state.nextListener] = continuation
+                return state.nextListener
+            }
+            continuation.onTermination = { [weak self] _ in
+                _ = self?.state.withLock { $0.listeners.removeValue(forKey: number) }
+            }
+        }
+    }
+
+    func publish(_ event: RuntimeEvent) {
+        for listener in state.withLock({ Array($0.listeners.values) }) { listener.yield(event) }
+    }
+
+    func record(_ id: ContainerID) throws(RuntimeError) -> ContainerRecord {
+        guard let record = state.withLock({ $0.containers[id] }), record.phase != .removing else {
+            throw RuntimeError(.notFound, "there is no container \(id)")
+        }
+        return record
+    }
+
+    // MARK: Keeping
+
+    /// Changes a container's record, on disk first.
+    @discardableResult
+    func update(_ id: ContainerID, _ change: (inout ContainerRecord) -> Void) throws -> ContainerRecord? {
+        try state.withLock { state in
+            guard var record = state.containers[id] else { return nil }
+            change(&record)
+            record.status.state = record.state
+            try Files.replace(paths.record(id), with: record.json.serialized(), durable: false)
+            state.containers[id] = record
+            return record
+        }
+    }
+
+    func save(_ record: SandboxRecord) throws {
+        try state.withLock { state in
+            try Files.replace(paths.sandboxRecord(record.spec.id), with: record.json.serialized(), durable: false)
+            state.sandboxes[record.spec.id] = record
+        }
+    }
 }
 
 /// Figures of a container's cgroup.
