@@ -20,13 +20,15 @@ import Values
     @Test func linksAreMadeChangedAndRemoved() throws {
         try inside { socket in
             let mac = try #require(MACAddress("02:00:00:00:00:07"))
-            try socket.addVeth("left", LinkOptions(mtu: 1400, mac: mac), peer: "right", peerOptions: LinkOptions(up: true))
+            try socket.addVeth(
+                "left", LinkOptions(mtu: 1400, mac: mac), peer: "right", peerOptions: LinkOptions(up: true))
             try socket.addBridge("bridge", LinkOptions(up: true))
             let bridge = try #require(try socket.link("bridge"))
             #expect(bridge.kind == "bridge" && bridge.isUp)
             var left = try #require(try socket.link("left"))
             #expect(left.kind == "veth" && left.mtu == 1400 && left.mac == mac && !left.isUp)
-            try socket.setLink(left.index, LinkOptions(master: bridge.index, up: true, alias: "a port", name: "renamed"))
+            try socket.setLink(
+                left.index, LinkOptions(master: bridge.index, up: true, alias: "a port", name: "renamed"))
             left = try #require(try socket.link(index: left.index))
             #expect(left.name == "renamed" && left.master == bridge.index && left.alias == "a port" && left.isUp)
             try socket.setBridgePort(left.index, hairpin: true)
@@ -80,7 +82,8 @@ import Values
             let under = try socket.requireLink("under").index
             try socket.addAddress(InterfaceAddress(interface: under, address: Self.cidr("10.0.0.1/24")))
             try socket.addVXLAN(
-                "vxlan.test", VXLAN(id: 4096, port: 4789, local: local, device: under), LinkOptions(mtu: 1350, up: true))
+                "vxlan.test", VXLAN(id: 4096, port: 4789, local: local, device: under), LinkOptions(mtu: 1350, up: true)
+            )
             let tunnel = try socket.requireLink("vxlan.test")
             #expect(tunnel.vxlan == VXLAN(id: 4096, port: 4789, local: local, device: under))
             let mac = try #require(MACAddress("66:00:00:00:00:01"))

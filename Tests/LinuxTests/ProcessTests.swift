@@ -124,7 +124,8 @@ import Testing
         try Namespaces.createPinned([.net: net, .uts: uts]) {
             _ = sethostname("catbird-test", 12)
         }
-        var spawner = ProcessSpawner("/bin/sh", ["-c", "hostname; ls /proc/net/dev_snmp6 /proc/self/ns >/dev/null; cat /proc/net/dev | wc -l"])
+        var spawner = ProcessSpawner(
+            "/bin/sh", ["-c", "hostname; ls /proc/net/dev_snmp6 /proc/self/ns >/dev/null; cat /proc/net/dev | wc -l"])
         spawner.namespaces = Namespaces.Target(net: .path(net), uts: .path(uts))
         let result = try await spawner.run()
         #expect(result.text.split(separator: "\n").first == "catbird-test")

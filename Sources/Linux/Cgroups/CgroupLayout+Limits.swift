@@ -72,7 +72,8 @@ extension CgroupLayout {
         if let memory = limits.memory {
             if let hierarchy = hierarchy(of: "memory") {
                 let file = hierarchy.isUnified ? "memory.max" : "memory.limit_in_bytes"
-                try Files.write("\(hierarchy.path(of: group))/\(file)", text(memory, hierarchy.isUnified ? "max" : "-1"))
+                try Files.write(
+                    "\(hierarchy.path(of: group))/\(file)", text(memory, hierarchy.isUnified ? "max" : "-1"))
             } else {
                 missing.append("memory")
             }
@@ -101,7 +102,8 @@ extension CgroupLayout {
             return 0
         }
         if mode == .v2, let folder = hierarchies.first?.path(of: group) {
-            usage.cpuNanoseconds = statistic("\(folder)/cpu.stat", "usage_usec").multipliedReportingOverflow(by: 1000)
+            usage.cpuNanoseconds =
+                statistic("\(folder)/cpu.stat", "usage_usec").multipliedReportingOverflow(by: 1000)
                 .partialValue
             usage.memoryBytes = number("\(folder)/memory.current")
             let cache = statistic("\(folder)/memory.stat", "inactive_file")

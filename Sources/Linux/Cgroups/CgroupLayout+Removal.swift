@@ -9,7 +9,7 @@ extension CgroupLayout {
         while true {
             let pids = processes(in: group).subtracting([getpid()])
             if pids.isEmpty { return }
-            let frozen = freeze(group)
+            freeze(group)
             var waiting: [ChildProcess] = []
             for pid in processes(in: group).subtracting([getpid()]) {
                 do throws(Errno) {
@@ -18,11 +18,11 @@ extension CgroupLayout {
                     guard isMember(pid, of: group) else { continue }
                     try process.signal(signal)
                     waiting.append(process)
-                } catch where error.code == ESRCH {
+                } catch  where error.code == ESRCH {
                     continue
                 }
             }
-            if frozen { thaw(group) }
+            thaw(group)
             for process in waiting { _ = await process.wait() }
         }
     }
@@ -36,17 +36,18 @@ extension CgroupLayout {
         }
     }
 
-    private func freeze(_ group: String) -> Bool {
-        if let path = path(of: group, controller: "freezer"), Files.exists("\(path)/freezer.state") {
-            return (try? Files.write("\(path)/freezer.state", "FROZEN")) != nil
+    private func freeze(_ group: String) {
+        if let hierarchy = hierarchy(of: "freezer"), !hierarchy.isUnified {
+            try? Files.write("\(hierarchy.path(of: group))/freezer.state", "FROZEN")
+        } else if mode == .v2, let hierarchy = hierarchies.first {
+            try? Files.write("\(hierarchy.path(of: group))/cgroup.freeze", "1")
         }
-        guard mode == .v2, let hierarchy = hierarchies.first else { return false }
-        return (try? Files.write("\(hierarchy.path(of: group))/cgroup.freeze", "1")) != nil
     }
 
     private func thaw(_ group: String) {
-        if let path = path(of: group, controller: "freezer"), Files.exists("\(path)/freezer.state") {
-            try? Files.write("\(path)/freezer.state", "THAWED")
+        if let hierarchy = hierarchy(of: "freezer"), !hierarchy.isUnified {
+            // Of v1 a killed process dies only when it thaws, and a container that was paused is frozen by itself.
+            for folder in tree(group, in: hierarchy) { try? Files.write("\(folder)/freezer.state", "THAWED") }
         } else if mode == .v2, let hierarchy = hierarchies.first {
             try? Files.write("\(hierarchy.path(of: group))/cgroup.freeze", "0")
         }

@@ -53,7 +53,9 @@ public struct FileDescriptor: ~Copyable, Sendable {
             let part = try read(upTo: 65536)
             if part.isEmpty { return result }
             result += part
-            guard result.count <= limit else { throw Errno(code: EFBIG, call: "read", detail: "more than \(limit) bytes") }
+            guard result.count <= limit else {
+                throw Errno(code: EFBIG, call: "read", detail: "more than \(limit) bytes")
+            }
         }
     }
 

@@ -4,7 +4,9 @@ import Glibc
 
 /// The few operations on files that need no Foundation.
 public enum Files {
-    public enum Kind: Sendable, Hashable { case file, directory, symbolicLink, socket, pipe, characterDevice, blockDevice }
+    public enum Kind: Sendable, Hashable {
+        case file, directory, symbolicLink, socket, pipe, characterDevice, blockDevice
+    }
 
     /// One entry of a folder.
     public struct Entry: Sendable, Hashable {

@@ -6,7 +6,9 @@ public enum Sysctl {
     /// `net.ipv4.ip_forward` and `net/ipv4/ip_forward` are the same. In the dotted form a slash stands for a dot that
     /// belongs to a name, as of an interface `eth0.1`: `net.ipv4.conf.eth0/1.forwarding`.
     static func path(_ name: String) -> String {
-        guard let first = name.first(where: { $0 == "." || $0 == "/" }), first == "." else { return "/proc/sys/\(name)" }
+        guard let first = name.first(where: { $0 == "." || $0 == "/" }), first == "." else {
+            return "/proc/sys/\(name)"
+        }
         return "/proc/sys/" + String(name.map { $0 == "." ? "/" : $0 == "/" ? "." : $0 })
     }
 

@@ -74,7 +74,7 @@ public enum Mounts {
     public static func makeReadOnly(recursively target: String) throws(Errno) {
         try remountBind(target, .readOnly)
         for entry in try list() where entry.isBelow(target) {
-            do { try remountBind(entry.target, .readOnly) } catch where error.code == EPERM || error.code == EBUSY {}
+            do { try remountBind(entry.target, .readOnly) } catch  where error.code == EPERM || error.code == EBUSY {}
         }
     }
 

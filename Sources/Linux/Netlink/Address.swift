@@ -60,7 +60,7 @@ extension NetlinkSocket {
     public func deleteAddress(_ address: InterfaceAddress) throws(Errno) {
         do throws(Errno) {
             try perform(message(address, RTM_DELADDR, requestFlags), "delete address \(address.address)")
-        } catch where error.code == EADDRNOTAVAIL || error.code == ENODEV {}
+        } catch  where error.code == EADDRNOTAVAIL || error.code == ENODEV {}
     }
 
     private func message(_ address: InterfaceAddress, _ type: some BinaryInteger, _ flags: Int32) -> NetlinkMessage {

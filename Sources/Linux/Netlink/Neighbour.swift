@@ -76,8 +76,9 @@ extension NetlinkSocket {
     /// Not there is no error.
     public func deleteNeighbour(_ neighbour: Neighbour) throws(Errno) {
         let message = neighbour.message(RTM_DELNEIGH, requestFlags, family: neighbour.address?.family.number ?? 0)
-        do throws(Errno) { try perform(message, "delete neighbour \(neighbour.text)") }
-        catch where error.code == ENOENT || error.code == ENODEV {}
+        do throws(Errno) { try perform(message, "delete neighbour \(neighbour.text)") } catch
+            where error.code == ENOENT || error.code == ENODEV
+        {}
     }
 
     /// Adds a forwarding entry or changes it: for a VXLAN `mac` behind the tunnel end `address`.
@@ -93,8 +94,9 @@ extension NetlinkSocket {
         var entry = entry
         if entry.flags.isDisjoint(with: [.ownTable, .master]) { entry.flags.insert(.ownTable) }
         let message = entry.message(RTM_DELNEIGH, requestFlags, family: UInt8(PF_BRIDGE))
-        do throws(Errno) { try perform(message, "delete forwarding entry \(entry.text)") }
-        catch where error.code == ENOENT || error.code == ENODEV {}
+        do throws(Errno) { try perform(message, "delete forwarding entry \(entry.text)") } catch
+            where error.code == ENOENT || error.code == ENODEV
+        {}
     }
 }
 

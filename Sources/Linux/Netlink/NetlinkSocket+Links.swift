@@ -63,7 +63,7 @@ extension NetlinkSocket {
         if let name { message.attribute(Int(IFLA_IFNAME), string: name) }
         do throws(Errno) {
             return try dump(message, "look up link \(name ?? "\(index)")").lazy.compactMap { Link($0) }.first
-        } catch where error.code == ENODEV {
+        } catch  where error.code == ENODEV {
             return nil
         }
     }
@@ -202,7 +202,7 @@ extension NetlinkSocket {
         var message = NetlinkMessage(type: Int(RTM_DELLINK), flags: requestFlags)
         message.append(structure: ifinfomsg())
         message.attribute(Int(IFLA_IFNAME), string: name)
-        do throws(Errno) { try perform(message, "delete link \(name)") } catch where error.code == ENODEV {
+        do throws(Errno) { try perform(message, "delete link \(name)") } catch  where error.code == ENODEV {
             return false
         }
         return true
@@ -211,7 +211,7 @@ extension NetlinkSocket {
     public func deleteLink(index: Int32) throws(Errno) {
         var message = NetlinkMessage(type: Int(RTM_DELLINK), flags: requestFlags)
         message.append(structure: ifinfomsg(index: index))
-        do throws(Errno) { try perform(message, "delete link \(index)") } catch where error.code == ENODEV {}
+        do throws(Errno) { try perform(message, "delete link \(index)") } catch  where error.code == ENODEV {}
     }
 }
 

@@ -91,7 +91,7 @@ extension NetlinkSocket {
             return try dump(message, "list routes").compactMap { Route($0) }.filter {
                 (table == nil || $0.table == table) && (`protocol` == nil || $0.protocol == `protocol`)
             }
-        } catch where error.code == ENOENT {
+        } catch  where error.code == ENOENT {
             return []  // the table has never had a route
         }
     }
@@ -112,7 +112,7 @@ extension NetlinkSocket {
     public func deleteRoute(_ route: Route) throws(Errno) -> Bool {
         do throws(Errno) {
             try perform(message(route, RTM_DELROUTE, requestFlags), "delete route \(route)")
-        } catch where error.code == ESRCH || error.code == ENOENT || error.code == ENODEV {
+        } catch  where error.code == ESRCH || error.code == ENOENT || error.code == ENODEV {
             return false
         }
         return true
@@ -128,7 +128,7 @@ extension NetlinkSocket {
         message.attribute(Int(RTA_DST.rawValue), address: address)
         do throws(Errno) {
             return try dump(message, "route to \(address)").lazy.compactMap { Route($0) }.first
-        } catch where [ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL].contains(error.code) {
+        } catch  where [ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL].contains(error.code) {
             return nil
         }
     }

@@ -44,8 +44,9 @@ extension NetlinkSocket {
 
     /// Not there is no error.
     public func deleteRule(_ rule: RoutingRule) throws(Errno) {
-        do throws(Errno) { try perform(message(rule, RTM_DELRULE, requestFlags), "delete rule \(rule.priority)") }
-        catch where error.code == ENOENT {}
+        do throws(Errno) {
+            try perform(message(rule, RTM_DELRULE, requestFlags), "delete rule \(rule.priority)")
+        } catch  where error.code == ENOENT {}
     }
 
     private func message(_ rule: RoutingRule, _ type: some BinaryInteger, _ flags: Int32) -> NetlinkMessage {

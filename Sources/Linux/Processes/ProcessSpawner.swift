@@ -14,7 +14,8 @@ public struct SpawnError: Error, Sendable, CustomStringConvertible {
     public let errno: Errno
 
     public var description: String {
-        stage == .exec ? "cannot run \(path): \(Errno.text(errno.code))"
+        stage == .exec
+            ? "cannot run \(path): \(Errno.text(errno.code))"
             : "cannot start \(path): \(stage) step: \(Errno.text(errno.code))"
     }
 }
@@ -54,7 +55,9 @@ public struct ProcessSpawner: Sendable {
     public var umask: UInt32?
     public var oomScoreAdjust: Int?
 
-    public init(_ path: String, _ arguments: [String] = [], environment: [String: String] = ProcessSpawner.ownEnvironment) {
+    public init(
+        _ path: String, _ arguments: [String] = [], environment: [String: String] = ProcessSpawner.ownEnvironment
+    ) {
         self.path = path
         self.arguments = arguments
         self.environment = environment
@@ -121,44 +124,44 @@ public struct ProcessSpawner: Sendable {
         let process: ChildProcess
         do throws(Errno) {
             process = try ProcessTable.shared.watching { () throws(Errno) -> ChildProcess in
-            var pid: Int32 = 0
-            var pidfd: Int32 = -1
-            let code = mappingList.withUnsafeBufferPointer { mappingList in
-                namespaceList.withUnsafeBufferPointer { namespaceList in
-                    cgroups.withUnsafeBufferPointer { cgroups in
-                        groups.withUnsafeBufferPointer { groups in
-                            var spawn = catbird_spawn()
-                            spawn.path = UnsafePointer(texts.pointers[0])
-                            spawn.arguments = argumentList.constPointers
-                            spawn.environment = environmentList.constPointers
-                            spawn.root = root == nil ? nil : UnsafePointer(texts.pointers[1])
-                            spawn.directory = directory == nil ? nil : UnsafePointer(texts.pointers[2])
-                            spawn.mappings = mappingList.baseAddress
-                            spawn.mapping_count = mappingList.count
-                            spawn.namespaces = namespaceList.baseAddress
-                            spawn.namespace_count = namespaceList.count
-                            spawn.cgroups = cgroups.baseAddress
-                            spawn.cgroup_count = cgroups.count
-                            spawn.new_session = newSession ? 1 : 0
-                            spawn.new_process_group = newProcessGroup ? 1 : 0
-                            spawn.controlling_terminal = controllingTerminal ?? -1
-                            spawn.parent_death_signal = parentDeathSignal ?? 0
-                            if let user {
-                                spawn.set_ids = 1
-                                spawn.uid = user.uid
-                                spawn.gid = user.gid
-                                spawn.groups = groups.baseAddress
-                                spawn.group_count = groups.count
+                var pid: Int32 = 0
+                var pidfd: Int32 = -1
+                let code = mappingList.withUnsafeBufferPointer { mappingList in
+                    namespaceList.withUnsafeBufferPointer { namespaceList in
+                        cgroups.withUnsafeBufferPointer { cgroups in
+                            groups.withUnsafeBufferPointer { groups in
+                                var spawn = catbird_spawn()
+                                spawn.path = UnsafePointer(texts.pointers[0])
+                                spawn.arguments = argumentList.constPointers
+                                spawn.environment = environmentList.constPointers
+                                spawn.root = root == nil ? nil : UnsafePointer(texts.pointers[1])
+                                spawn.directory = directory == nil ? nil : UnsafePointer(texts.pointers[2])
+                                spawn.mappings = mappingList.baseAddress
+                                spawn.mapping_count = mappingList.count
+                                spawn.namespaces = namespaceList.baseAddress
+                                spawn.namespace_count = namespaceList.count
+                                spawn.cgroups = cgroups.baseAddress
+                                spawn.cgroup_count = cgroups.count
+                                spawn.new_session = newSession ? 1 : 0
+                                spawn.new_process_group = newProcessGroup ? 1 : 0
+                                spawn.controlling_terminal = controllingTerminal ?? -1
+                                spawn.parent_death_signal = parentDeathSignal ?? 0
+                                if let user {
+                                    spawn.set_ids = 1
+                                    spawn.uid = user.uid
+                                    spawn.gid = user.gid
+                                    spawn.groups = groups.baseAddress
+                                    spawn.group_count = groups.count
+                                }
+                                spawn.umask = umask.map { Int32($0) } ?? -1
+                                spawn.oom_score_adj = oomScoreAdjust.map { Int32(clamping: $0) } ?? Int32.min
+                                return catbird_spawn(&spawn, &pid, &pidfd, &stage)
                             }
-                            spawn.umask = umask.map { Int32($0) } ?? -1
-                            spawn.oom_score_adj = oomScoreAdjust.map { Int32(clamping: $0) } ?? Int32.min
-                            return catbird_spawn(&spawn, &pid, &pidfd, &stage)
                         }
                     }
                 }
-            }
-            guard code == 0 else { throw Errno(code: code, call: "spawn", detail: path) }
-            return ChildProcess(pid: pid, owning: pidfd)
+                guard code == 0 else { throw Errno(code: code, call: "spawn", detail: path) }
+                return ChildProcess(pid: pid, owning: pidfd)
             }
         } catch {
             throw SpawnError(path: path, stage: SpawnError.Stage(rawValue: stage) ?? .clone, errno: error)

@@ -3,7 +3,8 @@ import Glibc
 public import Linux
 
 extension Fabric {
-    /// Removes the fabric; what is not there is no error. Nodes are removed by ``NodeNamespaces/destroy(removeFiles:)``.
+    /// Removes the fabric; what is not there is no error. Nodes are removed by
+    /// ``NodeNamespaces/destroy(removeFiles:)``.
     public func destroy() throws { try removeFabric() }
 
     func removeFabric() throws { try Self.removeFabric(names) }

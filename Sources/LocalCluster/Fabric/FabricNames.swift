@@ -20,7 +20,10 @@ public struct FabricNames: Sendable, Hashable {
     public var hostLink: String {
         if profile.utf8.count <= 10 { return Self.linkPrefix + profile }
         let hash = profile.utf8.reduce(UInt32(2_166_136_261)) { ($0 ^ UInt32($1)) &* 16_777_619 }
-        let digits = Hex.text([UInt8(truncatingIfNeeded: hash >> 16), UInt8(truncatingIfNeeded: hash >> 8), UInt8(truncatingIfNeeded: hash)])
+        let digits = Hex.text([
+            UInt8(truncatingIfNeeded: hash >> 16), UInt8(truncatingIfNeeded: hash >> 8),
+            UInt8(truncatingIfNeeded: hash),
+        ])
         let start = String(decoding: profile.utf8.prefix(4), as: UTF8.self)
         return "\(Self.linkPrefix)\(start)\(digits)"
     }

@@ -174,7 +174,9 @@ extension FabricPlan {
     public var json: JSON {
         [
             "racks": .array(
-                racks.map { ["number": JSON($0.number), "subnet": .string("\($0.subnet)"), "router": .string("\($0.router)")] }
+                racks.map {
+                    ["number": JSON($0.number), "subnet": .string("\($0.subnet)"), "router": .string("\($0.router)")]
+                }
             ),
             "nodes": .array(
                 nodes.map { ["name": .string($0.name), "rack": JSON($0.rack), "address": .string("\($0.address)")] }),

@@ -6,7 +6,8 @@ public import Values
 /// What the host's own network looks like.
 public enum HostNetwork {
     /// Ranges that routes and addresses of the host use, but for the default route and what belongs to `profile`.
-    public static func occupied(by socket: NetlinkSocket, except profile: FabricNames? = nil) throws -> [OccupiedRange] {
+    public static func occupied(by socket: NetlinkSocket, except profile: FabricNames? = nil) throws -> [OccupiedRange]
+    {
         let links = try socket.links()
         let names = Dictionary(links.map { ($0.index, $0.name) }, uniquingKeysWith: { first, _ in first })
         let own = Set(links.filter { $0.name == profile?.hostLink }.map(\.index))
@@ -39,7 +40,8 @@ public struct Resolvers: Sendable, Hashable {
     public var nameservers: [IPAddress]
     public var search: [String]
     public var options: [String]
-    /// A resolver on the host's loopback: nodes ask the host's address on the fabric instead, and the host passes it on.
+    /// A resolver on the host's loopback: nodes ask the host's address on the fabric instead, and the host
+    /// passes it on.
     public var loopback: IPAddress?
 
     public init(nameservers: [IPAddress], search: [String] = [], options: [String] = [], loopback: IPAddress? = nil) {

@@ -78,7 +78,9 @@ struct NodeFiles {
             guard depth < 8, !source.hasSuffix("/private") else { return }
             guard let entries = try? Files.list(source) else { return }
             try Files.makeDirectories(target)
-            for entry in entries { try copy("\(source)/\(entry.name)", to: "\(target)/\(entry.name)", depth: depth + 1) }
+            for entry in entries {
+                try copy("\(source)/\(entry.name)", to: "\(target)/\(entry.name)", depth: depth + 1)
+            }
         case .file:
             if isSame(source, target) { return }
             guard let bytes = try? Files.read(source) else { return }

@@ -31,7 +31,9 @@ extension NodeNamespaces {
         for name in NodeFiles.hostFolders { try mountHostFolder(name) }
         try Mounts.proc(onto: "\(root)/proc")
         try Mounts.sysfs(onto: "\(root)/sys")
-        if Files.exists("/sys/fs/cgroup") { try Mounts.bind("/sys/fs/cgroup", onto: "\(root)/sys/fs/cgroup", recursive: true) }
+        if Files.exists("/sys/fs/cgroup") {
+            try Mounts.bind("/sys/fs/cgroup", onto: "\(root)/sys/fs/cgroup", recursive: true)
+        }
         try Mounts.bind("/dev", onto: "\(root)/dev", recursive: true)
         for folder in ["pts", "shm", "mqueue"] { try makeDeviceFolder(folder) }
         try Mounts.devpts(onto: "\(root)/dev/pts")
@@ -67,8 +69,8 @@ extension NodeNamespaces {
         }
     }
 
-    /// What the caller asked for, the programs, and the libraries that this program itself was started with, if they are
-    /// outside of /usr: the same program runs inside.
+    /// What the caller asked for, the programs, and the libraries that this program itself was started with, if they
+    /// are outside of /usr: the same program runs inside.
     private var allBinds: [Bind] {
         let programs = configuration.binaries.sorted { $0.key < $1.key }
             .map { Bind($0.value, at: "\(Self.binaryFolder)/\($0.key)", readOnly: true) }

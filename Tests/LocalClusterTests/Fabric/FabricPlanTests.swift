@@ -60,7 +60,8 @@ import Values
     }
 
     @Test func linkNamesFit() {
-        for profile in ["lab", "a", "exactlyten", "a-profile-with-a-very-long-name", "a-profile-with-a-very-long-nam2"] {
+        for profile in ["lab", "a", "exactlyten", "a-profile-with-a-very-long-name", "a-profile-with-a-very-long-nam2"]
+        {
             let name = FabricNames(profile: profile).hostLink
             #expect(name.utf8.count <= 15 && name.hasPrefix(FabricNames.linkPrefix))
         }
