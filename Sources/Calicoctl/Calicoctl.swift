@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+public import KubeClient
+import Values
+
+/// Calico's command line over the Kubernetes datastore. Each run gives the exit code that calicoctl gives.
+public enum Calicoctl {
+    /// What this client calls itself; `version` compares it with the cluster's.
+    public static let version = "v3.34.0"
+
+    /// Runs one command line, without the program's name; prints to the standard streams.
+    public static func run(_ words: [String]) async -> Int32 {
+        await run(words, input: { StandardStreams.readInput() }, client: nil, output: StandardStreams.print, errors: StandardStreams.printError)
+    }
+
+    /// The same with its surroundings given: tests pass their own.
+    public static func run(
+        _ words: [String], input: @escaping @Sendable () -> [UInt8], client: KubeClient?,
+        output: @escaping @Sendable (String) -> Void, errors: @escaping @Sendable (String) -> Void
+    ) async -> Int32 {
+        do {
+            let arguments = try Arguments(words)
+            let session = Session(arguments: arguments, client: client, input: input, output: output)
+            return try await session.run()
+        } catch let failure as Failure {
+            errors(failure.message)
+            return failure.code
+        } catch let error as APIError {
+            errors(error.message)
+            return 1
+        } catch {
+            errors("\(error)")
+            return 1
+        }
+    }
+}
+
+/// A message for standard error and an exit code.
+struct Failure: Error {
+    let message: String
+    var code: Int32 = 1
+
+    init(_ message: String, code: Int32 = 1) {
+        self.message = message
+        self.code = code
+    }
+}
+
+/// One command with what it needs.
+struct Session: Sendable {
+    let arguments: Arguments
+    private let givenClient: KubeClient?
+    let input: @Sendable () -> [UInt8]
+    let output: @Sendable (String) -> Void
+
+    init(
+        arguments: Arguments, client: KubeClient?, input: @escaping @Sendable () -> [UInt8],
+        output: @escaping @Sendable (String) -> Void
+    ) {
+        self.arguments = arguments
+        givenClient = client
+        self.input = input
+        self.output = output
+    }
+
+    /// The API that `--context`, `KUBECONFIG`, `~/.kube/config` or the pod's service account leads to.
+    func client() throws -> KubeClient {
+        if let givenClient { return givenClient }
+        let configuration: ClientConfiguration
+        do {
+            configuration = try ClientConfiguration.discover(
+                kubeconfig: arguments.value("kubeconfig"), context: arguments.value("context"))
+        } catch {
+            throw Failure("Failed to create Calico API client: \(error)")
+        }
+        return KubeClient(try HTTPTransport(configuration), userAgent: "calicoctl")
+    }
+
+    func run() async throws -> Int32 {
+        let verb = arguments.words.first ?? "help"
+        if arguments.flag("help") || verb == "help" {
+            output(Usage.text)
+            return 0
+        }
+        switch verb {
+        case "version": try await version()
+        case "get": try await get()
+        case "create", "apply", "replace", "delete", "validate": try await change(verb)
+        case "patch": try await patch()
+        case "label": try await label()
+        case "ipam": try await ipam()
+        case "node": try await node()
+        case "convert", "datastore", "cluster":
+            throw Failure("calicoctl \(verb) is not available in this version of Catbird. Available: \(Usage.verbs)")
+        default: throw Failure("Unknown command: '\(verb)'\nUse 'calicoctl --help' to read about a specific subcommand.")
+        }
+        return 0
+    }
+}
+
+enum Usage {
+    static let verbs = "get, create, apply, replace, delete, patch, label, validate, ipam show, node status, version"
+    static let text = """
+        Usage:
+          calicoctl [options] <command> [<args>...]
+
+            create      Create a resource by file or stdin.
+            replace     Replace a resource by file or stdin.
+            apply       Apply a resource by file or stdin: create it, or replace it where it exists.
+            patch       Patch a resource in place.
+            delete      Delete a resource by file, stdin, or kind and name.
+            get         Show resources by file, stdin, or kind and name.
+            label       Add or change labels of a resource.
+            validate    Check resources without sending them.
+            ipam        IP address management: show.
+            node        Calico node: status.
+            version     Show the versions of this client and of the cluster.
+
+        Options:
+          -h --help                    Show this screen.
+          -l --log-level=<level>       Accepted.
+             --context=<context>       The kubeconfig context to use.
+             --allow-version-mismatch  Accepted: versions never stand in the way.
+
+        """
+}
+
+enum StandardStreams {
+    static func readInput() -> [UInt8] {
+        var result: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = Glibc.read(0, &buffer, buffer.count)
+            guard count > 0 else { return result }
+            result += buffer[..<count]
+        }
+    }
+
+    static func print(_ text: String) { write(1, text) }
+    static func printError(_ text: String) { write(2, text.hasSuffix("\n") ? text : text + "\n") }
+
+    private static func write(_ fd: Int32, _ text: String) {
+        var bytes = Array(text.utf8)[...]
+        while !bytes.isEmpty {
+            let count = bytes.withUnsafeBytes { Glibc.write(fd, $0.baseAddress, $0.count) }
+            guard count > 0 else { return }
+            bytes = bytes.dropFirst(count)
+        }
+    }
+}

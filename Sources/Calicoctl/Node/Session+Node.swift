@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeClient
+import KubeObjects
+import Values
+
+extension Session {
+    func node() async throws {
+        guard arguments.words.count > 1, arguments.words[1] == "status" else {
+            throw Failure(
+                "calicoctl node \(arguments.words.dropFirst().first ?? "") is not available in this version of Catbird. "
+                    + "Available: node status")
+        }
+        let client = try client()
+        let pods = try await client.list(.pods, in: "kube-system", labelSelector: "k8s-app=calico-node").items
+        let running = pods.contains { $0["status"]["phase"].string == "Running" }
+        output(running ? "Calico process is running.\n" : "Calico process is not running.\n")
+        guard running else { throw Failure("No calico-node pod is Running: see kubectl get pods -n kube-system -l k8s-app=calico-node") }
+        // Routes between nodes are programmed by the agents themselves: no BGP session is needed.
+        output("\nThe BGP backend process (BIRD) is not running: routes are programmed directly.\n")
+    }
+
+    func version() async throws {
+        output("Client Version:    \(Calicoctl.version)\nGit commit:        catbird\n")
+        guard !arguments.flag("client") else { return }
+        let client = try client()
+        while true {
+            let information = try? await client.get(.clusterInformations, "default")
+            if let spec = information?["spec"] {
+                output(
+                    "Cluster Version:   \(spec["calicoVersion"].string ?? "unknown")\n"
+                        + "Cluster Type:      \(spec["clusterType"].string ?? "unknown")\n")
+            } else {
+                output("Cluster Version:   unknown\nCluster Type:      unknown\n")
+            }
+            guard let interval = arguments.value("poll") else {
+                if information == nil { throw Failure("Unable to retrieve Cluster Version or Type: ClusterInformation default was not found") }
+                return
+            }
+            // Asked for by --poll.
+            try await Task.sleep(for: try Self.duration(interval))
+        }
+    }
+
+    /// `1m`, `30s`, `1h`: Go's durations with one unit.
+    private static func duration(_ text: String) throws -> Duration {
+        let units: [Character: Int] = ["s": 1, "m": 60, "h": 3600]
+        guard let unit = text.last.flatMap({ units[$0] }), let number = Int(text.dropLast()), (1...100_000).contains(number)
+        else { throw Failure("invalid duration '\(text)' for --poll: write 30s, 1m or 1h") }
+        return .seconds(number * unit)
+    }
+}

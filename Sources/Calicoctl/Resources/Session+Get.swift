@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeClient
+import KubeObjects
+import Values
+import YAMLCoding
+
+extension Session {
+    func get() async throws {
+        let format = arguments.value("output") ?? "ps"
+        guard ["ps", "wide", "yaml", "yml", "json"].contains(format) || format.hasPrefix("custom-columns=") else {
+            throw Failure("unrecognized output format '\(format)': use ps, wide, yaml, json or custom-columns=A,B")
+        }
+        let client = try client()
+        var found: [(ResourceKind, [KubeObject])] = []
+        if arguments.value("filename") != nil {
+            for (kind, object) in try documents() {
+                found.append((kind, [try await one(client, kind, object.name, in: object.namespace)]))
+            }
+        } else {
+            let kind = try ResourceKind.named(arguments.words.count > 1 ? arguments.words[1] : "all")
+            let names = arguments.words.dropFirst(2).flatMap { $0.split(separator: ",").map(String.init) }
+            let namespace = try namespace(kind)
+            if names.isEmpty {
+                let items = try await listed(client, kind, namespace)
+                found.append((kind, items.sorted { $0.key < $1.key }))
+            } else {
+                var objects: [KubeObject] = []
+                for name in names { objects.append(try await one(client, kind, name, in: namespace)) }
+                found.append((kind, objects))
+            }
+        }
+        show(found, format)
+    }
+
+    /// The namespace that applies to a kind; nil means all, or none.
+    func namespace(_ kind: ResourceKind) throws -> String? {
+        let named = arguments.value("namespace")
+        guard kind.isNamespaced else {
+            if let named { throw Failure("\(kind.kind) is not namespaced: remove --namespace=\(named)") }
+            return nil
+        }
+        return arguments.flag("all-namespaces") ? nil : named ?? "default"
+    }
+
+    private func listed(_ client: KubeClient, _ kind: ResourceKind, _ namespace: String?) async throws -> [KubeObject] {
+        do { return try await client.list(kind.resource, in: namespace).items } catch let error as APIError {
+            throw Failure("Failed to get resources: \(error.message)")
+        }
+    }
+
+    func one(_ client: KubeClient, _ kind: ResourceKind, _ name: String, in namespace: String?) async throws -> KubeObject {
+        do { return try await client.get(kind.resource, name, in: namespace) } catch let error as APIError {
+            guard error.isNotFound else { throw Failure("Failed to get resources: \(error.message)") }
+            throw Failure("resource does not exist: \(kind.kind)(\(name)) with error: \(error.message)")
+        }
+    }
+
+    private func show(_ found: [(ResourceKind, [KubeObject])], _ format: String) {
+        switch format {
+        case "yaml", "yml": output(YAML.text(document(found)))
+        case "json": output(document(found).text(indent: 2) + "\n")
+        default:
+            for (kind, objects) in found { output(table(kind, objects, format)) }
+        }
+    }
+
+    /// One object as itself, several as a list of their kind.
+    private func document(_ found: [(ResourceKind, [KubeObject])]) -> JSON {
+        let export = arguments.flag("export")
+        let all = found.flatMap { kind, objects in objects.map { Self.outward($0, kind, export: export).json } }
+        let isNamed = arguments.words.count == 3 || (arguments.value("filename") != nil && all.count == 1)
+        if isNamed, all.count == 1 { return all[0] }
+        let kinds = Set(found.map(\.0.kind))
+        let listKind = kinds.count == 1 ? "\(kinds.first ?? "")List" : "List"
+        return [
+            "apiVersion": "projectcalico.org/v3", "items": .array(all), "kind": JSON(listKind), "metadata": [:],
+        ]
+    }
+
+    private func table(_ kind: ResourceKind, _ objects: [KubeObject], _ format: String) -> String {
+        var columns = kind.columns.filter { format == "wide" || !$0.isWide }
+        if format.hasPrefix("custom-columns=") {
+            let wanted = format.dropFirst("custom-columns=".count).split(separator: ",").map { $0.uppercased() }
+            columns = wanted.compactMap { name in kind.columns.first { $0.heading == name } }
+        }
+        if kind.isNamespaced, arguments.flag("all-namespaces") || arguments.value("namespace") != nil {
+            columns.insert(ResourceKind.Column("NAMESPACE") { $0.namespace ?? "" }, at: 0)
+        }
+        return TextTable(
+            headings: columns.map(\.heading), rows: objects.map { object in columns.map { $0.cell(object) } }
+        ).text
+    }
+}

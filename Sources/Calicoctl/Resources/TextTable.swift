@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Columns set apart by spaces: at least five wide, three between, as calicoctl's `get` prints them.
+struct TextTable {
+    let headings: [String]
+    var rows: [[String]]
+
+    var text: String {
+        let widths = headings.indices.map { column in
+            max(5, ([headings] + rows).map { $0[column].count }.max() ?? 0) + 3
+        }
+        let lines = ([headings] + rows).map { row in
+            row.indices.map { column in
+                row[column] + String(repeating: " ", count: max(0, widths[column] - row[column].count))
+            }.joined()
+        }
+        return lines.joined(separator: "\n") + "\n\n"
+    }
+}
+
+/// A table with a frame of plus and minus signs, headings centred, as `ipam show` and `node status` print it.
+struct FramedTable {
+    let headings: [String]
+    var rows: [[String]] = []
+
+    init(_ headings: String...) { self.headings = headings }
+
+    var text: String {
+        let widths = headings.indices.map { column in ([headings] + rows).map { $0[column].count }.max() ?? 0 }
+        let rule = "+" + widths.map { String(repeating: "-", count: $0 + 2) }.joined(separator: "+") + "+"
+        func spaces(_ count: Int) -> String { String(repeating: " ", count: max(0, count)) }
+        let head = headings.indices.map { column -> String in
+            let space = widths[column] - headings[column].count
+            return " \(spaces(space / 2))\(headings[column])\(spaces(space - space / 2)) "
+        }
+        let body = rows.map { row in
+            "|"
+                + row.indices.map { column -> String in
+                    let space = widths[column] - row[column].count
+                    let isNumber = !row[column].isEmpty && row[column].allSatisfy { $0.isNumber || $0 == "." }
+                    return isNumber ? " \(spaces(space))\(row[column]) " : " \(row[column])\(spaces(space)) "
+                }.joined(separator: "|") + "|"
+        }
+        return ([rule, "|" + head.joined(separator: "|") + "|", rule] + body + [rule]).joined(separator: "\n") + "\n"
+    }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Values
+
+/// An answer from upstream, kept as bytes: only identifiers and times to live are looked at.
+struct ForwardedResponse: Sendable {
+    private(set) var bytes: [UInt8]
+    private let ttlOffsets: [Int]
+    /// The smallest time to live of its records, in seconds; nil when it has none.
+    let shortestTTL: UInt32?
+    let code: UInt8
+    let isTruncated: Bool
+
+    /// - Throws: `DNSFormatError` for bytes that are not an answer to `question`.
+    init(_ bytes: [UInt8], to question: Question) throws(DNSFormatError) {
+        var reader = ByteReader(bytes)
+        var offsets: [Int] = []
+        var shortest: UInt32?
+        do {
+            try reader.skip(2)
+            let flags: UInt16 = try reader.bigEndian()
+            let questions: UInt16 = try reader.bigEndian()
+            let counts: [UInt16] = [try reader.bigEndian(), try reader.bigEndian(), try reader.bigEndian()]
+            guard flags & 0x8000 != 0 else { throw DNSFormatError("a question where an answer is expected") }
+            guard questions == 1, try reader.name().lowercased == question.name.lowercased,
+                try reader.bigEndian(UInt16.self) == question.type
+            else { throw DNSFormatError("an answer to another question") }
+            try reader.skip(2)
+            code = UInt8(truncatingIfNeeded: flags & 15)
+            isTruncated = flags & 0x0200 != 0
+            for _ in 0..<counts.reduce(0, { $0 + Int($1) }) where !(isTruncated && reader.isAtEnd) {
+                _ = try reader.name()
+                let type: UInt16 = try reader.bigEndian()
+                try reader.skip(2)
+                let offset = reader.offset
+                let ttl: UInt32 = try reader.bigEndian()
+                if type != RecordType.opt {
+                    offsets.append(offset)
+                    shortest = min(shortest ?? .max, ttl)
+                }
+                let length: UInt16 = try reader.bigEndian()
+                try reader.skip(Int(length))
+            }
+        } catch let error as DNSFormatError { throw error } catch { throw DNSFormatError("an answer cut short") }
+        self.bytes = bytes
+        ttlOffsets = offsets
+        shortestTTL = shortest
+    }
+
+    /// The answer for another asker of the same question, `age` seconds later.
+    func reply(id: UInt16, age: UInt32) -> [UInt8] {
+        var copy = bytes
+        copy[0] = UInt8(id >> 8)
+        copy[1] = UInt8(id & 255)
+        guard age > 0 else { return copy }
+        for offset in ttlOffsets {
+            let ttl = (0..<4).reduce(UInt32(0)) { $0 << 8 | UInt32(copy[offset + $1]) }
+            let rest = ttl > age ? ttl - age : 0
+            for index in 0..<4 { copy[offset + index] = UInt8(truncatingIfNeeded: rest >> UInt32(24 - 8 * index)) }
+        }
+        return copy
+    }
+}
