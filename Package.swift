@@ -109,14 +109,19 @@ let allTargets: [Target] = [
     tests("LinuxTests", ["Linux", "Values"]),
     tests("StorageTests", ["Storage", "Values"]),
     tests("PKITests", ["PKI", "Values"]),
-    tests("HTTPServingTests", ["HTTPServing", "PKI", "Values"]),
-    tests("KubeClientTests", ["KubeClient", "KubeObjects", "Values"]),
+    tests("HTTPServingTests", nioHTTP + ["HTTPServing", "PKI", "Values"]),
+    tests("KubeClientTests", nioHTTP + ["KubeClient", "KubeObjects", "HTTPServing", "PKI", "Values"]),
     tests("APIServerTests", ["APIServer", "Storage", "KubeClient", "KubeObjects", "PKI", "HTTPServing", "Values"]),
     tests("ControllersTests", ["Controllers", "APIServer", "Storage", "KubeClient", "KubeObjects", "Values"]),
     tests("ClusterDNSTests", ["ClusterDNS", "KubeClient", "KubeObjects", "Values"]),
     tests("NetworkAgentTests", ["NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeObjects", "Linux", "Values"]),
     tests("ContainerRuntimeTests", ["ContainerRuntime", "Linux", "CNIProtocol", "Values"]),
-    tests("KubeletTests", ["Kubelet", "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "Values"]),
+    tests(
+        "KubeletTests",
+        nioHTTP + [
+            "Kubelet", "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "Values",
+            "APIServer", "Storage",
+        ]),
     tests("CalicoctlTests", ["Calicoctl", "KubeClient", "KubeObjects", "Values"]),
     tests("LocalClusterTests", ["LocalCluster", "Linux", "Values", "KubeClient", "KubeObjects"]),
 ]

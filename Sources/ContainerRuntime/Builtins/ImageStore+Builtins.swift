@@ -23,11 +23,18 @@ extension ImageStore {
     /// of: what is there already is not made again.
     public func installBuiltins(_ images: [BuiltinImage] = BuiltinImages.all, from sources: BuiltinSources) async throws {
         try prepare()
+        // Layers that no image names yet are safe from the collection of garbage while this is held.
+        let importing = try FileLock(root + "/locks/import", .shared)
         let maker = BuiltinLayers(store: self, layersFolder: layersFolder, sources: sources)
         var records: [StoreIndex.Record] = []
         for image in images {
             var layers: [String] = []
-            for layer in image.layers { layers.append(try await maker.make(layer)) }
+            var size = 0
+            for layer in image.layers {
+                let made = try await maker.make(layer)
+                layers.append(made.name)
+                size += made.size
+            }
             let config: JSON = [
                 "architecture": JSON(Platform.current.architecture), "os": "linux",
                 "config": [
@@ -43,7 +50,7 @@ extension ImageStore {
             records.append(
                 StoreIndex.Record(
                     id: try writeBlob(config.serialized()), references: ["\(repository):\(BuiltinImages.version)"],
-                    repoDigests: [], sizeBytes: maker.size(of: layers), layers: layers, builtinNames: [repository],
+                    repoDigests: [], sizeBytes: size, layers: layers, builtinNames: [repository],
                     standsInFor: image.standsInFor))
         }
         let known = readIndex()
@@ -51,9 +58,9 @@ extension ImageStore {
             known.record(id: record.id).map { $0.layers == record.layers && $0.references.contains(record.references[0]) }
                 ?? false
         }
-        if isCurrent { return }
-        try changeIndex { index in for record in records { index.insert(record) } }
-        try collectGarbage()
+        if !isCurrent { try changeIndex { index in for record in records { index.insert(record) } } }
+        _ = consume importing
+        if !isCurrent { try collectGarbage() }
     }
 }
 
@@ -63,15 +70,8 @@ private struct BuiltinLayers {
     let layersFolder: String
     let sources: BuiltinSources
 
-    func size(of layers: [String]) -> Int {
-        layers.reduce(0) { sum, layer in
-            let recorded = (try? Files.text("\(layersFolder)/\(layer).size")).flatMap { Int($0) }
-            return sum + (recorded ?? 0)
-        }
-    }
-
-    /// The name of the layer's folder, which is made when there is none.
-    func make(_ layer: BuiltinImage.Layer) async throws -> String {
+    /// The name of the layer's folder, which is made when there is none, and how many bytes its files hold.
+    func make(_ layer: BuiltinImage.Layer) async throws -> (name: String, size: Int) {
         var contents: [BuiltinContent]
         switch layer {
         case .busybox: contents = try await busybox()
@@ -82,16 +82,15 @@ private struct BuiltinLayers {
         let identity = try contents.map { try $0.identity() }.joined(separator: "\n")
         let name = "builtin-" + Digest.hex(Digest.of(Array(identity.utf8)))
         let folder = "\(layersFolder)/\(name)"
-        if Files.exists(folder) { return name }
+        let size = contents.reduce(0) { $0 + $1.size }
+        if Files.exists(folder) { return (name, size) }
         let work = try WorkFolder(in: store)
         let made = "\(work.path)/layer"
         try Files.makeDirectories(made)
-        var size = 0
-        for content in contents { size += try content.write(below: made) }
-        try Files.replace("\(folder).size", with: Array("\(size)".utf8))
+        for content in contents { try content.write(below: made) }
         // Whoever makes the same layer at the same time makes the same files.
         if rename(made, folder) != 0, !Files.exists(folder) { throw Errno("rename", folder) }
-        return name
+        return (name, size)
     }
 
     private func busybox() async throws -> [BuiltinContent] {
@@ -188,33 +187,35 @@ private struct BuiltinContent {
         }
     }
 
-    /// Writes it; returns how many bytes it holds.
-    func write(below root: String) throws -> Int {
+    /// How many bytes it holds.
+    var size: Int {
+        switch kind {
+        case .folder, .link: 0
+        case .text(let text, _): text.utf8.count
+        case .copy(let source, _): Int(FileStamp(source)?.size ?? 0)
+        }
+    }
+
+    func write(below root: String) throws {
         let target = root + path
         try Files.makeDirectories(Files.directory(of: target))
         switch kind {
         case .folder(let permissions):
             try Files.makeDirectories(target)
             chmod(target, permissions)
-            return 0
         case .text(let text, let permissions):
             try Files.replace(target, with: Array(text.utf8), mode: permissions)
-            return text.utf8.count
         case .link(let destination):
             try Files.link(destination, at: target)
-            return 0
         case .copy(let source, let permissions):
             let input = try FileDescriptor.open(source)
             let output = try FileDescriptor.open(target, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode: permissions)
-            var size = 0
             while true {
                 let bytes = try input.read(upTo: 1 << 20)
                 if bytes.isEmpty { break }
                 try output.write(bytes)
-                size += bytes.count
             }
             chmod(target, permissions)
-            return size
         }
     }
 }
