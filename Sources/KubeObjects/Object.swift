@@ -187,7 +187,8 @@ extension GroupVersionResource {
     public static let roles = GroupVersionResource("rbac.authorization.k8s.io", "v1", "roles")
     public static let roleBindings = GroupVersionResource("rbac.authorization.k8s.io", "v1", "rolebindings")
     public static let clusterRoles = GroupVersionResource("rbac.authorization.k8s.io", "v1", "clusterroles")
-    public static let clusterRoleBindings = GroupVersionResource("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
+    public static let clusterRoleBindings = GroupVersionResource(
+        "rbac.authorization.k8s.io", "v1", "clusterrolebindings")
 
     public static let ipPools = GroupVersionResource("crd.projectcalico.org", "v1", "ippools")
     public static let ipamBlocks = GroupVersionResource("crd.projectcalico.org", "v1", "ipamblocks")

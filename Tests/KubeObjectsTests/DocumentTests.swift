@@ -36,7 +36,8 @@ import Values
         #expect(core["items"].array?.count == 1 && core["apiVersion"] == "apidiscovery.k8s.io/v2")
         let rest = try #require(discovery.aggregated(core: false, as: .v2beta1)["items"].array)
         let apps = try #require(rest.first { $0["metadata"]["name"] == "apps" })
-        let deployments = try #require(apps["versions"][0]["resources"].array?.first { $0["resource"] == "deployments" })
+        let deployments = try #require(
+            apps["versions"][0]["resources"].array?.first { $0["resource"] == "deployments" })
         #expect(deployments["responseKind"] == ["group": "apps", "version": "v1", "kind": "Deployment"])
         #expect(deployments["subresources"].array?.map { $0["subresource"] ?? "" } == ["scale", "status"])
     }
@@ -49,7 +50,9 @@ import Values
         #expect(path["requestBody"]["content"]["application/strategic-merge-patch+json"] != nil)
         let schemas = document["components"]["schemas"]
         let containers = schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"]
-        #expect(containers["x-kubernetes-patch-merge-key"] == "name" && containers["x-kubernetes-patch-strategy"] == "merge")
+        #expect(
+            containers["x-kubernetes-patch-merge-key"] == "name" && containers["x-kubernetes-patch-strategy"] == "merge"
+        )
         #expect(openAPI.v3("apis/nothing/v1") == nil && openAPI.v3("x") == nil)
         let index = try JSON(parsing: openAPI.v3Index().bytes)
         #expect(index["paths"]["api/v1"]["serverRelativeURL"].string?.hasPrefix("/openapi/v3/api/v1?hash=") == true)
@@ -84,8 +87,11 @@ import Values
     @Test func customResourcesTakeNoStrategicPatch() throws {
         let document = try JSON(parsing: try #require(openAPI.v3("apis/projectcalico.org/v3")).bytes)
         let content = document["paths"]["/apis/projectcalico.org/v3/ippools/{name}"]["patch"]["requestBody"]["content"]
-        #expect(content["application/merge-patch+json"] != nil && content["application/strategic-merge-patch+json"] == nil)
-        #expect(document["components"]["schemas"]["org.projectcalico.v3.IPPool"]["properties"]["spec"]["properties"]["cidr"] != nil)
+        #expect(
+            content["application/merge-patch+json"] != nil && content["application/strategic-merge-patch+json"] == nil)
+        #expect(
+            document["components"]["schemas"]["org.projectcalico.v3.IPPool"]["properties"]["spec"]["properties"]["cidr"]
+                != nil)
     }
 
     @Test func theSecondVersionStartsAsGnosticsDocument() {
@@ -134,23 +140,37 @@ import Values
 
     @Test func otherRows() throws {
         #expect(
-            try row(.services, #"{"metadata":{"name":"s",\#(Self.created)},"spec":{"type":"NodePort","clusterIP":"10.96.0.7","selector":{"app":"x"},"ports":[{"port":80,"nodePort":30080,"protocol":"TCP"}]}}"#)
+            try row(
+                .services,
+                #"{"metadata":{"name":"s",\#(Self.created)},"spec":{"type":"NodePort","clusterIP":"10.96.0.7","selector":{"app":"x"},"ports":[{"port":80,"nodePort":30080,"protocol":"TCP"}]}}"#
+            )
                 == ["s", "NodePort", "10.96.0.7", "<none>", "80:30080/TCP", "60m", "app=x"])
         #expect(
-            try row(.deployments, #"{"metadata":{"name":"d",\#(Self.created)},"spec":{"replicas":2,"selector":{"matchLabels":{"a":"b"}},"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}},"status":{"readyReplicas":1,"updatedReplicas":2,"availableReplicas":1}}"#)
+            try row(
+                .deployments,
+                #"{"metadata":{"name":"d",\#(Self.created)},"spec":{"replicas":2,"selector":{"matchLabels":{"a":"b"}},"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}},"status":{"readyReplicas":1,"updatedReplicas":2,"availableReplicas":1}}"#
+            )
                 == ["d", "1/2", 2, 1, "60m", "c", "i", "a=b"])
         #expect(
-            try row(.nodes, #"{"metadata":{"name":"n","labels":{"node-role.kubernetes.io/control-plane":""},\#(Self.created)},"spec":{"unschedulable":true},"status":{"conditions":[{"type":"Ready","status":"True"}],"nodeInfo":{"kubeletVersion":"v1"}}}"#)
-                .prefix(5) == ["n", "Ready,SchedulingDisabled", "control-plane", "60m", "v1"])
+            try row(
+                .nodes,
+                #"{"metadata":{"name":"n","labels":{"node-role.kubernetes.io/control-plane":""},\#(Self.created)},"spec":{"unschedulable":true},"status":{"conditions":[{"type":"Ready","status":"True"}],"nodeInfo":{"kubeletVersion":"v1"}}}"#
+            )
+            .prefix(5) == ["n", "Ready,SchedulingDisabled", "control-plane", "60m", "v1"])
         #expect(
-            try row(GroupVersionResource("projectcalico.org", "v3", "ippools"), #"{"metadata":{"name":"p",\#(Self.created)},"spec":{"cidr":"10.0.0.0/16","natOutgoing":true,"vxlanMode":"Always","ipipMode":"Never"},"status":{"conditions":[{"type":"Allocatable","status":"True"}]}}"#)
+            try row(
+                GroupVersionResource("projectcalico.org", "v3", "ippools"),
+                #"{"metadata":{"name":"p",\#(Self.created)},"spec":{"cidr":"10.0.0.0/16","natOutgoing":true,"vxlanMode":"Always","ipipMode":"Never"},"status":{"conditions":[{"type":"Allocatable","status":"True"}]}}"#
+            )
                 == ["p", "10.0.0.0/16", "Always", "Never", true, "True", "60m"])
         #expect(try row(.ipPools, #"{"metadata":{"name":"p"}}"#) == ["p", "<unknown>"])
     }
 
     @Test func rowsCarryWhatIsAskedFor() throws {
         let type = try #require(ResourceRegistry.shared.resource(.configMaps))
-        let object = KubeObject(["apiVersion": "v1", "kind": "ConfigMap", "metadata": ["name": "m"], "data": ["a": "b"]])
+        let object = KubeObject([
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": ["name": "m"], "data": ["a": "b"],
+        ])
         let renderer = TableRenderer(type)
         #expect(renderer.table([object])["rows"][0]["object"] == TableRenderer.partialMetadata(object))
         #expect(renderer.table([object], include: .object)["rows"][0]["object"] == object.json)
@@ -162,11 +182,15 @@ import Values
 
 @Suite struct PatternTests {
     static let cases: [(String, String, Bool)] = [
-        ("^a+$", "aaa", true), ("^a+$", "aab", false), ("b", "abc", true), ("^(a|b)*c$", "ababc", true), ("^(a|b)*c$", "abad", false),
-        ("^(?i)(Drop|Accept)?$", "dROP", true), ("^(?i)(Drop|Accept)?$", "", true), ("^(?i)(Drop|Accept)?$", "Deny", false),
+        ("^a+$", "aaa", true), ("^a+$", "aab", false), ("b", "abc", true), ("^(a|b)*c$", "ababc", true),
+        ("^(a|b)*c$", "abad", false),
+        ("^(?i)(Drop|Accept)?$", "dROP", true), ("^(?i)(Drop|Accept)?$", "", true),
+        ("^(?i)(Drop|Accept)?$", "Deny", false),
         (#"^\d{2,3}$"#, "12", true), (#"^\d{2,3}$"#, "1234", false), ("^[^a-c]$", "d", true), ("^[^a-c]$", "b", false),
-        (#"^[a-z\-]+$"#, "a-b", true), ("^.$", "ü", true), ("^x?y{0}$", "x", true), (#"^a\.b$"#, "a.b", true), (#"^a\.b$"#, "axb", false),
-        ("^(?:ab)+$", "abab", true), ("(((", "anything", true), (#"^(([0-9]*(\.[0-9]*)?(ms|s|h|m|us)+)+|Auto)$"#, "1h30m", true),
+        (#"^[a-z\-]+$"#, "a-b", true), ("^.$", "ü", true), ("^x?y{0}$", "x", true), (#"^a\.b$"#, "a.b", true),
+        (#"^a\.b$"#, "axb", false),
+        ("^(?:ab)+$", "abab", true), ("(((", "anything", true),
+        (#"^(([0-9]*(\.[0-9]*)?(ms|s|h|m|us)+)+|Auto)$"#, "1h30m", true),
         (#"^(([0-9]*(\.[0-9]*)?(ms|s|h|m|us)+)+|Auto)$"#, "1h30x", false),
     ]
 

@@ -38,7 +38,8 @@ import Values
         #expect(container["imagePullPolicy"] == "Always" && spec["containers"][1]["imagePullPolicy"] == "IfNotPresent")
         #expect(container["terminationMessagePath"] == "/dev/termination-log")
         #expect(container["ports"][0]["protocol"] == "TCP")
-        #expect(container["livenessProbe"]["periodSeconds"] == 10 && container["livenessProbe"]["httpGet"]["path"] == "/")
+        #expect(
+            container["livenessProbe"]["periodSeconds"] == 10 && container["livenessProbe"]["httpGet"]["path"] == "/")
         #expect(container["resources"]["requests"]["cpu"] == "1")
         #expect(spec["volumes"][0]["emptyDir"] == [:] && spec["volumes"][1]["configMap"]["defaultMode"] == 420)
         #expect(spec["volumes"][2]["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"] == 3600)
@@ -50,17 +51,22 @@ import Values
 
     @Test func controllersGetTheirDefaults() throws {
         let deployment = try type(.deployments).defaulted(
-            try object(#"{"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{"spec":{"containers":[{"name":"c","image":"x"}]}}}}"#))
+            try object(
+                #"{"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{"spec":{"containers":[{"name":"c","image":"x"}]}}}}"#
+            ))
         let spec = deployment["spec"]
         #expect(spec["replicas"] == 1 && spec["revisionHistoryLimit"] == 10 && spec["progressDeadlineSeconds"] == 600)
         #expect(spec["strategy"]["rollingUpdate"] == ["maxUnavailable": "25%", "maxSurge": "25%"])
         #expect(spec["template"]["spec"]["dnsPolicy"] == "ClusterFirst")
         #expect(spec["template"]["spec"]["enableServiceLinks"] == nil)
-        let service = try type(.services).defaulted(try object(#"{"spec":{"type":"LoadBalancer","ports":[{"port":80}]}}"#))
+        let service = try type(.services).defaulted(
+            try object(#"{"spec":{"type":"LoadBalancer","ports":[{"port":80}]}}"#))
         #expect(service["spec"]["ports"][0] == ["port": 80, "protocol": "TCP", "targetPort": 80])
         #expect(service["spec"]["externalTrafficPolicy"] == "Cluster" && service["spec"]["sessionAffinity"] == "None")
         let secret = try type(.secrets).defaulted(try object(#"{"stringData":{"a":"hello"},"data":{"b":"eA=="}}"#))
-        #expect(secret["data"] == ["b": "eA==", "a": "aGVsbG8="] && secret["stringData"] == nil && secret["type"] == "Opaque")
+        #expect(
+            secret["data"] == ["b": "eA==", "a": "aGVsbG8="] && secret["stringData"] == nil
+                && secret["type"] == "Opaque")
         let pool = try type(.ipPools).defaulted(try object(#"{"spec":{"cidr":"10.0.0.0/16"}}"#))
         #expect(pool["spec"]["blockSize"] == 26 && pool["spec"]["nodeSelector"] == "all()")
     }
@@ -68,7 +74,10 @@ import Values
     @Test func jobsAreTiedToTheirPods() throws {
         let jobs = try type(GroupVersionResource("batch", "v1", "jobs"))
         let job = jobs.preparedForCreate(
-            jobs.defaulted(try object(#"{"metadata":{"name":"j","uid":"u"},"spec":{"template":{"spec":{"containers":[],"restartPolicy":"Never"}}}}"#)))
+            jobs.defaulted(
+                try object(
+                    #"{"metadata":{"name":"j","uid":"u"},"spec":{"template":{"spec":{"containers":[],"restartPolicy":"Never"}}}}"#
+                )))
         #expect(job["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] == "u")
         #expect(job["spec"]["template"]["metadata"]["labels"]["job-name"] == "j")
         #expect(job["spec"]["completions"] == 1 && job["spec"]["backoffLimit"] == 6)
@@ -111,12 +120,14 @@ import Values
         let text = #"{"metadata":{"name":"a","namespace":"b"},"spec":{"containers":[{"name":"c","image":"x"}]}}"#
         #expect(try problems(.pods, text) == [])
         #expect(try problems(.pods, text.replacing("\"image\":\"x\"", with: "\"image\":\"y\""), old: text) == [])
-        let moved = try problems(.pods, text.replacing("\"containers\"", with: "\"nodeName\":\"n\",\"containers\""), old: text)
+        let moved = try problems(
+            .pods, text.replacing("\"containers\"", with: "\"nodeName\":\"n\",\"containers\""), old: text)
         #expect(moved.count == 1 && moved[0].hasPrefix("spec: Forbidden: pod updates may not change fields other than"))
     }
 
     @Test func deploymentsAreChecked() throws {
-        let good = #"{"metadata":{"name":"a","namespace":"b"},"spec":{"selector":{"matchLabels":{"app":"x"}},"template":{"metadata":{"labels":{"app":"x"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}"#
+        let good =
+            #"{"metadata":{"name":"a","namespace":"b"},"spec":{"selector":{"matchLabels":{"app":"x"}},"template":{"metadata":{"labels":{"app":"x"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}"#
         #expect(try problems(.deployments, good) == [])
         #expect(
             try problems(.deployments, good.replacing(#""labels":{"app":"x"}"#, with: #""labels":{"app":"y"}"#)) == [
@@ -128,7 +139,10 @@ import Values
                 #"spec.selector: Invalid value: {"matchLabels":{"app":"z"}}: field is immutable"#
             ])
         #expect(
-            try problems(.deployments, #"{"metadata":{"name":"a","namespace":"b"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}}}"#)
+            try problems(
+                .deployments,
+                #"{"metadata":{"name":"a","namespace":"b"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}}}"#
+            )
                 == ["spec.selector: Required value"])
     }
 
@@ -144,46 +158,65 @@ import Values
                 #"spec.ports[1]: Duplicate value: {"protocol":"TCP","port":80}"#
             ])
         #expect(
-            try problems(.services, service(#"{"clusterIP":"10.96.0.9","ports":[{"port":80}]}"#), old: service(#"{"clusterIP":"10.96.0.8","ports":[{"port":80}]}"#))
+            try problems(
+                .services, service(#"{"clusterIP":"10.96.0.9","ports":[{"port":80}]}"#),
+                old: service(#"{"clusterIP":"10.96.0.8","ports":[{"port":80}]}"#))
                 == [#"spec.clusterIPs[0]: Invalid value: ["10.96.0.9"]: may not change once set"#])
     }
 
     @Test func poolsAreCheckedBySchema() throws {
         func pool(_ spec: String) throws -> [String] {
-            try problems(.ipPools, #"{"apiVersion":"crd.projectcalico.org/v1","kind":"IPPool","metadata":{"name":"p"},"spec":\#(spec)}"#)
+            try problems(
+                .ipPools,
+                #"{"apiVersion":"crd.projectcalico.org/v1","kind":"IPPool","metadata":{"name":"p"},"spec":\#(spec)}"#)
         }
         #expect(try pool(#"{"cidr":"10.0.0.0/16"}"#) == [])
         #expect(try pool("{}").contains("spec.cidr: Required value"))
         let errors = try pool(#"{"cidr":"10.0.0.0/16","ipipMode":"Maybe","natOutgoing":"yes"}"#)
         #expect(errors.contains { $0.hasPrefix(#"spec.ipipMode: Unsupported value: "Maybe": supported values: "#) })
-        #expect(errors.contains(#"spec.natOutgoing: Invalid value: "string": spec.natOutgoing in body must be of type boolean: "string""#))
+        #expect(
+            errors.contains(
+                #"spec.natOutgoing: Invalid value: "string": spec.natOutgoing in body must be of type boolean: "string""#
+            ))
     }
 
     @Test func unknownFieldsAndWrongTypesAreNamed() throws {
         let deployments = try type(.deployments)
         let decoded = registry.decode(
-            try object(#"{"metadata":{"name":"a","creationTimestamp":null},"spec":{"replica":2,"template":{"spec":{"contaners":[],"containers":[{"nam":"x"}]}}}}"#),
+            try object(
+                #"{"metadata":{"name":"a","creationTimestamp":null},"spec":{"replica":2,"template":{"spec":{"contaners":[],"containers":[{"nam":"x"}]}}}}"#
+            ),
             as: deployments)
-        #expect(decoded.unknownFields == ["spec.replica", "spec.template.spec.contaners", "spec.template.spec.containers[0].nam"])
+        #expect(
+            decoded.unknownFields == [
+                "spec.replica", "spec.template.spec.contaners", "spec.template.spec.containers[0].nam",
+            ])
         #expect(decoded.object["spec"]["replica"] == nil && decoded.object.metadata == ["name": "a"])
         #expect(decoded.typeError == nil)
         let wrong = registry.decode(try object(#"{"spec":{"replicas":"two"}}"#), as: deployments)
-        #expect(wrong.typeError == "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32")
         #expect(
-            ResourceRegistry.strictDecodingError(deployments, unknown: ["spec.replica"], duplicates: ["spec.replicas"]).message
-                == #"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.replica", duplicate field "spec.replicas""#)
+            wrong.typeError
+                == "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32")
+        #expect(
+            ResourceRegistry.strictDecodingError(deployments, unknown: ["spec.replica"], duplicates: ["spec.replicas"])
+                .message
+                == #"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.replica", duplicate field "spec.replicas""#
+        )
         let amounts = registry.decode(
-            try object(#"{"spec":{"containers":[{"name":"a","resources":{"limits":{"cpu":0.5,"memory":"1024Mi"}}}]}}"#), as: try type(.pods))
+            try object(#"{"spec":{"containers":[{"name":"a","resources":{"limits":{"cpu":0.5,"memory":"1024Mi"}}}]}}"#),
+            as: try type(.pods))
         #expect(amounts.object["spec"]["containers"][0]["resources"]["limits"] == ["cpu": "500m", "memory": "1Gi"])
     }
 
     @Test func updatesKeepTheStatusAndCountGenerations() throws {
         let deployments = try type(.deployments)
         let old = try object(#"{"metadata":{"name":"a","generation":3},"spec":{"replicas":1},"status":{"replicas":1}}"#)
-        let same = try object(#"{"metadata":{"name":"a","labels":{"x":"y"}},"spec":{"replicas":1},"status":{"replicas":9}}"#)
+        let same = try object(
+            #"{"metadata":{"name":"a","labels":{"x":"y"}},"spec":{"replicas":1},"status":{"replicas":9}}"#)
         let kept = deployments.preparedForUpdate(same, old: old)
         #expect(kept.generation == 3 && kept["status"]["replicas"] == 1)
-        let scaled = deployments.preparedForUpdate(try object(#"{"metadata":{"name":"a"},"spec":{"replicas":2}}"#), old: old)
+        let scaled = deployments.preparedForUpdate(
+            try object(#"{"metadata":{"name":"a"},"spec":{"replicas":2}}"#), old: old)
         #expect(scaled.generation == 4)
         let status = deployments.preparedForUpdate(same, old: old, subresource: "status")
         #expect(status["spec"]["replicas"] == 1 && status["status"]["replicas"] == 9 && status.generation == 3)
@@ -191,12 +224,15 @@ import Values
 
     @Test func everyDescriptionBelongsToAServedKind() throws {
         for type in registry.resources {
-            let object = KubeObject(["apiVersion": JSON(type.apiVersion), "kind": JSON(type.kind), "metadata": ["name": "x"]])
+            let object = KubeObject([
+                "apiVersion": JSON(type.apiVersion), "kind": JSON(type.kind), "metadata": ["name": "x"],
+            ])
             // No description may trap on an object with nothing in it.
             let full = type.preparedForCreate(type.defaulted(object))
             _ = type.validate(full)
             let table = TableRenderer(type).table([full], now: Timestamp(seconds: 0))
-            #expect(table["rows"][0]["cells"].array?.count == table["columnDefinitions"].array?.count, "\(type.resource)")
+            #expect(
+                table["rows"][0]["cells"].array?.count == table["columnDefinitions"].array?.count, "\(type.resource)")
         }
     }
 }

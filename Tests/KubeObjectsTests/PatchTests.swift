@@ -14,7 +14,8 @@ import Values
         (#"{"a":["b"]}"#, #"{"a":"c"}"#, #"{"a":"c"}"#), (#"{"a":"c"}"#, #"{"a":["b"]}"#, #"{"a":["b"]}"#),
         (#"{"a":{"b":"c"}}"#, #"{"a":{"b":"d","c":null}}"#, #"{"a":{"b":"d"}}"#),
         (#"{"a":[{"b":"c"}]}"#, #"{"a":[1]}"#, #"{"a":[1]}"#), (#"["a","b"]"#, #"["c","d"]"#, #"["c","d"]"#),
-        (#"{"a":"b"}"#, #"["c"]"#, #"["c"]"#), (#"{"a":"foo"}"#, "null", "null"), (#"{"e":null}"#, #"{"a":1}"#, #"{"e":null,"a":1}"#),
+        (#"{"a":"b"}"#, #"["c"]"#, #"["c"]"#), (#"{"a":"foo"}"#, "null", "null"),
+        (#"{"e":null}"#, #"{"a":1}"#, #"{"e":null,"a":1}"#),
         (#"[1,2]"#, #"{"a":"b","c":null}"#, #"{"a":"b"}"#), ("{}", #"{"a":{"bb":{"ccc":null}}}"#, #"{"a":{"bb":{}}}"#),
     ])
     func merge(_ target: String, _ patch: String, _ result: String) throws {
@@ -31,7 +32,10 @@ import Values
         (#"{"a":{"x":1},"b":{}}"#, #"[{"op":"move","from":"/a/x","path":"/b/y"}]"#, #"{"a":{},"b":{"y":1}}"#),
         (#"{"a":1}"#, #"[{"op":"copy","from":"/a","path":"/b"}]"#, #"{"a":1,"b":1}"#),
         (#"{"a":1}"#, #"[{"op":"test","path":"/a","value":1},{"op":"replace","path":"/a","value":2}]"#, #"{"a":2}"#),
-        (#"{"a/b":1,"m~n":2}"#, #"[{"op":"remove","path":"/a~1b"},{"op":"replace","path":"/m~0n","value":3}]"#, #"{"m~n":3}"#),
+        (
+            #"{"a/b":1,"m~n":2}"#, #"[{"op":"remove","path":"/a~1b"},{"op":"replace","path":"/m~0n","value":3}]"#,
+            #"{"m~n":3}"#
+        ),
         (#"{"a":1}"#, #"[{"op":"replace","path":"","value":{"b":1}}]"#, #"{"b":1}"#),
     ])
     func jsonPatch(_ target: String, _ patch: String, _ result: String) throws {
@@ -44,9 +48,11 @@ import Values
         (#"[{"op":"add","path":"/x/y","value":1}]"#, .doesNotApply),
         (#"[{"op":"add","path":"/a/7","value":1}]"#, .doesNotApply),
         (#"[{"op":"add","path":"/a/01","value":1}]"#, .doesNotApply),
-        (#"[{"op":"test","path":"/a","value":2}]"#, .doesNotApply), (#"[{"op":"move","from":"/a","path":"/a/0"}]"#, .doesNotApply),
+        (#"[{"op":"test","path":"/a","value":2}]"#, .doesNotApply),
+        (#"[{"op":"move","from":"/a","path":"/a/0"}]"#, .doesNotApply),
         (#"[{"op":"add","path":"/x"}]"#, .malformed), (#"[{"op":"fly","path":"/x"}]"#, .malformed),
-        (#"[{"path":"/x"}]"#, .malformed), (#"{"op":"add"}"#, .malformed), (#"[{"op":"add","path":"x","value":1}]"#, .malformed),
+        (#"[{"path":"/x"}]"#, .malformed), (#"{"op":"add"}"#, .malformed),
+        (#"[{"op":"add","path":"x","value":1}]"#, .malformed),
     ]
 
     @Test(arguments: refusals)
@@ -82,12 +88,27 @@ import Values
             #"{"spec":{"containers":[{"name":"a","ports":[{"containerPort":80,"name":"y"},{"containerPort":81}]}]}}"#,
             #"{"spec":{"containers":[{"name":"a","ports":[{"containerPort":80,"name":"y"},{"containerPort":81}]}]}}"#
         ),
-        (#"{"spec":{"tolerations":[{"key":"a"}]}}"#, #"{"spec":{"tolerations":[{"key":"b"}]}}"#, #"{"spec":{"tolerations":[{"key":"b"}]}}"#),
-        (#"{"metadata":{"labels":{"a":"1","b":"2"}}}"#, #"{"metadata":{"labels":{"a":null,"c":"3"}}}"#, #"{"metadata":{"labels":{"b":"2","c":"3"}}}"#),
-        (#"{"metadata":{"labels":{"a":"1"}}}"#, #"{"metadata":{"labels":{"$patch":"replace","c":"3"}}}"#, #"{"metadata":{"labels":{"c":"3"}}}"#),
+        (
+            #"{"spec":{"tolerations":[{"key":"a"}]}}"#, #"{"spec":{"tolerations":[{"key":"b"}]}}"#,
+            #"{"spec":{"tolerations":[{"key":"b"}]}}"#
+        ),
+        (
+            #"{"metadata":{"labels":{"a":"1","b":"2"}}}"#, #"{"metadata":{"labels":{"a":null,"c":"3"}}}"#,
+            #"{"metadata":{"labels":{"b":"2","c":"3"}}}"#
+        ),
+        (
+            #"{"metadata":{"labels":{"a":"1"}}}"#, #"{"metadata":{"labels":{"$patch":"replace","c":"3"}}}"#,
+            #"{"metadata":{"labels":{"c":"3"}}}"#
+        ),
         // Lists of plain values merge as sets.
-        (#"{"metadata":{"finalizers":["a","b"]}}"#, #"{"metadata":{"finalizers":["b","c"]}}"#, #"{"metadata":{"finalizers":["a","b","c"]}}"#),
-        (#"{"metadata":{"finalizers":["a","b"]}}"#, #"{"metadata":{"$deleteFromPrimitiveList/finalizers":["a"]}}"#, #"{"metadata":{"finalizers":["b"]}}"#),
+        (
+            #"{"metadata":{"finalizers":["a","b"]}}"#, #"{"metadata":{"finalizers":["b","c"]}}"#,
+            #"{"metadata":{"finalizers":["a","b","c"]}}"#
+        ),
+        (
+            #"{"metadata":{"finalizers":["a","b"]}}"#, #"{"metadata":{"$deleteFromPrimitiveList/finalizers":["a"]}}"#,
+            #"{"metadata":{"finalizers":["b"]}}"#
+        ),
         // The order of the patch wins among what it lists.
         (
             #"{"spec":{"containers":[{"name":"a"},{"name":"b"},{"name":"s"}]}}"#,
@@ -114,16 +135,19 @@ import Values
         #expect(
             try strategic(service, #"{"spec":{"ports":[{"port":81}]}}"#, .services)
                 == json(#"{"spec":{"ports":[{"port":80,"name":"a"},{"port":81}]}}"#))
-        let node = #"{"status":{"conditions":[{"type":"Ready","status":"True"},{"type":"DiskPressure","status":"False"}]}}"#
+        let node =
+            #"{"status":{"conditions":[{"type":"Ready","status":"True"},{"type":"DiskPressure","status":"False"}]}}"#
         #expect(
-            try strategic(node, #"{"status":{"conditions":[{"type":"Ready","status":"False"}]}}"#, .nodes)["status"]["conditions"][0]["status"]
+            try strategic(node, #"{"status":{"conditions":[{"type":"Ready","status":"False"}]}}"#, .nodes)["status"][
+                "conditions"][0]["status"]
                 == "False")
         #expect(throws: PatchError.self) { try strategic("{}", #"{"spec":{"containers":[{"image":"x"}]}}"#) }
         #expect(throws: PatchError.self) { try strategic("{}", #"{"spec":{"$patch":"explode"}}"#) }
     }
 
     @Test func anEmptyPatchChangesNothing() throws {
-        let pod = #"{"spec":{"containers":[{"name":"a","env":[{"name":"x","value":"1"}]}],"volumes":[]},"metadata":{"name":"a"}}"#
+        let pod =
+            #"{"spec":{"containers":[{"name":"a","env":[{"name":"x","value":"1"}]}],"volumes":[]},"metadata":{"name":"a"}}"#
         #expect(try strategic(pod, "{}") == json(pod))
         #expect(try strategic(pod, pod) == json(pod))
         #expect(try MergePatch.apply(json(pod), to: json(pod)) == json(pod))

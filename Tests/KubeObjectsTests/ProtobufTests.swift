@@ -8,7 +8,8 @@ import Values
     /// A length-delimited field.
     func field(_ number: UInt8, _ bytes: [UInt8]) -> [UInt8] {
         precondition(bytes.count < 16384)
-        let length = bytes.count < 128 ? [UInt8(bytes.count)] : [UInt8(bytes.count & 127) | 128, UInt8(bytes.count >> 7)]
+        let length =
+            bytes.count < 128 ? [UInt8(bytes.count)] : [UInt8(bytes.count & 127) | 128, UInt8(bytes.count >> 7)]
         return [number << 3 | 2] + length + bytes
     }
 
@@ -20,8 +21,10 @@ import Values
     }
 
     @Test func configMap() throws {
-        let metadata = field(1, "settings") + field(3, "default") + field(8, []) // creationTimestamp: zero
-        let raw = field(1, metadata) + field(2, field(1, "key") + field(2, "value")) + field(2, field(1, "empty") + field(2, ""))
+        let metadata = field(1, "settings") + field(3, "default") + field(8, [])  // creationTimestamp: zero
+        let raw =
+            field(1, metadata) + field(2, field(1, "key") + field(2, "value"))
+            + field(2, field(1, "empty") + field(2, ""))
             + field(3, field(1, "bin") + field(2, [1, 2, 3]))
         let object = try Protobuf.decode(envelope("v1", "ConfigMap", raw))
         #expect(
@@ -36,10 +39,14 @@ import Values
         let quantity = field(1, field(1, "cpu") + field(2, field(1, "100m")))
         let httpGet = field(1, "/ready") + field(2, number(1, 0) + number(2, 80) + field(3, ""))
         let probe = field(1, field(2, httpGet)) + number(2, 0) + number(4, 5)
-        let container = field(1, "c") + field(2, "nginx") + field(6, number(2, 0) + number(3, 80)) + field(8, quantity) + field(11, probe)
+        let container =
+            field(1, "c") + field(2, "nginx") + field(6, number(2, 0) + number(3, 80)) + field(8, quantity)
+            + field(11, probe)
         let volume = field(1, "v") + field(2, field(2, field(1, "")))
         let podSpec = field(1, volume) + field(2, container)
-        let spec = number(1, 3) + field(2, field(1, field(1, "app") + field(2, "web"))) + field(3, field(1, []) + field(2, podSpec))
+        let spec =
+            number(1, 3) + field(2, field(1, field(1, "app") + field(2, "web")))
+            + field(3, field(1, []) + field(2, podSpec))
         let object = try Protobuf.decode(envelope("apps/v1", "Deployment", field(1, field(1, "web")) + field(2, spec)))
         let pod = object["spec"]["template"]["spec"]
         #expect(object["spec"]["replicas"] == 3 && object["spec"]["selector"]["matchLabels"]["app"] == "web")
@@ -66,7 +73,10 @@ import Values
         #expect(throws: ProtobufError.self) { try Protobuf.decode([1, 2, 3]) }
         #expect(throws: ProtobufError.self) { try Protobuf.decode(envelope("v1", "Nothing", [])) }
         #expect(throws: ProtobufError.self) { try Protobuf.decode(envelope("v1", "ConfigMap", [0x0A, 0xFF])) }
-        #expect(throws: ProtobufError.self) { try Protobuf.decode(envelope("v1", "ConfigMap", [0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01])) }
+        #expect(throws: ProtobufError.self) {
+            try Protobuf.decode(
+                envelope("v1", "ConfigMap", [0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01]))
+        }
         #expect(throws: ProtobufError.self) { try Protobuf.decode(envelope("v1", "ConfigMap", [0x00])) }
         // Whatever is cut off or changed, decoding answers or throws; it never traps.
         for end in whole.indices { _ = try? Protobuf.decode(Array(whole[..<end])) }

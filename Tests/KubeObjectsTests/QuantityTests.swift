@@ -55,5 +55,7 @@ import Values
     @Test(arguments: durations)
     func duration(_ seconds: Double, _ text: String) { #expect(HumanDuration.text(seconds: seconds) == text) }
 
-    @Test func ageOfNothingIsUnknown() { #expect(HumanDuration.age(since: nil, now: Timestamp(seconds: 0)) == "<unknown>") }
+    @Test func ageOfNothingIsUnknown() {
+        #expect(HumanDuration.age(since: nil, now: Timestamp(seconds: 0)) == "<unknown>")
+    }
 }

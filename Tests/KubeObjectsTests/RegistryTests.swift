@@ -47,7 +47,9 @@ import Values
         let v3 = try #require(registry.resource(GroupVersionResource("projectcalico.org", "v3", "ipamconfigurations")))
         #expect(v1.storage == v3.storage)
         #expect(v3.shortNames.contains("ipamconfig") && v1.shortNames.isEmpty)
-        let object = KubeObject(["apiVersion": "projectcalico.org/v3", "kind": "IPAMConfiguration", "metadata": ["name": "default"]])
+        let object = KubeObject([
+            "apiVersion": "projectcalico.org/v3", "kind": "IPAMConfiguration", "metadata": ["name": "default"],
+        ])
         let converted = v1.converted(object)
         #expect(converted.apiVersion == "crd.projectcalico.org/v1" && converted.kind == "IPAMConfig")
         #expect(v3.converted(converted) == object)
@@ -71,7 +73,9 @@ import Values
             "apiVersion": "v1", "kind": "Event", "message": "hello", "involvedObject": ["kind": "Pod"], "count": 3,
         ])
         let converted = newer.converted(event)
-        #expect(converted["note"] == "hello" && converted["regarding"]["kind"] == "Pod" && converted["deprecatedCount"] == 3)
+        #expect(
+            converted["note"] == "hello" && converted["regarding"]["kind"] == "Pod" && converted["deprecatedCount"] == 3
+        )
         #expect(core.converted(converted) == event)
     }
 

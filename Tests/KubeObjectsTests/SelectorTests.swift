@@ -18,14 +18,17 @@ import Values
         #expect(try LabelSelector(text).matches(Self.labels) == matches)
     }
 
-    @Test(arguments: ["=web", "app in web", "app in (web", "a=b=c", "app,", "app ! web", "-x=1", "app in", "a b", "x>y"])
+    @Test(arguments: [
+        "=web", "app in web", "app in (web", "a=b=c", "app,", "app ! web", "-x=1", "app in", "a b", "x>y",
+    ])
     func refused(_ text: String) { #expect(throws: LabelSelector.ParseError.self) { try LabelSelector(text) } }
 
     @Test func objectForm() throws {
         let object: JSON = [
             "matchLabels": ["app": "web"],
             "matchExpressions": [
-                ["key": "tier", "operator": "In", "values": ["front", "back"]], ["key": "old", "operator": "DoesNotExist"],
+                ["key": "tier", "operator": "In", "values": ["front", "back"]],
+                ["key": "old", "operator": "DoesNotExist"],
             ],
         ]
         let selector = try LabelSelector(object: object)

@@ -37,8 +37,10 @@ public final class OpenAPI: Sendable {
             first = (first ^ UInt64(byte)) &* 0x100_0000_01b3
             second = (second &+ UInt64(byte)) &* 0xff51_afd7_ed55_8ccd
         }
-        return Hex.text([first, second].flatMap { number in (0..<8).map { UInt8(truncatingIfNeeded: number >> UInt64($0 * 8)) } })
-            .uppercased()
+        return Hex.text(
+            [first, second].flatMap { number in (0..<8).map { UInt8(truncatingIfNeeded: number >> UInt64($0 * 8)) } }
+        )
+        .uppercased()
     }
 
     // MARK: Version 3

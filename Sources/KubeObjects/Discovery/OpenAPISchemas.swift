@@ -31,7 +31,9 @@ struct OpenAPISchemas {
         case .number: result = ["type": "number"]
         case .boolean: result = ["type": "boolean"]
         case .intOrString:
-            result = prefix.contains("components") ? ["oneOf": [["type": "integer"], ["type": "string"]]] : ["type": "string"]
+            result =
+                prefix.contains("components")
+                ? ["oneOf": [["type": "integer"], ["type": "string"]]] : ["type": "string"]
         case .reference(let name):
             result = ["$ref": JSON(prefix + name)]
         case .list(let element): result = ["type": "array", "items": body(element)]
@@ -73,7 +75,9 @@ struct OpenAPISchemas {
         case .object(let members):
             .object(
                 JSONObject(
-                    members.filter { $0.key != "rules" || $0.value.array == nil }.map { ($0.key, withoutRules($0.value)) }))
+                    members.filter { $0.key != "rules" || $0.value.array == nil }.map {
+                        ($0.key, withoutRules($0.value))
+                    }))
         case .array(let elements): .array(elements.map(withoutRules))
         default: schema
         }

@@ -72,7 +72,8 @@ extension StatusError {
     public static func forbidden(_ resource: GroupVersionResource, name: String, _ why: String) -> StatusError {
         let subject = name.isEmpty ? resource.groupResource : "\(resource.groupResource) \"\(name)\""
         return StatusError(
-            403, "Forbidden", "\(subject) is forbidden: \(why)", details: details(resource.group, resource.resource, name))
+            403, "Forbidden", "\(subject) is forbidden: \(why)",
+            details: details(resource.group, resource.resource, name))
     }
 
     /// Refusal of a path that is not a resource.
@@ -158,7 +159,8 @@ extension StatusError {
 
     public static func tooManyRequests(_ message: String, retryAfterSeconds: Int, causes: [JSON] = []) -> StatusError {
         StatusError(
-            429, "TooManyRequests", message, details: details("", "", "", causes: causes, retryAfter: retryAfterSeconds))
+            429, "TooManyRequests", message, details: details("", "", "", causes: causes, retryAfter: retryAfterSeconds)
+        )
     }
 
     public static func internalError(_ message: String) -> StatusError {

@@ -80,6 +80,8 @@ public struct KindDescription: Sendable {
     public var initialStatus: (@Sendable (JSON) -> JSON)?
     /// Completes a new object that already has its name, uid and creation time.
     public var complete: @Sendable (inout JSON) -> Void
+    /// Takes over from the stored object what an update cannot change.
+    public var keep: @Sendable (inout JSON, JSON) -> Void
     /// Fills in what a client may leave out.
     public var defaults: @Sendable (inout JSON) -> Void
     /// Finds what is wrong with an object beyond its schema.
@@ -90,6 +92,7 @@ public struct KindDescription: Sendable {
         immutable: [String] = [], selectable: [String: SelectableField] = [:], columns: [TableColumn]? = nil,
         initialStatus: (@Sendable (JSON) -> JSON)? = nil,
         complete: @escaping @Sendable (inout JSON) -> Void = { _ in },
+        keep: @escaping @Sendable (inout JSON, JSON) -> Void = { _, _ in },
         defaults: @escaping @Sendable (inout JSON) -> Void = { _ in },
         rules: @escaping @Sendable (inout Inspection) -> Void = { _ in }
     ) {
@@ -102,6 +105,7 @@ public struct KindDescription: Sendable {
         self.columns = columns
         self.initialStatus = initialStatus
         self.complete = complete
+        self.keep = keep
         self.defaults = defaults
         self.rules = rules
     }

@@ -40,8 +40,9 @@ extension ResourceType {
                 kept["metadata"][field] = metadata[field]
             }
             json = kept
-        } else if hasStatus {
-            json["status"] = old.json["status"]
+        } else {
+            if hasStatus { json["status"] = old.json["status"] }
+            if subresource == nil { description.keep(&json, old.json) }
         }
         if description.strategy.countsGenerations {
             let changed = Self.content(json) != Self.content(old.json)
@@ -63,6 +64,8 @@ extension ResourceType {
     ) -> [FieldError] {
         let description = description
         var inspection = Inspection(object.json, old: old?.json, subresource: subresource)
+        // What is answered on the spot needs no name.
+        guard isStored else { return [] }
         MetadataRules.inspect(&inspection, isNamespaced: isNamespaced, nameRule: description.nameRule)
         // A status cannot spoil what the object's rules are about.
         if subresource == "status", !isCustom { return inspection.errors }

@@ -20,6 +20,8 @@ public struct PatchError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The answer of the API.
     public var status: StatusError {
         kind == .malformed
-            ? .badRequest(description) : StatusError(422, "Invalid", "the server rejected our request due to an error in our request: \(description)")
+            ? .badRequest(description)
+            : StatusError(
+                422, "Invalid", "the server rejected our request due to an error in our request: \(description)")
     }
 }

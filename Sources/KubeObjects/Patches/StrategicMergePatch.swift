@@ -140,7 +140,9 @@ public struct StrategicMergePatch {
         }
         let element: Schema? = if case .list(let element)? = field?.shape { element } else { nil }
         let result = try mergedObjects(changes, into: original, element, mergeKey, depth: depth)
-        return order.map { order in ordered(result, original, by: order.map { $0[mergeKey] ?? .null }) { $0[mergeKey] ?? .null } }
+        return order.map { order in
+            ordered(result, original, by: order.map { $0[mergeKey] ?? .null }) { $0[mergeKey] ?? .null }
+        }
             ?? result
     }
 

@@ -107,7 +107,8 @@ struct WireReader {
         case 2:
             let length = try varint()
             guard length <= UInt64(bytes.endIndex - offset) else {
-                throw ProtobufError("invalid protobuf: a length of \(length) with \(bytes.endIndex - offset) bytes left")
+                throw ProtobufError(
+                    "invalid protobuf: a length of \(length) with \(bytes.endIndex - offset) bytes left")
             }
             let end = offset + Int(length)
             defer { offset = end }

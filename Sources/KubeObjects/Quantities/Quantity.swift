@@ -53,7 +53,9 @@ extension Quantity: Comparable {
             format: left.isZero ? right.format : left.format)
     }
 
-    public static func - (left: Quantity, right: Quantity) -> Quantity { left + Quantity(nano: -right.nano, format: right.format) }
+    public static func - (left: Quantity, right: Quantity) -> Quantity {
+        left + Quantity(nano: -right.nano, format: right.format)
+    }
     public static func += (left: inout Quantity, right: Quantity) { left = left + right }
     public static func -= (left: inout Quantity, right: Quantity) { left = left - right }
 

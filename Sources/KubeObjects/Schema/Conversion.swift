@@ -78,6 +78,8 @@ enum AutoscalerConversion {
             object["status"]["currentCPUUtilizationPercentage"] = current
         }
         for field in ["metrics", "behavior"] where object["spec"][field] != nil { object["spec"][field] = nil }
-        for field in ["currentMetrics", "conditions"] where object["status"][field] != nil { object["status"][field] = nil }
+        for field in ["currentMetrics", "conditions"] where object["status"][field] != nil {
+            object["status"][field] = nil
+        }
     }
 }

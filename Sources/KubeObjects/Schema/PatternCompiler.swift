@@ -35,7 +35,8 @@ struct PatternCompiler {
         guard depth < Self.maximumDepth, var left = sequence() else { return nil }
         while take("|") {
             guard let right = sequence() else { return nil }
-            left = [.split(1, left.count + 2)] + Self.shifted(left, 1)
+            left =
+                [.split(1, left.count + 2)] + Self.shifted(left, 1)
                 + [.jump(left.count + 2 + right.count)] + Self.shifted(right, left.count + 2)
         }
         return left.count > Self.maximumSize ? nil : left

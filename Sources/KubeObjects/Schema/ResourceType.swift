@@ -82,7 +82,8 @@ extension ResourceType {
             return Subresource(
                 name: sub["name"].string ?? "",
                 kind: GroupVersionKind(
-                    version.isEmpty ? group : sub["group"].string ?? "", version.isEmpty ? entry["version"].string ?? "" : version,
+                    version.isEmpty ? group : sub["group"].string ?? "",
+                    version.isEmpty ? entry["version"].string ?? "" : version,
                     sub["kind"].string ?? ""),
                 verbs: sub["verbs"].array?.compactMap(\.string) ?? [])
         }

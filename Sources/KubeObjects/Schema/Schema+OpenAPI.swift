@@ -45,7 +45,9 @@ extension Schema {
                 return .object(own + (fields ?? []))
             }
             if let fields { return .object(fields) }
-            if let values = schema["additionalProperties"], values.object != nil { return .map(Schema(openAPI: values)) }
+            if let values = schema["additionalProperties"], values.object != nil {
+                return .map(Schema(openAPI: values))
+            }
             return preserves || schema["additionalProperties"].bool == true ? .any : .object([])
         default: return .any
         }

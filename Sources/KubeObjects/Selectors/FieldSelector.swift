@@ -56,8 +56,9 @@ public struct FieldSelector: Sendable, Hashable {
         for (index, character) in characters.enumerated() {
             let rest = characters[index...]
             let (isEqual, length): (Bool, Int) =
-                if rest.starts(with: "!=") { (false, 2) } else if rest.starts(with: "==") { (true, 2) }
-                else if character == "=" { (true, 1) } else { (true, 0) }
+                if rest.starts(with: "!=") { (false, 2) } else if rest.starts(with: "==") {
+                    (true, 2)
+                } else if character == "=" { (true, 1) } else { (true, 0) }
             guard length > 0 else { continue }
             guard let value = unescaped(characters[(index + length)...]) else { return nil }
             return Term(field: String(characters[..<index]), isEqual: isEqual, value: value)

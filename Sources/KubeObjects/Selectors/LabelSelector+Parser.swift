@@ -157,7 +157,8 @@ private struct LabelSelectorParser {
     private func checked(_ value: String, _ key: String) throws(LabelSelector.ParseError) -> String {
         if let problem = Names.labelValueProblems(value).first {
             throw LabelSelector.ParseError(
-                description: "unable to parse requirement: values[0][\(key)]: Invalid value: \(quoted(value)): \(problem)")
+                description:
+                    "unable to parse requirement: values[0][\(key)]: Invalid value: \(quoted(value)): \(problem)")
         }
         return value
     }

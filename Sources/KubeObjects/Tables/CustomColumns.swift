@@ -111,7 +111,9 @@ struct JSONPath: Sendable {
     }
 
     private static func unquoted(_ text: Substring) -> String? {
-        guard text.count >= 2, let first = text.first, first == "'" || first == "\"", text.last == first else { return nil }
+        guard text.count >= 2, let first = text.first, first == "'" || first == "\"", text.last == first else {
+            return nil
+        }
         return String(text.dropFirst().dropLast())
     }
 }

@@ -32,7 +32,8 @@ public struct TableRenderer: Sendable {
 
     private func row(_ object: KubeObject, _ include: IncludedObject, _ now: Timestamp) -> JSON {
         var row: JSON = ["cells": .array(columns.map { $0.cell(object, now) })]
-        if let phase = object["status"]["phase"].string, object.kind == "Pod", phase == "Succeeded" || phase == "Failed" {
+        if let phase = object["status"]["phase"].string, object.kind == "Pod", phase == "Succeeded" || phase == "Failed"
+        {
             row["conditions"] = [
                 [
                     "type": "Completed", "status": "True", "reason": JSON(phase),

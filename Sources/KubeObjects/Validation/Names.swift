@@ -56,7 +56,9 @@ public enum Names {
     }
 
     public static func subdomainProblems(_ text: String) -> [String] {
-        let good = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).allSatisfy { isLabel($0) }
+        let good = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).allSatisfy {
+            isLabel($0)
+        }
         return (text.utf8.count > 253 ? [tooLong(253)] : []) + (good ? [] : [subdomainProblem])
     }
 

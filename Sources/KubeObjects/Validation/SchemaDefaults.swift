@@ -10,7 +10,8 @@ extension ResourceRegistry {
         case (.object(let fields), .object(var members)):
             for field in fields {
                 if let member = members[field.name] {
-                    let replaced = member.isNull && !field.schema.isNullable ? field.schema.defaultValue ?? member : member
+                    let replaced =
+                        member.isNull && !field.schema.isNullable ? field.schema.defaultValue ?? member : member
                     members[field.name] = filled(replaced, field.schema)
                 } else if let standard = field.schema.defaultValue {
                     members[field.name] = filled(standard, field.schema)

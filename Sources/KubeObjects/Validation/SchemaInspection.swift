@@ -56,7 +56,8 @@ struct SchemaInspection {
     }
 
     private mutating func checkRequired(_ members: JSONObject, _ schema: Schema, _ path: String) {
-        for name in schema.required where members[name] == nil && name != "metadata" && !(path.isEmpty && name == "status") {
+        for name in schema.required
+        where members[name] == nil && name != "metadata" && !(path.isEmpty && name == "status") {
             if !isCustom {
                 // In Go a missing number, flag or list is its zero, which the kind's rules judge.
                 guard let field = schema.field(name) else { continue }

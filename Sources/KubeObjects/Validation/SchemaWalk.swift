@@ -33,7 +33,8 @@ extension ResourceRegistry {
     }
 
     /// The message of the 400 that refuses unknown or duplicate fields under `fieldValidation=Strict`.
-    public static func strictDecodingError(_ type: ResourceType, unknown: [String], duplicates: [String]) -> StatusError {
+    public static func strictDecodingError(_ type: ResourceType, unknown: [String], duplicates: [String]) -> StatusError
+    {
         let texts = unknown.map { "unknown field \"\($0)\"" } + duplicates.map { "duplicate field \"\($0)\"" }
         let list = texts.joined(separator: ", ")
         return .badRequest(

@@ -61,7 +61,8 @@ extension KindDescription {
                 let reference = inspection.object["roleRef"]
                 inspection.oneOf(reference["apiGroup"], "roleRef.apiGroup", [group])
                 inspection.oneOf(
-                    reference["kind"], "roleRef.kind", kind == "RoleBinding" ? ["ClusterRole", "Role"] : ["ClusterRole"])
+                    reference["kind"], "roleRef.kind",
+                    kind == "RoleBinding" ? ["ClusterRole", "Role"] : ["ClusterRole"])
                 inspection.requireText(reference["name"], "roleRef.name")
                 for (index, subject) in (inspection.object["subjects"].array ?? []).enumerated() {
                     let path = "subjects[\(index)]"

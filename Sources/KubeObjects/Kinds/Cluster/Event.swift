@@ -13,7 +13,8 @@ extension KindDescription {
             }
             for member in ["reason", "reportingComponent", "type"] { fields[member] = SelectableField(path: member) }
             fields["source"] = SelectableField { event in
-                event["source"]["component"].string.flatMap { $0.isEmpty ? nil : $0 } ?? event["reportingComponent"].string ?? ""
+                event["source"]["component"].string.flatMap { $0.isEmpty ? nil : $0 } ?? event["reportingComponent"]
+                    .string ?? ""
             }
             return fields
         }(),

@@ -39,7 +39,9 @@ extension KindDescription {
             where version["schema"]["openAPIV3Schema"] == nil {
                 inspection.report(.required("spec.versions[\(index)].schema.openAPIV3Schema", "schemas are required"))
             }
-            for field in ["spec.group", "spec.scope", "spec.names.kind", "spec.names.plural"] { inspection.immutable(field) }
+            for field in ["spec.group", "spec.scope", "spec.names.kind", "spec.names.plural"] {
+                inspection.immutable(field)
+            }
         })
 
     static let apiService = KindDescription(
@@ -92,7 +94,8 @@ extension KindDescription {
     }
 
     static let admissionPolicies = [
-        ("ValidatingAdmissionPolicy", "Validations", "validations"), ("MutatingAdmissionPolicy", "Mutations", "mutations"),
+        ("ValidatingAdmissionPolicy", "Validations", "validations"),
+        ("MutatingAdmissionPolicy", "Mutations", "mutations"),
     ].map { kind, title, list in
         KindDescription(
             "admissionregistration.k8s.io", kind,
@@ -113,7 +116,8 @@ extension KindDescription {
             })
     }
 
-    static let admissionPolicyBindings = ["ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding"].map { kind in
+    static let admissionPolicyBindings = ["ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding"].map {
+        kind in
         KindDescription(
             "admissionregistration.k8s.io", kind,
             strategy: Strategy(countsGenerations: true),

@@ -110,7 +110,9 @@ extension KindDescription {
         columns: [.objectName, .text("Holder", "spec.holderIdentity", missing: ""), .age],
         rules: { inspection in
             for field in ["leaseDurationSeconds"] {
-                guard let value = inspection.object["spec"][field], let number = value.int, number <= 0 else { continue }
+                guard let value = inspection.object["spec"][field], let number = value.int, number <= 0 else {
+                    continue
+                }
                 inspection.report(.invalid("spec.\(field)", value, "must be greater than 0"))
             }
         })

@@ -15,6 +15,10 @@ extension KindDescription {
                 if !finalizers.contains("kubernetes") { spec["finalizers"] = .array(finalizers + ["kubernetes"]) }
             }
         },
+        keep: { namespace, old in
+            // Only /finalize takes finalizers of the content away.
+            namespace.make("spec") { $0["finalizers"] = old["spec"]["finalizers"] }
+        },
         defaults: { namespace in
             guard let name = namespace["metadata"]["name"].string, !name.isEmpty else { return }
             namespace.make("metadata") { metadata in

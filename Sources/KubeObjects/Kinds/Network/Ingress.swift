@@ -9,7 +9,9 @@ extension KindDescription {
         columns: [
             .objectName, .text("Class", "spec.ingressClassName"),
             TableColumn("Hosts") { ingress in
-                let hosts = (ingress["spec"]["rules"].array ?? []).compactMap { $0["host"].string }.filter { !$0.isEmpty }
+                let hosts = (ingress["spec"]["rules"].array ?? []).compactMap { $0["host"].string }.filter {
+                    !$0.isEmpty
+                }
                 let more = hosts.count > 3 ? " + \(hosts.count - 3) more..." : ""
                 return JSON(hosts.isEmpty ? "*" : hosts.prefix(3).joined(separator: ",") + more)
             },
@@ -77,7 +79,9 @@ extension KindDescription {
             .objectName,
             TableColumn("ParentRef") { object in
                 let parent = object["spec"]["parentRef"]
-                let parts = ["group", "resource", "namespace", "name"].compactMap { parent[$0].string }.filter { !$0.isEmpty }
+                let parts = ["group", "resource", "namespace", "name"].compactMap { parent[$0].string }.filter {
+                    !$0.isEmpty
+                }
                 return JSON(parts.joined(separator: "/"))
             },
         ])
@@ -86,7 +90,9 @@ extension KindDescription {
         "networking.k8s.io", "ServiceCIDR",
         columns: [
             .objectName,
-            TableColumn("CIDRs") { JSON(($0["spec"]["cidrs"].array?.compactMap(\.string) ?? []).joined(separator: ",")) },
+            TableColumn("CIDRs") {
+                JSON(($0["spec"]["cidrs"].array?.compactMap(\.string) ?? []).joined(separator: ","))
+            },
             .age,
         ],
         initialStatus: { _ in .object([:]) },
@@ -95,7 +101,8 @@ extension KindDescription {
                 guard CIDR(value.string ?? "") == nil else { continue }
                 inspection.report(
                     .invalid(
-                        "spec.cidrs[\(index)]", value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"))
+                        "spec.cidrs[\(index)]", value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+                    ))
             }
         })
 }
@@ -167,7 +174,8 @@ private enum NetworkPolicyRules {
             guard let network = CIDR(text) else {
                 inspection.report(
                     .invalid(
-                        "\(path).ipBlock.cidr", JSON(text), "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"))
+                        "\(path).ipBlock.cidr", JSON(text),
+                        "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"))
                 return
             }
             for (index, except) in (block["except"].array ?? []).enumerated() {

@@ -58,7 +58,8 @@ private enum ServiceRules {
                 inspection.invalid("spec.externalName", JSON(name), Names.subdomainProblems(name))
             }
         }
-        if let seconds = spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].int, !(1...86400).contains(seconds) {
+        if let seconds = spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].int, !(1...86400).contains(seconds)
+        {
             inspection.report(
                 .invalid(
                     "spec.sessionAffinityConfig.clientIP.timeoutSeconds", JSON(seconds),

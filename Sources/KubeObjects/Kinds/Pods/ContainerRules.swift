@@ -55,7 +55,8 @@ enum ContainerRules {
             inspection.invalid("\(place).hostPort", JSON(hostPort), Names.portProblems(hostPort))
             if usesHostNetwork, hostPort != number {
                 inspection.report(
-                    .invalid("\(place).hostPort", JSON(hostPort), "must match `containerPort` when `hostNetwork` is true"))
+                    .invalid(
+                        "\(place).hostPort", JSON(hostPort), "must match `containerPort` when `hostNetwork` is true"))
             }
             let key = "\(port["protocol"].string ?? "TCP")/\(port["hostIP"].string ?? "")/\(hostPort)"
             if !hostPorts.insert(key).inserted { inspection.report(.duplicate("\(place).hostPort", JSON(hostPort))) }
@@ -73,7 +74,8 @@ enum ContainerRules {
                 inspection.report(
                     .invalid(
                         "\(place).valueFrom", "",
-                        "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"))
+                        "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
+                    ))
             } else if !(variable["value"].string ?? "").isEmpty {
                 inspection.report(
                     .invalid("\(place).valueFrom", "", "may not be specified when `value` is not empty"))
@@ -97,7 +99,9 @@ enum ContainerRules {
         }
     }
 
-    private static func mounts(_ inspection: inout Inspection, _ container: JSON, at path: String, _ volumes: Set<String>) {
+    private static func mounts(
+        _ inspection: inout Inspection, _ container: JSON, at path: String, _ volumes: Set<String>
+    ) {
         var paths = Set<String>()
         for (index, mount) in (container["volumeMounts"].array ?? []).enumerated() {
             let place = "\(path).volumeMounts[\(index)]"
@@ -130,7 +134,8 @@ enum ProbeRules {
         for extra in handlers.dropFirst() {
             inspection.report(.forbidden("\(path).\(extra)", "may not specify more than 1 handler type"))
         }
-        for field in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
+        for field in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"]
+        {
             inspection.notNegative(probe[field], "\(path).\(field)")
         }
         if !isReadiness, let threshold = probe["successThreshold"].int, threshold > 1 {

@@ -26,13 +26,27 @@ extension KindDescription {
             TableColumn("Restarts") { JSON(PodTable.restarts($0.json, now: $1)) },
             .age,
             TableColumn("IP", wide: true) { pod in
-                JSON(pod["status"]["podIPs"][0]["ip"].string ?? pod["status"]["podIP"].string.flatMap { $0.isEmpty ? nil : $0 } ?? "<none>")
+                JSON(
+                    pod["status"]["podIPs"][0]["ip"].string ?? pod["status"]["podIP"].string.flatMap {
+                        $0.isEmpty ? nil : $0
+                    } ?? "<none>")
             },
             .text("Node", "spec.nodeName", wide: true),
             .text("Nominated Node", "status.nominatedNodeName", wide: true),
             TableColumn("Readiness Gates", wide: true) { JSON(PodTable.readinessGates($0.json)) },
         ],
-        initialStatus: { ["phase": "Pending", "qosClass": JSON(QualityOfService.of(podSpec: $0["spec"]))] },
+        initialStatus: { pod in
+            var status: JSON = ["phase": "Pending", "qosClass": JSON(QualityOfService.of(podSpec: pod["spec"]))]
+            guard !(pod["spec"]["schedulingGates"].array ?? []).isEmpty else { return status }
+            status["conditions"] = [
+                [
+                    "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+                    "message": "Scheduling is blocked due to non-empty scheduling gates",
+                    "lastTransitionTime": pod["metadata"]["creationTimestamp"] ?? .null,
+                ]
+            ]
+            return status
+        },
         defaults: PodDefaults.pod,
         rules: { inspection in
             let spec = inspection.object["spec"] ?? .object([:])
@@ -78,7 +92,8 @@ enum PodUpdate {
         for gate in gates {
             inspection.report(
                 .forbidden(
-                    "spec.schedulingGates", "only deletion is allowed, but found new scheduling gate '\(gate["name"].string ?? "")'"))
+                    "spec.schedulingGates",
+                    "only deletion is allowed, but found new scheduling gate '\(gate["name"].string ?? "")'"))
         }
         if fixed(inspection.object) != fixed(old) { inspection.report(.forbidden("spec", message)) }
     }

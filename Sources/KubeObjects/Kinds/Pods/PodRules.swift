@@ -28,7 +28,8 @@ enum PodRules {
         if spec["dnsPolicy"].string == "None", (spec["dnsConfig"]["nameservers"].array ?? []).isEmpty {
             inspection.report(
                 .required(
-                    "\(path).dnsConfig.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None"))
+                    "\(path).dnsConfig.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None"
+                ))
         }
         inspection.notNegative(spec["terminationGracePeriodSeconds"], "\(path).terminationGracePeriodSeconds")
         if let seconds = spec["activeDeadlineSeconds"].int, seconds < 1 {
@@ -64,7 +65,8 @@ enum PodRules {
 
     /// The template of a controller, with the rule that ties it to the controller's selector.
     static func template(
-        _ inspection: inout Inspection, kind: String, restartPolicies: [String] = ["Always"], matchesSelector: Bool = true
+        _ inspection: inout Inspection, kind: String, restartPolicies: [String] = ["Always"],
+        matchesSelector: Bool = true
     ) {
         let spec = inspection.object["spec"]
         let template = spec["template"] ?? .object([:])
@@ -80,7 +82,8 @@ enum PodRules {
             inspection.report(.required("spec.selector"))
             return
         }
-        let hasTerms = !(object["matchLabels"].object ?? [:]).isEmpty || !(object["matchExpressions"].array ?? []).isEmpty
+        let hasTerms =
+            !(object["matchLabels"].object ?? [:]).isEmpty || !(object["matchExpressions"].array ?? []).isEmpty
         guard hasTerms else {
             inspection.report(.invalid("spec.selector", value, "empty selector is invalid for \(kind)"))
             return
@@ -137,7 +140,9 @@ enum PodRules {
 
     static func identity(_ inspection: inout Inspection, _ context: JSON?, at path: String) {
         for field in ["runAsUser", "runAsGroup", "fsGroup"] {
-            guard let value = context[field], let number = value.int, !(0...2_147_483_647).contains(number) else { continue }
+            guard let value = context[field], let number = value.int, !(0...2_147_483_647).contains(number) else {
+                continue
+            }
             inspection.report(.invalid("\(path).\(field)", value, "must be between 0 and 2147483647, inclusive"))
         }
     }
@@ -162,7 +167,8 @@ enum LabelSelectorRules {
             case "Exists", "DoesNotExist":
                 if !values.isEmpty {
                     inspection.report(
-                        .forbidden("\(place).values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"))
+                        .forbidden(
+                            "\(place).values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"))
                 }
             case let other:
                 inspection.report(.invalid("\(place).operator", JSON(other ?? ""), "not a valid selector operator"))

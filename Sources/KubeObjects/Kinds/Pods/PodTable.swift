@@ -6,8 +6,9 @@ public import Values
 public enum PodTable {
     /// Containers that run for as long as the pod does: init containers that restart always count.
     private static func sidecars(_ pod: JSON) -> Set<String> {
-        Set((pod["spec"]["initContainers"].array ?? []).filter { $0["restartPolicy"].string == "Always" }
-            .compactMap { $0["name"].string })
+        Set(
+            (pod["spec"]["initContainers"].array ?? []).filter { $0["restartPolicy"].string == "Always" }
+                .compactMap { $0["name"].string })
     }
 
     static func ready(_ pod: JSON) -> String {
@@ -33,7 +34,8 @@ public enum PodTable {
         let counted =
             isStarting ? initial : statuses + initial.filter { sidecars.contains($0["name"].string ?? "") }
         let total = counted.reduce(0) { $0 &+ max(0, $1["restartCount"].int ?? 0) }
-        let last = counted.compactMap { $0["lastState"]["terminated"]["finishedAt"].string.flatMap { Timestamp($0) } }.max()
+        let last = counted.compactMap { $0["lastState"]["terminated"]["finishedAt"].string.flatMap { Timestamp($0) } }
+            .max()
         guard total > 0, let last else { return String(total) }
         return "\(total) (\(HumanDuration.age(since: last, now: now)) ago)"
     }
@@ -55,7 +57,9 @@ public enum PodTable {
         let reason = status["reason"].string.flatMap { $0.isEmpty ? nil : $0 }
         let conditions = status["conditions"].array ?? []
         var result = reason ?? phase
-        if conditions.contains(where: { $0["type"].string == "PodScheduled" && $0["reason"].string == "SchedulingGated" }) {
+        if conditions.contains(where: {
+            $0["type"].string == "PodScheduled" && $0["reason"].string == "SchedulingGated"
+        }) {
             result = "SchedulingGated"
         }
         if let initial = initialState(pod) {
@@ -132,14 +136,17 @@ enum TemplateTable {
 
     /// The text form of a selector object; everything and nothing both show as `<none>`.
     static func selector(_ selector: JSON?) -> String {
-        guard let selector = try? LabelSelector(object: selector), !selector.requirements.isEmpty else { return "<none>" }
+        guard let selector = try? LabelSelector(object: selector), !selector.requirements.isEmpty else {
+            return "<none>"
+        }
         return selector.description
     }
 
     /// Containers, images and selector: the wide columns of every controller.
-    static let wide: [TableColumn] = withoutSelector + [
-        TableColumn("Selector", wide: true) { JSON(selector($0["spec"]["selector"])) }
-    ]
+    static let wide: [TableColumn] =
+        withoutSelector + [
+            TableColumn("Selector", wide: true) { JSON(selector($0["spec"]["selector"])) }
+        ]
 
     static let withoutSelector: [TableColumn] = [
         TableColumn("Containers", wide: true) { JSON(containers($0["spec"]["template"]["spec"])) },

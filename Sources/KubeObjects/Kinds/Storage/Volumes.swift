@@ -44,7 +44,9 @@ extension KindDescription {
             .objectName, TableColumn("Status") { JSON(VolumeTable.phase($0)) },
             .text("Volume", "spec.volumeName", missing: ""),
             TableColumn("Capacity") { claim in
-                JSON((claim["spec"]["volumeName"].string ?? "").isEmpty ? "" : claim["status"]["capacity"]["storage"].string ?? "")
+                JSON(
+                    (claim["spec"]["volumeName"].string ?? "").isEmpty
+                        ? "" : claim["status"]["capacity"]["storage"].string ?? "")
             },
             TableColumn("Access Modes") { JSON(VolumeTable.accessModes($0["status"]["accessModes"])) },
             .text("StorageClass", "spec.storageClassName", missing: ""),
@@ -73,7 +75,8 @@ extension KindDescription {
                 let isDefault = object.annotations["storageclass.kubernetes.io/is-default-class"] == "true"
                 return JSON(object.name + (isDefault ? " (default)" : ""))
             },
-            .text("Provisioner", "provisioner", missing: ""), .text("ReclaimPolicy", "reclaimPolicy", missing: "Delete"),
+            .text("Provisioner", "provisioner", missing: ""),
+            .text("ReclaimPolicy", "reclaimPolicy", missing: "Delete"),
             .text("VolumeBindingMode", "volumeBindingMode", missing: "Immediate"),
             .text("AllowVolumeExpansion", "allowVolumeExpansion", missing: "false"), .age,
         ],
@@ -99,7 +102,8 @@ extension KindDescription {
     static let csiNode = KindDescription(
         "storage.k8s.io", "CSINode",
         columns: [
-            .objectName, TableColumn("Drivers", type: "integer") { JSON($0["spec"]["drivers"].array?.count ?? 0) }, .age,
+            .objectName, TableColumn("Drivers", type: "integer") { JSON($0["spec"]["drivers"].array?.count ?? 0) },
+            .age,
         ])
 
     static let csiDriver = KindDescription(

@@ -35,7 +35,8 @@ extension KindDescription {
         },
         rules: { inspection in
             let spec = inspection.object["spec"]
-            WorkloadRules.counts(&inspection, ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"])
+            WorkloadRules.counts(
+                &inspection, ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"])
             inspection.oneOf(spec["strategy"]["type"], "spec.strategy.type", ["Recreate", "RollingUpdate"])
             let rolling = spec["strategy"]["rollingUpdate"]
             if spec["strategy"]["type"].string == "Recreate", rolling != nil {

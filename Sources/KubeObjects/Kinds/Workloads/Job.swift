@@ -37,8 +37,10 @@ extension KindDescription {
         defaults: { job in job.make("spec", JobDefaults.spec) },
         rules: { inspection in
             WorkloadRules.counts(
-                &inspection, ["parallelism", "completions", "backoffLimit", "ttlSecondsAfterFinished", "activeDeadlineSeconds"])
-            inspection.oneOf(inspection.object["spec"]["completionMode"], "spec.completionMode", ["Indexed", "NonIndexed"])
+                &inspection,
+                ["parallelism", "completions", "backoffLimit", "ttlSecondsAfterFinished", "activeDeadlineSeconds"])
+            inspection.oneOf(
+                inspection.object["spec"]["completionMode"], "spec.completionMode", ["Indexed", "NonIndexed"])
             if inspection.object["spec"]["completionMode"].string == "Indexed",
                 inspection.object["spec"]["completions"] == nil
             {
