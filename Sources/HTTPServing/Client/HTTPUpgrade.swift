@@ -102,10 +102,10 @@ public enum HTTPUpgrade {
             return try await withTaskCancellationHandler {
                 try await negotiate(channel, queue, head(method, target, headers, host, port), timeout)
             } onCancel: {
-                channel.close(promise: nil)
+                channel.startClosing()
             }
         } catch {
-            try? await channel.close(mode: .all).get()
+            await channel.closeFully()
             throw error
         }
     }
@@ -154,7 +154,7 @@ public enum HTTPUpgrade {
         while body.count < 1 << 20, case .body(let buffer)? = try await queue.next() {
             body += buffer.readableBytesView
         }
-        try? await channel.close(mode: .all).get()
+        await channel.closeFully()
         return HTTPUpgradeResult(
             status: Int(answer.status.code), headers: answer.headers, bodyIfRefused: body, connection: nil)
     }

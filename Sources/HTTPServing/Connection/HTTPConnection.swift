@@ -44,9 +44,9 @@ final class HTTPConnection: Sendable {
             } catch {
                 logger.debug("connection from \(remoteAddress) ended: \(error)")
             }
-            try? await channel.close(mode: .all).get()
+            await channel.closeFully()
         } onCancel: {
-            channel.close(promise: nil)
+            channel.startClosing()
         }
     }
 

@@ -36,7 +36,7 @@ public struct UpgradedConnection: Sendable {
     public func finish() async { try? await channel.close(mode: .output).get() }
 
     /// Ends both directions.
-    public func close() async { try? await channel.close(mode: .all).get() }
+    public func close() async { await channel.closeFully() }
 
     /// Carries bytes both ways until both have ended, or one has failed; then both connections are closed.
     public static func splice(_ left: UpgradedConnection, _ right: UpgradedConnection) async {

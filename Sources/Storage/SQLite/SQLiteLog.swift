@@ -48,11 +48,12 @@ struct SQLiteLog: Sendable {
                     """)
         }
         let pool = pool
+        // The migrator's own table is made first: a first start that was killed may have left it alone.
         let (id, isEmpty) = try Self.checked("\(path) is no database") {
             try pool.read { database in
                 (
                     try Int.fetchOne(database, sql: "PRAGMA application_id") ?? 0,
-                    try Int.fetchOne(database, sql: "SELECT COUNT(*) FROM sqlite_schema") == 0
+                    try Int.fetchOne(database, sql: "SELECT COUNT(*) FROM sqlite_schema WHERE tbl_name <> 'grdb_migrations'") == 0
                 )
             }
         }
