@@ -112,7 +112,7 @@ let allTargets: [Target] = [
     tests("HTTPServingTests", nioHTTP + ["HTTPServing", "PKI", "Values"]),
     tests("KubeClientTests", nioHTTP + ["KubeClient", "KubeObjects", "HTTPServing", "PKI", "Values"]),
     tests("APIServerTests", ["APIServer", "Storage", "KubeClient", "KubeObjects", "PKI", "HTTPServing", "Values"]),
-    tests("ControllersTests", ["Controllers", "APIServer", "Storage", "KubeClient", "KubeObjects", "Values"]),
+    tests("ControllersTests", ["Controllers", "APIServer", "Storage", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values"]),
     tests("ClusterDNSTests", ["ClusterDNS", "KubeClient", "KubeObjects", "Values"]),
     tests("NetworkAgentTests", ["NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeObjects", "Linux", "Values"]),
     tests("ContainerRuntimeTests", ["ContainerRuntime", "Linux", "CNIProtocol", "Values"]),
