@@ -11,11 +11,18 @@ public import Logging
 /// containers that run, takes them over as they are, and catches up with those that ended.
 public struct Kubelet: Sendable {
     private let context: KubeletContext
-    private let images: ImageStore
+    private let images: any ImageSource
 
     public init(
         client: KubeClient, configuration: KubeletConfiguration, runtime: Runtime, images: ImageStore,
         logger: Logger = Logger(label: "kubelet")
+    ) {
+        self.init(client: client, configuration: configuration, standIn: runtime, imageSource: images, logger: logger)
+    }
+
+    package init(
+        client: KubeClient, configuration: KubeletConfiguration, standIn runtime: any PodRuntime,
+        imageSource images: any ImageSource, logger: Logger = Logger(label: "kubelet")
     ) {
         self.images = images
         context = KubeletContext(

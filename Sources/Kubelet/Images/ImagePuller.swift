@@ -20,13 +20,13 @@ actor ImagePuller {
         var message: String
     }
 
-    private let images: ImageStore
+    private let images: any ImageSource
     private let events: EventRecorder
     private let objects: ObjectCache
     private var pulls: [String: Task<LocalImage, any Error>] = [:]
     private var failures: [String: Failure] = [:]
 
-    init(images: ImageStore, events: EventRecorder, objects: ObjectCache) {
+    init(images: any ImageSource, events: EventRecorder, objects: ObjectCache) {
         self.images = images
         self.events = events
         self.objects = objects

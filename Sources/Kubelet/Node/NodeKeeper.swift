@@ -9,7 +9,7 @@ import Values
 /// Keeps the node known: registers it, renews its lease, and reports its state when it changes.
 actor NodeKeeper {
     private let context: KubeletContext
-    private let images: ImageStore
+    private let images: any ImageSource
     private let object: NodeObject
     private var node: KubeObject?
     private var conditions: [JSON] = []
@@ -17,7 +17,7 @@ actor NodeKeeper {
     private let rounds: AsyncStream<Void>
     private nonisolated let bell: AsyncStream<Void>.Continuation
 
-    init(context: KubeletContext, images: ImageStore) {
+    init(context: KubeletContext, images: any ImageSource) {
         self.context = context
         self.images = images
         object = NodeObject(configuration: context.configuration, machine: context.machine)

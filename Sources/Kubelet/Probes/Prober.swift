@@ -17,7 +17,7 @@ enum ProbeResult: Sendable {
 
 /// Asks containers: from the node's network to the pod's address, or by a command inside.
 struct Prober: Sendable {
-    let runtime: Runtime
+    let runtime: any PodRuntime
     let http: HTTPClient
     let userAgent: String
 

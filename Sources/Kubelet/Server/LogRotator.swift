@@ -10,7 +10,7 @@ struct LogRotator: Sendable {
     static let maximumSize = 10 << 20
     static let maximumFiles = 5
 
-    let runtime: Runtime
+    let runtime: any PodRuntime
     let log: Logger
 
     func run() async {

@@ -190,7 +190,8 @@ struct ServerRoutes: Sendable {
                 let session =
                     attaches
                     ? try await runtime.attach(id)
-                    : try await runtime.exec(id, command: arguments, tty: streams.tty, stdin: streams.stdin)
+                    : try await runtime.exec(
+                        id, command: arguments, tty: streams.tty, stdin: streams.stdin, environment: [])
                 return await CommandRunner.run(session, channels, hasInput: streams.stdin)
             } catch {
                 return .failed("\(error)")
@@ -243,7 +244,8 @@ struct ServerRoutes: Sendable {
             }
             let command = request.values("cmd").flatMap { $0.split(separator: " ").map(String.init) }
             do {
-                let (code, output) = try await context.runtime.execSync(id, command: command, limit: 1 << 20)
+                let (code, output) = try await context.runtime.execSync(
+                    id, command: command, timeoutSeconds: nil, limit: 1 << 20)
                 return .bytes(status: code == 0 ? 200 : 500, type: "text/plain; charset=utf-8", output)
             } catch {
                 return .failure(500, "InternalError", "\(error)")

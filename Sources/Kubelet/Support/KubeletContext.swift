@@ -13,7 +13,7 @@ import Values
 final class KubeletContext: Sendable {
     let client: KubeClient
     let configuration: KubeletConfiguration
-    let runtime: Runtime
+    let runtime: any PodRuntime
     let events: EventRecorder
     let status: StatusWriter
     let objects: ObjectCache
@@ -27,7 +27,8 @@ final class KubeletContext: Sendable {
     let log: Logger
 
     init(
-        client: KubeClient, configuration: KubeletConfiguration, runtime: Runtime, images: ImageStore, log: Logger
+        client: KubeClient, configuration: KubeletConfiguration, runtime: any PodRuntime,
+        images: any ImageSource, log: Logger
     ) {
         self.client = client
         self.configuration = configuration

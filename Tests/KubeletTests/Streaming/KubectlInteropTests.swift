@@ -123,7 +123,7 @@ private let kubectls: [String] = {
         let process = Process()
         process.executableURL = URL(filePath: kubectl)
         process.arguments =
-            ["--server=http://127.0.0.1:\(port)", "--kubeconfig=/dev/null", "--cache-dir=\(cache)"] + arguments
+            ["--server=http://127.0.0.1:\(port)", "--kubeconfig=/dev/null", "--cache-dir=\(Self.cache)"] + arguments
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         let (stdin, stdout, stderr) = (Pipe(), Pipe(), Pipe())
         process.standardInput = stdin
@@ -168,7 +168,7 @@ private let kubectls: [String] = {
             let process = Process()
             process.executableURL = URL(filePath: kubectl)
             process.arguments = [
-                "--server=http://127.0.0.1:\(port)", "--kubeconfig=/dev/null", "--cache-dir=\(cache)", "port-forward",
+                "--server=http://127.0.0.1:\(port)", "--kubeconfig=/dev/null", "--cache-dir=\(Self.cache)", "port-forward",
                 "pod/p", ":80", "--address=127.0.0.1",
             ]
             process.environment = ProcessInfo.processInfo.environment.merging([

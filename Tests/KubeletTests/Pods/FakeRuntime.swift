@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContainerRuntime
+import Kubelet
+import Synchronization
+import Values
+
+/// A runtime without processes: a test says when containers end.
+final class FakeRuntime: PodRuntime {
+    struct State {
+        var sandboxes: [String: Sandbox] = [:]
+        var containers: [ContainerID: ContainerStatus] = [:]
+        var specs: [ContainerID: ContainerSpec] = [:]
+        var listeners: [AsyncStream<RuntimeEvent>.Continuation] = []
+        var isReady = true
+        var made = 0
+        var stops: [Int] = []
+        /// Makes the next sandboxes fail.
+        var sandboxFailures = 0
+        /// What `execSync` answers.
+        var execCode = 0
+    }
+    let state = Mutex(State())
+
+    private func tell(_ event: RuntimeEvent) {
+        for listener in state.withLock({ $0.listeners }) { listener.yield(event) }
+    }
+
+    func createSandbox(_ spec: SandboxSpec) async throws -> Sandbox {
+        try state.withLock { state in
+            if state.sandboxFailures > 0 {
+                state.sandboxFailures -= 1
+                throw RuntimeError(.network, "no address left in pool test")
+            }
+            let sandbox = Sandbox(
+                spec: spec, state: .ready, createdAt: .now,
+                ips: spec.hostNetwork ? [] : [IPAddress(10, 244, 0, UInt8(state.sandboxes.count + 5))],
+                netnsPath: nil, cniResult: .null)
+            state.sandboxes[spec.id] = sandbox
+            return sandbox
+        }
+    }
+
+    func removeSandbox(_ id: String) async throws {
+        state.withLock { state in
+            state.sandboxes[id] = nil
+            state.containers = state.containers.filter { $0.value.sandboxID != id }
+        }
+    }
+
+    func sandboxes() -> [Sandbox] { state.withLock { Array($0.sandboxes.values) } }
+    func sandbox(_ id: String) -> Sandbox? { state.withLock { $0.sandboxes[id] } }
+
+    func createContainer(_ spec: ContainerSpec) async throws -> ContainerID {
+        state.withLock { state in
+            state.made += 1
+            let id = "c\(state.made)"
+            state.containers[id] = ContainerStatus(id: id, spec: spec, state: .created, createdAt: .now)
+            state.specs[id] = spec
+            return id
+        }
+    }
+
+    func startContainer(_ id: ContainerID) async throws {
+        state.withLock {
+            $0.containers[id]?.state = .running
+            $0.containers[id]?.startedAt = .now
+        }
+    }
+
+    func stopContainer(_ id: ContainerID, timeoutSeconds: Int) async throws {
+        state.withLock { $0.stops.append(timeoutSeconds) }
+        exit(id, 143)
+    }
+
+    /// Ends a container.
+    func exit(_ id: ContainerID, _ code: Int) {
+        state.withLock {
+            $0.containers[id]?.state = .exited
+            $0.containers[id]?.exitCode = code
+            $0.containers[id]?.finishedAt = .now
+        }
+        tell(.exited(id))
+    }
+
+    func setReady(_ ready: Bool) {
+        state.withLock { $0.isReady = ready }
+        tell(.networkChanged)
+    }
+
+    func removeContainer(_ id: ContainerID) async throws { state.withLock { $0.containers[id] = nil } }
+    func containers() -> [ContainerStatus] { state.withLock { Array($0.containers.values) } }
+    func container(_ id: ContainerID) -> ContainerStatus? { state.withLock { $0.containers[id] } }
+
+    func events() -> AsyncStream<RuntimeEvent> {
+        AsyncStream { continuation in state.withLock { $0.listeners.append(continuation) } }
+    }
+
+    func exec(
+        _ id: ContainerID, command: [String], tty: Bool, stdin: Bool, environment: [(name: String, value: String)]
+    ) async throws -> ExecSession { throw RuntimeError(.other, "not here") }
+    func attach(_ id: ContainerID) async throws -> ExecSession { throw RuntimeError(.other, "not here") }
+    func execSync(
+        _ id: ContainerID, command: [String], timeoutSeconds: Int?, limit: Int
+    ) async throws -> (exitCode: Int, output: [UInt8]) { (state.withLock { $0.execCode }, Array("probe says no".utf8)) }
+    func reopenLog(_ id: ContainerID) async throws {}
+    func networkReady() -> (ready: Bool, message: String) {
+        state.withLock { ($0.isReady, "no network configuration in /etc/cni/net.d") }
+    }
+}
+
+/// Images of which one name is known, and one stands in for another.
+struct FakeImages: ImageSource {
+    func image(_ reference: String) -> LocalImage? {
+        switch reference {
+        case "app:1":
+            LocalImage(
+                reference: "app:1", id: "sha256:1", repoDigests: [], repoTags: ["app:1"], sizeBytes: 1, layerPaths: [],
+                config: .object([:]), standsInFor: nil)
+        case "someone/page":
+            LocalImage(
+                reference: "docker.io/catbird/lab-frontend:latest", id: "sha256:2", repoDigests: [], repoTags: [],
+                sizeBytes: 1, layerPaths: [], config: .object([:]), standsInFor: "someone/page")
+        default: nil
+        }
+    }
+    func pull(_ reference: String, credentials: [RegistryCredential]) async throws -> LocalImage {
+        throw ImageError(.notFound, "no such image")
+    }
+    func list() -> [LocalImage] { image("app:1").map { [$0] } ?? [] }
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import APIServer
+import ContainerRuntime
+import Glibc
+import KubeClient
+import KubeObjects
+import Kubelet
+import PKI
+import Storage
+import Synchronization
+import Testing
+import Values
+
+/// A kubelet with a runtime that only pretends, on a real API server in memory.
+struct Rig: Sendable {
+    let client: KubeClient
+    let runtime = FakeRuntime()
+    let directory = "/tmp/kubelet-tests-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+
+    static func with(_ body: @escaping @Sendable (Rig) async throws -> Void) async throws {
+        let server = APIServer(
+            storage: MemoryBackend(), configuration: APIServerConfiguration(tokenSigner: TokenSigner.create()))
+        try await server.start()
+        defer { server.stop() }
+        try await server.bootstrap()
+        let client = KubeClient(server.inProcessTransport(user: "admin", groups: ["system:masters"]))
+        let rig = Rig(client: client)
+        var account = KubeObject(.serviceAccounts, kind: "ServiceAccount", name: "default", namespace: "default")
+        account["automountServiceAccountToken"] = false
+        _ = try? await client.create(.serviceAccounts, account)
+        defer { try? NodeFiles.removeTree(rig.directory) }
+        try await body(rig)
+    }
+
+    var kubelet: Kubelet {
+        var configuration = KubeletConfiguration(nodeName: "lab", nodeIP: IPAddress(192, 168, 49, 2))
+        configuration.rootDirectory = directory + "/kubelet"
+        configuration.podLogDirectory = directory + "/pods"
+        configuration.containerLogDirectory = directory + "/containers"
+        return Kubelet(client: client, configuration: configuration, standIn: runtime, imageSource: FakeImages())
+    }
+
+    /// Runs a kubelet while `body` does.
+    func running(_ body: @escaping @Sendable () async throws -> Void) async throws {
+        let task = Task { try await kubelet.run() }
+        let result: Result<Void, any Error>
+        do {
+            try await body()
+            result = .success(())
+        } catch {
+            result = .failure(error)
+        }
+        task.cancel()
+        _ = try? await task.value
+        try result.get()
+    }
+
+    func create(_ name: String, _ spec: String) async throws {
+        let text = #"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"\#(name)","namespace":"default"},"spec":\#(spec)}"#
+        var pod = KubeObject(try JSON(parsing: text))
+        pod["spec"]["nodeName"] = "lab"
+        pod["spec"]["terminationGracePeriodSeconds"] = pod["spec"]["terminationGracePeriodSeconds"] ?? 7
+        try await client.create(.pods, pod)
+    }
+
+    /// Follows an object until `condition` holds; nil is passed for one that is gone.
+    @discardableResult
+    func wait(
+        _ resource: GroupVersionResource, _ name: String, in namespace: String? = nil, _ what: String = "",
+        until condition: @escaping @Sendable (KubeObject?) -> Bool
+    ) async throws -> KubeObject? {
+        try await withThrowingTaskGroup(of: KubeObject?.self) { group in
+            group.addTask {
+                let list = try await client.list(resource, in: namespace, fieldSelector: "metadata.name=\(name)")
+                if condition(list.items.first) { return list.items.first }
+                let watch = try await client.watch(
+                    resource, in: namespace, fieldSelector: "metadata.name=\(name)",
+                    resourceVersion: list.resourceVersion)
+                for try await batch in watch {
+                    for event in batch where event.type != .bookmark {
+                        let object = event.type == .deleted ? nil : event.object
+                        if condition(object) { return object }
+                    }
+                }
+                throw Timeout(what: what)
+            }
+            group.addTask {
+                try await Task.sleep(for: .seconds(20))
+                throw Timeout(what: "\(resource) \(name): \(what)")
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? nil
+        }
+    }
+
+    @discardableResult
+    func wait(pod name: String, _ what: String = "", until condition: @escaping @Sendable (KubeObject?) -> Bool) async throws
+        -> KubeObject?
+    { try await wait(.pods, name, in: "default", what, until: condition) }
+
+    func event(_ reason: String, of pod: String) async throws -> KubeObject {
+        try await withThrowingTaskGroup(of: KubeObject.self) { group in
+            group.addTask {
+                func matches(_ event: KubeObject) -> Bool {
+                    event["reason"].string == reason && event["involvedObject"]["name"].string == pod
+                }
+                let list = try await client.list(.events, in: "default")
+                if let found = list.items.first(where: matches) { return found }
+                for try await batch in try await client.watch(
+                    .events, in: "default", resourceVersion: list.resourceVersion)
+                {
+                    if let found = batch.map(\.object).first(where: matches) { return found }
+                }
+                throw Timeout(what: reason)
+            }
+            group.addTask {
+                try await Task.sleep(for: .seconds(20))
+                throw Timeout(what: "event \(reason) of \(pod)")
+            }
+            defer { group.cancelAll() }
+            guard let event = try await group.next() else { throw Timeout(what: reason) }
+            return event
+        }
+    }
+
+    struct Timeout: Error { let what: String }
+}
+
+func isReady(_ pod: KubeObject?) -> Bool {
+    pod?["status"]["conditions"].array?.contains { $0["type"].string == "Ready" && $0["status"].string == "True" } == true
+}
+
+@Suite("Kubelet") struct KubeletSuite {
+    static let simple = #"{"containers":[{"name":"c","image":"app:1"}]}"#
+
+    @Test("the node is registered, and becomes ready with its network")
+    func node() async throws {
+        try await Rig.with { rig in
+            rig.runtime.setReady(false)
+            try await rig.running {
+                let node = try await rig.wait(.nodes, "lab") { $0?["status"]["conditions"].array?.isEmpty == false }
+                #expect(node?.labels["kubernetes.io/hostname"] == "lab")
+                let ready = node?["status"]["conditions"].array?.last
+                #expect(ready["reason"].string == "KubeletNotReady")
+                #expect(node?["status"]["nodeInfo"].object?.count == 10)
+                try await rig.wait(.leases, "lab", in: "kube-node-lease") { $0?["spec"]["holderIdentity"].string == "lab" }
+                rig.runtime.setReady(true)
+                try await rig.wait(.nodes, "lab", "ready without taints") { isReady($0) && $0?["spec"]["taints"].array?.isEmpty != false }
+            }
+        }
+    }
+
+    @Test("a pod from creation to Ready, with its events, and away again")
+    func lifecycle() async throws {
+        try await Rig.with { rig in
+            try await rig.running {
+                try await rig.create("web", #"{"containers":[{"name":"c","image":"someone/page"},{"name":"d","image":"app:1"}]}"#)
+                let pod = try await rig.wait(pod: "web") { isReady($0) }
+                #expect(pod?["status"]["phase"].string == "Running")
+                #expect(pod?["status"]["podIP"].string == "10.244.0.5")
+                let status = pod?["status"]["containerStatuses"][0]
+                #expect(status["started"].bool == true)
+                #expect(status["image"].string == "someone/page")
+                let pulled = try await rig.event("Pulled", of: "web")
+                #expect(pulled["message"].string?.isEmpty == false)
+                #expect(try await rig.event("Started", of: "web")["message"].string == "Container started")
+                #expect(NodeFiles.list(rig.directory + "/containers").count == 2)
+                try await rig.client.delete(.pods, "web", in: "default")
+                try await rig.wait(pod: "web", "gone") { $0 == nil }
+                #expect(rig.runtime.sandboxes().isEmpty)
+                #expect(rig.runtime.state.withLock { $0.stops } == [7, 7])
+                #expect(NodeFiles.list(rig.directory + "/kubelet/pods").isEmpty)
+                #expect(NodeFiles.list(rig.directory + "/pods").isEmpty)
+                #expect(NodeFiles.list(rig.directory + "/containers").isEmpty)
+            }
+        }
+    }
+
+    @Test("a container that ends is started again, the second time after a back-off")
+    func crash() async throws {
+        try await Rig.with { rig in
+            try await rig.running {
+                try await rig.create("web", Self.simple)
+                try await rig.wait(pod: "web") { isReady($0) }
+                rig.runtime.exit("c1", 1)
+                try await rig.wait(pod: "web", "restarted") { $0?["status"]["containerStatuses"][0]["restartCount"].int == 1 && isReady($0) }
+                rig.runtime.exit("c2", 2)
+                let pod = try await rig.wait(pod: "web", "backing off") {
+                    $0?["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].string == "CrashLoopBackOff"
+                }
+                let status = pod?["status"]["containerStatuses"][0]
+                #expect(status["state"]["waiting"]["message"].string?.hasPrefix("back-off 10s restarting failed container=c pod=web_default(") == true)
+                #expect(status["lastState"]["terminated"]["exitCode"].int == 2)
+                #expect(pod?["status"]["phase"].string == "Running")
+                _ = try await rig.event("BackOff", of: "web")
+            }
+        }
+    }
+
+    @Test("init containers run one after the other; a job's pod succeeds and gives back its address")
+    func initAndCompletion() async throws {
+        try await Rig.with { rig in
+            try await rig.running {
+                try await rig.create(
+                    "job",
+                    #"{"restartPolicy":"Never","initContainers":[{"name":"i","image":"app:1"},{"name":"j","image":"app:1"}],"containers":[{"name":"c","image":"app:1"}]}"#)
+                try await rig.wait(pod: "job", "first") { $0?["status"]["initContainerStatuses"][0]["state"]["running"] != nil }
+                #expect(rig.runtime.containers().count == 1)
+                rig.runtime.exit("c1", 0)
+                try await rig.wait(pod: "job", "second") { $0?["status"]["initContainerStatuses"][1]["state"]["running"] != nil }
+                rig.runtime.exit("c2", 0)
+                try await rig.wait(pod: "job", "main") { $0?["status"]["phase"].string == "Running" }
+                rig.runtime.exit("c3", 0)
+                let pod = try await rig.wait(pod: "job", "over") { $0?["status"]["phase"].string == "Succeeded" }
+                #expect(pod?["status"]["containerStatuses"][0]["state"]["terminated"]["reason"].string == "Completed")
+                try await rig.client.delete(.pods, "job", in: "default")
+                try await rig.wait(pod: "job", "gone") { $0 == nil }
+                #expect(rig.runtime.sandboxes().isEmpty)
+            }
+        }
+    }
+
+    @Test("what is missing is said, and its coming is noticed")
+    func missing() async throws {
+        try await Rig.with { rig in
+            try await rig.running {
+                try await rig.create(
+                    "web",
+                    #"{"containers":[{"name":"c","image":"app:1","env":[{"name":"A","valueFrom":{"configMapKeyRef":{"name":"settings","key":"a"}}}],"volumeMounts":[{"name":"v","mountPath":"/v"}]}],"volumes":[{"name":"v","configMap":{"name":"settings"}}]}"#)
+                let failed = try await rig.event("FailedMount", of: "web")
+                #expect(failed["message"].string == #"MountVolume.SetUp failed for volume "v" : configmap "settings" not found"#)
+                var settings = KubeObject(.configMaps, kind: "ConfigMap", name: "settings", namespace: "default")
+                settings["data"] = ["a": "1"]
+                try await rig.client.create(.configMaps, settings)
+                let pod = try await rig.wait(pod: "web") { isReady($0) }
+                let spec = rig.runtime.state.withLock { $0.specs["c1"] }
+                #expect(spec?.environment.contains { $0.name == "A" && $0.value == "1" } == true)
+                let volume = "\(rig.directory)/kubelet/pods/\(pod?.uid ?? "")/volumes/kubernetes.io~configmap/v"
+                #expect(NodeFiles.text(volume + "/a") == "1")
+            }
+        }
+    }
+
+    @Test("an image that cannot be had; a sandbox without an address")
+    func failures() async throws {
+        try await Rig.with { rig in
+            rig.runtime.state.withLock { $0.sandboxFailures = 1 }
+            try await rig.running {
+                try await rig.create("web", #"{"containers":[{"name":"c","image":"nobody/has:it"}]}"#)
+                #expect(try await rig.event("FailedCreatePodSandBox", of: "web")["message"].string == "Failed to create pod sandbox: no address left in pool test")
+                let pod = try await rig.wait(pod: "web") {
+                    let reason = $0?["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].string
+                    return reason == "ErrImagePull" || reason == "ImagePullBackOff"
+                }
+                #expect(pod?["status"]["phase"].string == "Pending")
+                try await rig.client.delete(.pods, "web", in: "default", gracePeriodSeconds: 0)
+                try await rig.wait(pod: "web", "gone") { $0 == nil }
+            }
+        }
+    }
+
+    @Test("a kubelet that starts anew takes over what runs, and removes what nobody knows")
+    func adoption() async throws {
+        try await Rig.with { rig in
+            try await rig.running {
+                try await rig.create("web", Self.simple)
+                try await rig.create("gone", Self.simple)
+                try await rig.wait(pod: "web") { isReady($0) }
+                try await rig.wait(pod: "gone") { isReady($0) }
+            }
+            let before = try await rig.client.get(.pods, "web", in: "default")
+            try await rig.client.delete(.pods, "gone", in: "default", gracePeriodSeconds: 0)
+            try await rig.running {
+                // A change that only a working kubelet makes: the container is restarted.
+                let id = rig.runtime.containers().first { $0.labels["io.kubernetes.pod.name"] == "web" }?.id ?? ""
+                try await rig.create("next", Self.simple)
+                try await rig.wait(pod: "next") { isReady($0) }
+                #expect(rig.runtime.container(id)?.state == .running)
+                rig.runtime.exit(id, 0)
+                let after = try await rig.wait(pod: "web", "restarted") { $0?["status"]["containerStatuses"][0]["restartCount"].int == 1 && isReady($0) }
+                #expect(after?["status"]["podIP"] == before["status"]["podIP"])
+                #expect(after?["status"]["startTime"] == before["status"]["startTime"])
+            }
+        }
+    }
+
+    @Test("readiness and liveness by commands")
+    func probes() async throws {
+        try await Rig.with { rig in
+            rig.runtime.state.withLock { $0.execCode = 1 }
+            try await rig.running {
+                try await rig.create(
+                    "web",
+                    #"{"containers":[{"name":"c","image":"app:1","readinessProbe":{"exec":{"command":["r"]},"periodSeconds":1},"livenessProbe":{"exec":{"command":["l"]},"periodSeconds":1,"failureThreshold":1}}]}"#)
+                let killing = try await rig.event("Unhealthy", of: "web")
+                #expect(killing["message"].string == "Liveness probe failed: probe says no")
+                try await rig.wait(pod: "web", "restarted") { $0?["status"]["containerStatuses"][0]["restartCount"].int == 1 }
+                rig.runtime.state.withLock { $0.execCode = 0 }
+                try await rig.wait(pod: "web") { isReady($0) }
+            }
+        }
+    }
+}
