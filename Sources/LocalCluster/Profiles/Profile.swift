@@ -2,80 +2,61 @@
 
 public import Values
 
-/// What a local cluster was asked to be: written once at its start, changed by `node add` and `node delete`.
+/// What a local cluster was asked to be: written at its start, changed by `node add`, `delete`, `stop` and `start`.
 public struct Profile: Sendable, Hashable {
-    public struct Node: Sendable, Hashable {
-        public let name: String
-        /// Counted from 0.
-        public let rack: Int
-        public let address: IPAddress
-        /// `node stop` makes it false until `node start`.
-        public var isWanted: Bool
-
-        public init(name: String, rack: Int, address: IPAddress, isWanted: Bool = true) {
-            self.name = name
-            self.rack = rack
-            self.address = address
-            self.isWanted = isWanted
-        }
-    }
+    public typealias Node = FabricPlan.Node
 
     public let name: String
-    /// The subnet of each rack, in order; the first address of each belongs to the fabric's router.
-    public let rackSubnets: [CIDR]
-    public var nodes: [Node]
-    /// The number that the next node gets. It never goes back, so that names are not used twice.
-    public var nextNode: Int
+    /// Racks and nodes with their addresses, which never change.
+    public private(set) var plan: FabricPlan
+    /// Names of nodes that `node stop` has stopped.
+    public var stopped: Set<String>
+    /// The number that the next node gets. It never goes back, so that no name is used twice.
+    public private(set) var nextNode: Int
     public let builtinImages: Bool
     public let createdAt: Timestamp
 
     public init(
-        name: String, rackSubnets: [CIDR], nodes: [Node] = [], nextNode: Int = 1, builtinImages: Bool = true,
+        name: String, plan: FabricPlan, stopped: Set<String> = [], nextNode: Int = 1, builtinImages: Bool = true,
         createdAt: Timestamp = .now
     ) {
         self.name = name
-        self.rackSubnets = rackSubnets
-        self.nodes = nodes
+        self.plan = plan
+        self.stopped = stopped
         self.nextNode = nextNode
         self.builtinImages = builtinImages
         self.createdAt = createdAt
     }
 
+    public var nodes: [Node] { plan.nodes }
+    /// Those that are meant to run.
+    public var wantedNodes: [Node] { nodes.filter { !stopped.contains($0.name) } }
     /// The first node, which carries the control plane.
     public var controlPlaneNode: Node? { nodes.first }
     public static let apiPort = 8443
 
+    /// A node by its name, or by what follows the profile's name in it: `lab-m02` or `m02`.
     public func node(named name: String) -> Node? {
-        nodes.first { $0.name == name || $0.name == "\(self.name)-\(name)" }
+        plan.node(name) ?? plan.node("\(self.name)-\(name)")
     }
 
-    /// Adds a node to the emptiest rack, at the lowest free address of its subnet.
-    ///
-    /// - Throws: `LocalClusterError` when the subnet has no address left below the LoadBalancer range.
+    /// The first node is called like the profile, the others `-m02`, `-m03`, as minikube calls them.
     @discardableResult
-    public mutating func addNode(rack wanted: Int? = nil) throws(LocalClusterError) -> Node {
-        let population = rackSubnets.indices.map { rack in nodes.count { $0.rack == rack } }
-        guard let rack = wanted ?? population.indices.min(by: { population[$0] < population[$1] }),
-            rackSubnets.indices.contains(rack)
-        else { throw LocalClusterError(.usage, "Profile \"\(name)\" has no rack \(wanted ?? 0).") }
-        let used = Set(nodes.map(\.address))
-        let subnet = rackSubnets[rack]
-        guard let address = (2..<192).lazy.compactMap({ subnet[UInt128($0)] }).first(where: { !used.contains($0) })
-        else {
-            throw LocalClusterError(
-                .resourceInUse, "Rack \(rack) (\(subnet)) has no free node address: 190 nodes are its limit.",
-                nextStep: "Start the cluster with more racks: catbird start --racks N")
-        }
+    public mutating func addNode(rack: Int? = nil) throws(FabricError) -> Node {
         let suffix = nextNode < 10 ? "0\(nextNode)" : "\(nextNode)"
-        let node = Node(name: nextNode == 1 ? name : "\(name)-m\(suffix)", rack: rack, address: address)
+        let node = try plan.addNode(nextNode == 1 ? name : "\(name)-m\(suffix)", rack: rack)
         nextNode += 1
-        nodes.append(node)
         return node
+    }
+
+    public mutating func removeNode(_ name: String) {
+        plan.removeNode(name)
+        stopped.remove(name)
     }
 
     public static let namePattern = "two to 40 lower-case letters, digits and dashes, a letter or digit at both ends"
 
-    /// Whether `name` can name a profile: it becomes the name of a node and part of names of links and cgroups.
+    /// Whether `name` can name a profile: it becomes the name of a node and part of names of cgroups and tables.
     public static func isValid(name: String) -> Bool {
         let bytes = Array(name.utf8)
         let alphanumeric = { (byte: UInt8) in (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte) }
@@ -87,33 +68,18 @@ public struct Profile: Sendable, Hashable {
 extension Profile {
     public var json: JSON {
         [
-            "name": JSON(name), "racks": JSON(rackSubnets.map(\.description)),
-            "nodes": .array(
-                nodes.map {
-                    [
-                        "name": JSON($0.name), "rack": JSON($0.rack), "address": JSON($0.address.description),
-                        "wanted": JSON($0.isWanted),
-                    ]
-                }),
-            "nextNode": JSON(nextNode), "builtinImages": JSON(builtinImages), "createdAt": JSON(createdAt.description),
+            "name": JSON(name), "fabric": plan.json, "stopped": JSON(stopped.sorted()), "nextNode": JSON(nextNode),
+            "builtinImages": JSON(builtinImages), "createdAt": JSON(createdAt.description),
         ]
     }
 
     /// Nil when a field is missing or makes no sense.
     public init?(_ json: JSON) {
-        guard let name = json["name"].string, let racks = json["racks"].array, let nodes = json["nodes"].array,
+        guard let name = json["name"].string, let fabric = json["fabric"], let plan = try? FabricPlan(fabric),
             let nextNode = json["nextNode"].int, let createdAt = json["createdAt"].string.flatMap({ Timestamp($0) })
         else { return nil }
-        let subnets = racks.compactMap { $0.string.flatMap { CIDR($0) } }
-        let parsed = nodes.compactMap { node -> Node? in
-            guard let name = node["name"].string, let rack = node["rack"].int, subnets.indices.contains(rack),
-                let address = node["address"].string.flatMap({ IPAddress($0) })
-            else { return nil }
-            return Node(name: name, rack: rack, address: address, isWanted: node["wanted"].bool ?? true)
-        }
-        guard subnets.count == racks.count, !subnets.isEmpty, parsed.count == nodes.count else { return nil }
         self.init(
-            name: name, rackSubnets: subnets, nodes: parsed, nextNode: nextNode,
+            name: name, plan: plan, stopped: Set((json["stopped"].array ?? []).compactMap(\.string)), nextNode: nextNode,
             builtinImages: json["builtinImages"].bool ?? true, createdAt: createdAt)
     }
 }

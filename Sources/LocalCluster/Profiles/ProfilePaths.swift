@@ -36,6 +36,8 @@ public struct ProfilePaths: Sendable, Hashable {
     /// Gone when the cluster stops.
     public var run: String { "\(runRoot)/\(profile)" }
     public var supervisorSocket: String { "\(run)/supervisor.sock" }
+    /// Made when the API server answers.
+    public var apiReadyFile: String { "\(run)/api-ready" }
     public func pidFile(_ process: String) -> String { "\(run)/pids/\(process)" }
 
     /// Shared by all profiles.

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeClient
+import KubeObjects
+import Linux
+import Values
+
+/// Waits, by watches, until a cluster is what its user wants: nodes Ready, names answered.
+struct ClusterReadiness: Sendable {
+    let profile: Profile
+    let pki: ProfilePKI
+
+    typealias Report = @Sendable (_ name: String, _ mark: StartStep.Mark, _ message: String) -> Void
+
+    func wait(report: @escaping Report) async throws {
+        let client = try ClusterAccess(profile: profile, pki: pki).client
+        let nodes = Informer(client, .nodes)
+        let slices = Informer(
+            client, .endpointSlices, namespace: "kube-system", labelSelector: "kubernetes.io/service-name=kube-dns")
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await nodes.run() }
+            group.addTask { await slices.run() }
+            var missing = Set(profile.wantedNodes.map(\.name))
+            let total = missing.count
+            for await batch in nodes.events() {
+                for event in batch where Self.isReady(event.object) && missing.remove(event.key.name) != nil {
+                    let address = profile.node(named: event.key.name)?.address.description ?? ""
+                    report("nodes", .node, "Node \(event.key.name) is Ready at \(address) (\(total - missing.count) of \(total))")
+                }
+                if missing.isEmpty { break }
+            }
+            for await batch in slices.events() where batch.contains(where: { Self.hasReadyEndpoint($0.object) }) { break }
+            try await answersNames()
+            report("dns", .names, "DNS answers at \(Self.dnsAddress)")
+            group.cancelAll()
+        }
+        try Task.checkCancellation()
+    }
+
+    static let dnsAddress = IPAddress(10, 96, 0, 10)
+
+    private static func isReady(_ node: KubeObject) -> Bool {
+        node["status"]["conditions"].array?.contains {
+            $0["type"].string == "Ready" && $0["status"].string == "True"
+        } ?? false
+    }
+
+    private static func hasReadyEndpoint(_ slice: KubeObject) -> Bool {
+        slice["endpoints"].array?.contains { $0["conditions"]["ready"].bool ?? true } ?? false
+    }
+
+    /// Asks for the `kubernetes` Service as a program on the first node would.
+    private func answersNames() async throws {
+        guard let node = profile.controlPlaneNode else { return }
+        guard let namespace = NodeAccess.namespaces(of: node.name, in: profile.name).net else { return }
+        try await DNSProbe(server: Self.dnsAddress, namespace: namespace).waitForAnswer(
+            "kubernetes.default.svc.cluster.local")
+    }
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Linux
+
+/// Stops a profile, or removes all traces of it, whether its processes still run or not.
+public struct ClusterRemoval: Sendable {
+    private let paths: ProfilePaths
+    private let store = ProfileStore()
+
+    public init(profile: String) { paths = store.paths(profile) }
+
+    /// Whether anything of a profile is on the machine although it has no description.
+    public static func hasLeftovers(_ name: String) -> Bool {
+        let paths = ProfileStore().paths(name)
+        return Files.exists(paths.state) || Files.exists(paths.run)
+    }
+
+    /// Ends the profile's processes and takes its network down; its objects and disks stay.
+    public func stop() async throws {
+        if store.isRunning(paths.profile),
+            (try? await SupervisorClient(paths: paths).send("POST", "/stop")) != nil
+        {
+            await SupervisedProcess.end("supervisor", paths: paths, grace: .seconds(2))
+        }
+        // What is left when the supervisor was not there to do it, or could not.
+        for name in ["guard", "supervisor", "controlplane"] {
+            await SupervisedProcess.end(name, paths: paths, grace: .milliseconds(500))
+        }
+        let names = ((try? Files.list("\(paths.run)/pids")) ?? []).map(\.name)
+        for name in names { await SupervisedProcess.end(name, paths: paths, grace: .milliseconds(500)) }
+        try await ClusterFabric.destroy(paths: paths)
+        try Files.removeTree(paths.run)
+        rmdir(paths.runRoot)
+    }
+
+    /// Stops it and removes its files, its kubeconfig entries and its place as the active profile.
+    public func run() async throws {
+        try await stop()
+        try await ClusterFabric.destroy(paths: paths, removingDisks: true)
+        try Files.removeTree(paths.state)
+        try Kubeconfig().remove(profile: paths.profile)
+        if store.activeProfile == paths.profile { try store.setActive(nil) }
+    }
+}

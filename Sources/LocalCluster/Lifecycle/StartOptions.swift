@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What `catbird start` was asked for.
+public struct StartOptions: Sendable {
+    public var profile: String
+    /// Nil keeps what the profile has, or makes one.
+    public var nodes: Int?
+    public var racks: Int?
+    public var builtinImages = true
+
+    public init(profile: String) { self.profile = profile }
+}
+
+/// One thing that was done on the way to a running cluster.
+public struct StartStep: Sendable {
+    public enum Mark: String, Sendable { case begin, node, network, names, note, warning, done }
+
+    /// A word for scripts: `fabric`, `control-plane`, `nodes`, `network`, `dns`, `done`.
+    public let name: String
+    public let mark: Mark
+    public let message: String
+    /// Seconds since the start began.
+    public let elapsed: Double
+
+    public init(name: String, mark: Mark, message: String, elapsed: Double) {
+        self.name = name
+        self.mark = mark
+        self.message = message
+        self.elapsed = elapsed
+    }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import APIServer
+import Controllers
+import KubeClient
+import KubeObjects
+public import Logging
+import Linux
+import PKI
+import Storage
+import Values
+
+/// The process that runs the API server, the controllers and the scheduler of a local cluster.
+public struct ControlPlane: Sendable {
+    private let profile: Profile
+    private let paths: ProfilePaths
+    private let log: Logger
+
+    public init(profile name: String, log: Logger) throws {
+        let store = ProfileStore()
+        profile = try store.load(name)
+        paths = store.paths(name)
+        self.log = log
+    }
+
+    /// Serves until cancelled.
+    public func run() async throws {
+        guard let node = profile.controlPlaneNode else {
+            throw LocalClusterError(.guestError, "Profile \"\(profile.name)\" has no node for its control plane.")
+        }
+        let pki = try ProfilePKI(paths: paths)
+        let storage = try SQLiteBackend(path: paths.database)
+        let server = APIServer(storage: storage, configuration: try configuration(node: node, pki: pki))
+        try await server.bootstrap()
+        let ready = paths.apiReadyFile
+        let log = log
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                // The file tells `catbird start` that the API answers, without its asking again and again.
+                try await server.run(onBound: { _ in try? Files.replace(ready, with: [], mode: 0o600) })
+            }
+            let client = { @Sendable (user: String) in
+                KubeClient(server.inProcessTransport(user: user, groups: ["system:masters", "system:authenticated"]))
+            }
+            group.addTask { try await install(Addons(apiHost: node.address.description), client("system:catbird"), log) }
+            group.addTask {
+                try await ControllerManager(
+                    client: client("system:kube-controller-manager"),
+                    configuration: ControllerConfiguration(
+                        clusterCACertificatePEM: pki.authority.certificatePEM,
+                        loadBalancerCIDR: profile.plan.loadBalancerRange)
+                ).run()
+            }
+            try await group.waitForAll()
+        }
+    }
+}
+
+extension ControlPlane {
+    private func configuration(node: Profile.Node, pki: ProfilePKI) throws -> APIServerConfiguration {
+        let serving = try pki.apiServer(address: node.address, serviceAddress: IPAddress(10, 96, 0, 1))
+        let kubelets = try pki.kubeletClient()
+        return APIServerConfiguration(
+            tokenSigner: pki.tokenSigner, clientCAPEM: pki.authority.certificatePEM,
+            certificatePEM: serving.certificatePEM, privateKeyPEM: serving.privateKeyPEM,
+            kubeletClientCertificatePEM: kubelets.certificatePEM, kubeletClientKeyPEM: kubelets.privateKeyPEM,
+            advertiseAddress: node.address, advertisePort: Profile.apiPort, bindPort: Profile.apiPort, logger: log)
+    }
+}
+
+/// Creates the manifests that are not there yet. A default pool that its user has deleted stays deleted: it comes
+/// with the first start only, which is the one that finds no ClusterInformation.
+private func install(_ addons: Addons, _ client: KubeClient, _ log: Logger) async throws {
+    let isFirstStart = await missing(client)
+    for object in try addons.manifests() {
+        if object.kind == "IPPool", !isFirstStart { continue }
+        guard let resource = Addons.resource(of: object) else { continue }
+        do {
+            _ = try await client.create(resource, object)
+        } catch let error as APIError where error.isAlreadyExists {
+            log.debug("\(object.kind) \(object.key) is there already")
+        }
+    }
+}
+
+private func missing(_ client: KubeClient) async -> Bool {
+    do {
+        _ = try await client.get(.clusterInformations, "default")
+        return false
+    } catch { return true }
+}
+
+extension Addons {
+    /// Where objects of the manifests' kinds are created.
+    static func resource(of object: KubeObject) -> GroupVersionResource? {
+        switch object.kind {
+        case "ServiceAccount": .serviceAccounts
+        case "ClusterRole": .clusterRoles
+        case "ClusterRoleBinding": .clusterRoleBindings
+        case "ConfigMap": .configMaps
+        case "Service": .services
+        case "DaemonSet": .daemonSets
+        case "Deployment": .deployments
+        case "IPPool": .ipPools
+        case "ClusterInformation": .clusterInformations
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContainerRuntime
+import KubeClient
+import Kubelet
+import Linux
+public import Logging
+public import Values
+
+/// The process of one node: its kubelet with the container runtime. It runs inside the node's namespaces and knows
+/// nothing of the local cluster but what lies at the kubelet's usual paths.
+public struct NodeProcess: Sendable {
+    /// What `catbird start` leaves for the node in `/var/lib/kubelet/config.json`.
+    public struct Description: Sendable {
+        public let name: String
+        public let address: IPAddress
+        public let zone: String
+        public let clusterDNS: IPAddress
+        public let clusterDomain: String
+        public let builtinImages: Bool
+        public let isControlPlane: Bool
+        /// The control group that the node's own lie in.
+        public let cgroup: String
+
+        var json: JSON {
+            [
+                "name": JSON(name), "address": JSON(address.description), "zone": JSON(zone),
+                "clusterDNS": JSON(clusterDNS.description), "clusterDomain": JSON(clusterDomain),
+                "builtinImages": JSON(builtinImages), "controlPlane": JSON(isControlPlane), "cgroup": JSON(cgroup),
+            ]
+        }
+
+        init(
+            name: String, address: IPAddress, zone: String, clusterDNS: IPAddress, clusterDomain: String,
+            builtinImages: Bool, isControlPlane: Bool, cgroup: String
+        ) {
+            self.name = name
+            self.address = address
+            self.zone = zone
+            self.clusterDNS = clusterDNS
+            self.clusterDomain = clusterDomain
+            self.builtinImages = builtinImages
+            self.isControlPlane = isControlPlane
+            self.cgroup = cgroup
+        }
+
+        init?(_ json: JSON) {
+            guard let name = json["name"].string, let address = json["address"].string.flatMap({ IPAddress($0) }),
+                let dns = json["clusterDNS"].string.flatMap({ IPAddress($0) }), let domain = json["clusterDomain"].string,
+                let cgroup = json["cgroup"].string
+            else { return nil }
+            self.init(
+                name: name, address: address, zone: json["zone"].string ?? "", clusterDNS: dns, clusterDomain: domain,
+                builtinImages: json["builtinImages"].bool ?? true, isControlPlane: json["controlPlane"].bool ?? false,
+                cgroup: cgroup)
+        }
+    }
+
+    static let folder = "/var/lib/kubelet"
+    private let name: String
+    private let log: Logger
+
+    public init(name: String, log: Logger) {
+        self.name = name
+        self.log = log
+    }
+
+    /// Runs until cancelled.
+    public func run() async throws {
+        let path = "\(Self.folder)/config.json"
+        guard let json = try? JSON(parsing: Files.read(path)), let description = Description(json),
+            description.name == name
+        else {
+            throw LocalClusterError(
+                .guestError, "\(path) does not describe node \"\(name)\".",
+                nextStep: "This command is started by catbird inside a node. To start a cluster: catbird start")
+        }
+        let transport = try HTTPTransport(ClientConfiguration.kubeconfig(path: "\(Self.folder)/kubeconfig", context: nil))
+        let images = ImageStore()
+        let runtime = try Runtime(
+            RuntimeConfiguration(cgroupParent: description.cgroup, images: images))
+        let pki = "\(Self.folder)/pki"
+        var labels = ["topology.kubernetes.io/zone": description.zone]
+        if description.isControlPlane { labels["node-role.kubernetes.io/control-plane"] = "" }
+        let kubelet = try Kubelet(
+            client: KubeClient(transport, userAgent: "kubelet"),
+            configuration: KubeletConfiguration(
+                nodeName: description.name, nodeIP: description.address, labels: labels,
+                clusterDNS: [description.clusterDNS], clusterDomain: description.clusterDomain,
+                servingCertificatePEM: Files.text("\(pki)/kubelet.crt"), servingKeyPEM: Files.text("\(pki)/kubelet.key"),
+                clientCAPEM: Files.text("\(pki)/ca.crt"), cgroupRoot: description.cgroup),
+            runtime: runtime, images: images)
+        try await kubelet.run()
+    }
+}

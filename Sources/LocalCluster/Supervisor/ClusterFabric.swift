@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Linux
+import PKI
+import Values
+
+/// The network and the nodes of a profile, as its supervisor makes and removes them.
+struct ClusterFabric: Sendable {
+    let profile: Profile
+    let paths: ProfilePaths
+    /// The `catbird` program; `catbird-cni` lies beside it.
+    let executable: String
+
+    private var fabric: Fabric { Fabric(profile: profile.name, plan: profile.plan, runDirectory: paths.runRoot) }
+
+    func create() async throws {
+        let fabric = fabric
+        try await OwnThread.run(awaiting: { try fabric.create() })
+    }
+
+    /// Makes the node and puts it on its rack; what is there already stays.
+    func attach(_ node: Profile.Node) async throws -> NodeNamespaces {
+        let folder = Files.directory(of: executable)
+        let fabric = fabric
+        try Files.makeDirectories(paths.images, mode: 0o755)
+        let namespaces = NodeNamespaces(
+            NodeNamespaces.Configuration(
+                profile: profile.name, name: node.name, runDirectory: paths.runRoot, stateDirectory: paths.stateRoot,
+                binds: [NodeNamespaces.Bind(paths.images, at: "/var/lib/catbird/images")],
+                binaries: ["catbird": executable, "catbird-cni": "\(folder)/catbird-cni"],
+                hosts: profile.nodes.map { ($0.address, [$0.name]) }, resolvers: fabric.resolvers))
+        try writeIdentity(node, namespaces)
+        try await namespaces.create()
+        try await OwnThread.run(awaiting: { try fabric.attach(node, to: namespaces.net) })
+        return namespaces
+    }
+
+    /// What the node's kubelet finds at the usual paths: who it is, its keys, and where the API is.
+    private func writeIdentity(_ node: Profile.Node, _ namespaces: NodeNamespaces) throws {
+        guard let first = profile.controlPlaneNode else { return }
+        let pki = try ProfilePKI(paths: paths)
+        let folder = namespaces.root + NodeProcess.folder
+        try Files.makeDirectories("\(folder)/pki", mode: 0o700)
+        func write(_ name: String, _ text: String) throws {
+            try Files.replace("\(folder)/\(name)", with: Array(text.utf8), mode: 0o600)
+        }
+        let serving = try pki.kubeletServer(node.name, address: node.address)
+        try write("pki/kubelet.crt", serving.certificatePEM)
+        try write("pki/kubelet.key", serving.privateKeyPEM)
+        try write("pki/ca.crt", pki.authority.certificatePEM)
+        let client = try pki.node(node.name)
+        let kubeconfig = Kubeconfig.document(
+            profile: profile.name, server: "https://\(first.address):\(Profile.apiPort)",
+            certificateAuthorityPEM: pki.authority.certificatePEM, credentials: client)
+        try write("kubeconfig", kubeconfig.text(indent: 2))
+        let description = NodeProcess.Description(
+            name: node.name, address: node.address, zone: profile.plan.rack(of: node)?.name ?? "",
+            clusterDNS: ClusterReadiness.dnsAddress, clusterDomain: "cluster.local",
+            builtinImages: profile.builtinImages, isControlPlane: node.name == first.name, cgroup: namespaces.cgroup)
+        try write("config.json", description.json.text(indent: 2))
+    }
+
+    func detach(_ node: Profile.Node, removingDisk: Bool) async throws {
+        let namespaces = NodeNamespaces(
+            NodeNamespaces.Configuration(
+                profile: profile.name, name: node.name, runDirectory: paths.runRoot, stateDirectory: paths.stateRoot))
+        try await namespaces.destroy(removeFiles: removingDisk)
+        let fabric = fabric
+        try await OwnThread.run(awaiting: { try fabric.detach(node) })
+    }
+
+    /// Removes what is there of a profile, however it got there. Disks stay unless `removingDisks`.
+    static func destroy(paths: ProfilePaths, removingDisks: Bool = false) async throws {
+        try await Fabric.destroyEverything(
+            profile: paths.profile, runDirectory: paths.runRoot, stateDirectory: paths.stateRoot,
+            removeFiles: removingDisks)
+    }
+}
+
+/// The namespaces of nodes as other commands enter them.
+public enum NodeAccess {
+    public static func namespaces(of node: String, in profile: String) -> Namespaces.Target {
+        let paths = ProfileStore().paths(profile)
+        return NodeNamespaces(
+            NodeNamespaces.Configuration(
+                profile: profile, name: node, runDirectory: paths.runRoot, stateDirectory: paths.stateRoot)
+        ).target
+    }
+}

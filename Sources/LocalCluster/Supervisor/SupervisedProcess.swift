@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Linux
+import Logging
+
+/// How to start one of the cluster's processes, and where it leaves its traces.
+struct SupervisedProcess: Sendable {
+    let name: String
+    /// Path as seen inside `namespaces`.
+    let executable: String
+    let arguments: [String]
+    var environment: [String: String] = [:]
+    var namespaces = Namespaces.Target()
+    var cgroup: String?
+    let paths: ProfilePaths
+
+    /// The running process: the one that an earlier supervisor left, or a new one.
+    func adoptOrStart() throws -> (process: ChildProcess, isNew: Bool) {
+        if let record = ProcessRecord.running(at: paths.pidFile(name)), let child = try? ChildProcess.adopt(record.pid) {
+            return (child, false)
+        }
+        return (try start(), true)
+    }
+
+    private func start() throws -> ChildProcess {
+        let log = try FileDescriptor.open(paths.log(name), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, mode: 0o600)
+        let null = try FileDescriptor.open("/dev/null", O_RDWR | O_CLOEXEC)
+        var spawner = ProcessSpawner(executable, arguments)
+        spawner.name = "catbird"
+        for (key, value) in environment { spawner.environment[key] = value }
+        spawner.descriptors = [0: null.rawValue, 1: log.rawValue, 2: log.rawValue]
+        spawner.namespaces = namespaces
+        spawner.cgroup = cgroup
+        spawner.newSession = true
+        let child = try spawner.spawn()
+        try ProcessRecord(pid: child.pid)?.write(to: paths.pidFile(name))
+        return child
+    }
+
+    /// Ends the process left at the profile's pid file: politely, then by force when `grace` is over.
+    static func end(_ name: String, paths: ProfilePaths, grace: Duration) async {
+        let file = paths.pidFile(name)
+        guard let record = ProcessRecord.running(at: file), let child = try? ChildProcess.adopt(record.pid) else {
+            unlink(file)
+            return
+        }
+        try? child.signal(SIGTERM)
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { _ = await child.wait() }
+            group.addTask {
+                // A process that does not heed SIGTERM within the grace is killed: the only reason for this timer.
+                if (try? await Task.sleep(for: grace)) != nil { try? child.signal(SIGKILL) }
+            }
+            await group.next()
+            group.cancelAll()
+        }
+        _ = await child.wait()
+        unlink(file)
+    }
+}

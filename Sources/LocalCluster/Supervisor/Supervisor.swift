@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContainerRuntime
+import Glibc
+import HTTPServing
+import Linux
+public import Logging
+import Values
+
+/// Keeps one profile's cluster running: makes its fabric and namespaces, starts its processes, and starts again
+/// whatever dies. It can itself be killed at any time: what it started goes on, and its successor takes it over.
+public actor Supervisor {
+    let paths: ProfilePaths
+    let store: ProfileStore
+    let executable: String
+    let log: Logger
+    nonisolated let progress = ProgressLog()
+    var profile: Profile
+    private var watchers: [String: Task<Void, Never>] = [:]
+    private var restarts: [String: Int] = [:]
+    private let stopped: AsyncStream<Void>
+    private let stop: AsyncStream<Void>.Continuation
+    private var isStopping = false
+
+    public init(profile name: String, executable: String, log: Logger) throws {
+        store = ProfileStore()
+        paths = store.paths(name)
+        profile = try store.load(name)
+        self.executable = executable
+        self.log = log
+        (stopped, stop) = AsyncStream.makeStream(of: Void.self)
+    }
+
+    private var fabric: ClusterFabric { ClusterFabric(profile: profile, paths: paths, executable: executable) }
+
+    /// Runs until told to stop.
+    public func run() async throws {
+        try Files.makeDirectories("\(paths.run)/pids", mode: 0o700)
+        guard let lock = try FileLock.tryLock("\(paths.run)/supervisor.lock") else {
+            throw LocalClusterError(.resourceInUse, "Profile \"\(profile.name)\" already has a supervisor.")
+        }
+        try ProcessRecord(pid: getpid())?.write(to: paths.pidFile("supervisor"))
+        let server = SupervisorServer(supervisor: self, socket: paths.supervisorSocket, log: log)
+        let serving = Task { try await server.run() }
+        defer { serving.cancel() }
+        do {
+            try await bringUp()
+        } catch {
+            progress.note("failed", "\(error)", ["failed": true])
+            log.error("the cluster did not come up", metadata: ["error": "\(error)"])
+        }
+        for await _ in stopped { break }
+        _ = lock
+    }
+
+    private func bringUp() async throws {
+        keepGuard()
+        let images = Task { try await installImages() }
+        try await fabric.create()
+        progress.note("fabric", "The fabric of \(profile.plan.racks.count) rack(s) is up")
+        try await images.value
+        let wanted = profile.wantedNodes
+        // The control plane's node first: everything else waits for the API, and not the other way round.
+        for node in wanted.prefix(1) { try await bringUp(node) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for node in wanted.dropFirst() { group.addTask { try await self.bringUp(node) } }
+            try await group.waitForAll()
+        }
+        progress.note("supervised", "All processes of \(profile.name) are started", ["done": true])
+    }
+
+    private func bringUp(_ node: Profile.Node) async throws {
+        let namespaces = try await fabric.attach(node)
+        if node.name == profile.controlPlaneNode?.name {
+            keep(
+                SupervisedProcess(
+                    name: "controlplane", executable: executable, arguments: ["controlplane", "-p", profile.name],
+                    namespaces: Namespaces.Target(net: namespaces.target.net), paths: paths))
+        }
+        keep(
+            SupervisedProcess(
+                name: "node-\(node.name)", executable: "\(NodeNamespaces.binaryFolder)/catbird",
+                arguments: ["node", "--name", node.name], environment: NodeNamespaces.environment,
+                namespaces: namespaces.target, cgroup: namespaces.processCgroup, paths: paths))
+        progress.note("node", "Node \(node.name) is started at \(node.address)", ["node": JSON(node.name)])
+    }
+
+    /// The built-in images, made of this very program.
+    private func installImages() async throws {
+        guard let busybox = HostEnvironment.find("busybox") else {
+            throw LocalClusterError(
+                .hostUnsupported, "busybox was not found.", nextStep: "Install with: sudo apt-get install busybox-static")
+        }
+        try await ImageStore(root: paths.images).installBuiltins(
+            from: BuiltinSources(
+                catbird: executable, plugin: "\(Files.directory(of: executable))/catbird-cni", busybox: busybox))
+    }
+
+    /// Starts the process, and again whenever it ends, until told otherwise.
+    private func keep(_ process: SupervisedProcess) {
+        guard watchers[process.name] == nil else { return }
+        let log = log
+        watchers[process.name] = Task {
+            var quickDeaths = 0
+            while !Task.isCancelled {
+                let started = ContinuousClock.now
+                do {
+                    let (child, isNew) = try process.adoptOrStart()
+                    log.info("\(isNew ? "started" : "found") \(process.name)", metadata: ["pid": "\(child.pid)"])
+                    let status = await child.wait()
+                    if Task.isCancelled { return }
+                    log.warning("\(process.name) ended", metadata: ["status": "\(status)"])
+                    self.noteRestart(process.name, "\(status)")
+                } catch {
+                    log.error("cannot start \(process.name)", metadata: ["error": "\(error)"])
+                    self.noteRestart(process.name, "\(error)")
+                }
+                quickDeaths = ContinuousClock.now - started < .seconds(5) ? quickDeaths + 1 : 0
+                // A process that dies at once would keep a core busy with starting it: from the second quick death on
+                // it waits a little longer each time, up to two seconds.
+                if quickDeaths > 1 { try? await Task.sleep(for: .milliseconds(min(2000, 100 << min(quickDeaths, 5)))) }
+            }
+        }
+    }
+
+    private func noteRestart(_ name: String, _ reason: String) {
+        restarts[name, default: 0] += 1
+        progress.note("restart", "\(name) ended (\(reason)) and is started again", ["process": JSON(name)])
+    }
+
+    private func keepGuard() {
+        keep(
+            SupervisedProcess(
+                name: "guard", executable: executable, arguments: ["supervise", "--guard", "-p", profile.name],
+                paths: paths))
+    }
+
+    private func forget(_ name: String) {
+        watchers.removeValue(forKey: name)?.cancel()
+    }
+
+    // MARK: - Commands
+
+    func status() -> JSON {
+        let names = ["supervisor", "guard", "controlplane"] + profile.nodes.map { "node-\($0.name)" }
+        return [
+            "profile": profile.json,
+            "processes": .array(
+                names.map { name in
+                    let record = ProcessRecord.running(at: paths.pidFile(name))
+                    return [
+                        "name": JSON(name), "running": JSON(record != nil),
+                        "pid": record.map { JSON(Int($0.pid)) } ?? nil, "restarts": JSON(restarts[name] ?? 0),
+                    ]
+                }),
+        ]
+    }
+
+    func startNode(_ name: String) async throws {
+        guard let node = profile.node(named: name) else { return }
+        profile.stopped.remove(name)
+        try store.save(profile)
+        try await bringUp(node)
+    }
+
+    /// As if the node's power went: its processes end, its addresses are gone, its disk stays.
+    func stopNode(_ name: String, forGood: Bool = false) async throws {
+        guard let index = profile.nodes.firstIndex(where: { $0.name == name }) else { return }
+        let node = profile.nodes[index]
+        if forGood { profile.removeNode(name) } else { profile.stopped.insert(name) }
+        try store.save(profile)
+        if index == 0 { await end("controlplane") }
+        await end("node-\(name)")
+        try await fabric.detach(node, removingDisk: forGood)
+        progress.note("node", "Node \(name) is stopped", ["node": JSON(name)])
+    }
+
+    func addNode(rack: Int?) async throws -> Profile.Node {
+        let node = try profile.addNode(rack: rack)
+        try store.save(profile)
+        try await bringUp(node)
+        return node
+    }
+
+    func stopAll() async throws {
+        guard !isStopping else { return }
+        isStopping = true
+        await end("guard")
+        // Nodes first, so that pods end while the API still takes their last words.
+        let nodes = profile.nodes.map { "node-\($0.name)" }
+        await withTaskGroup(of: Void.self) { group in
+            for name in nodes { group.addTask { await self.end(name) } }
+        }
+        await end("controlplane")
+        try await ClusterFabric.destroy(paths: paths)
+        unlink(paths.pidFile("supervisor"))
+        stop.finish()
+    }
+
+    private func end(_ name: String) async {
+        forget(name)
+        await SupervisedProcess.end(name, paths: paths, grace: .seconds(1))
+    }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AsyncHTTPClient
+import NIOCore
+import NIOHTTP1
+public import Values
+
+/// Speaks to a profile's supervisor through its socket.
+public struct SupervisorClient: Sendable {
+    private let socket: String
+
+    public init(paths: ProfilePaths) { socket = paths.supervisorSocket }
+
+    private func request(_ method: String, _ path: String, body: JSON? = nil) -> HTTPClientRequest {
+        var escaped = ""
+        for byte in socket.utf8 {
+            escaped += byte == UInt8(ascii: "/") ? "%2F" : String(Character(Unicode.Scalar(byte)))
+        }
+        var request = HTTPClientRequest(url: "http+unix://\(escaped)\(path)")
+        request.method = HTTPMethod(rawValue: method)
+        if let body { request.body = .bytes(ByteBuffer(bytes: body.serialized())) }
+        return request
+    }
+
+    /// Sends one command and returns the answer.
+    ///
+    /// - Throws: `LocalClusterError` with the supervisor's own words, or when it cannot be reached.
+    @discardableResult
+    public func send(_ method: String, _ path: String, body: JSON? = nil) async throws -> JSON {
+        let response: HTTPClientResponse
+        do {
+            response = try await HTTPClient.shared.execute(request(method, path, body: body), timeout: .minutes(2))
+        } catch {
+            throw LocalClusterError(
+                .guestNotRunning, "The cluster's supervisor does not answer at \(socket): \(error)",
+                nextStep: "Start the cluster again: catbird start")
+        }
+        let bytes = try await response.body.collect(upTo: 16 << 20)
+        let json = (try? JSON(parsing: Array(buffer: bytes))) ?? .null
+        guard response.status == .ok else {
+            throw LocalClusterError(.guestError, json["error"].string ?? "the supervisor answered \(response.status)")
+        }
+        return json
+    }
+
+    /// The supervisor's events from its start on.
+    public func events() async throws -> AsyncThrowingStream<JSON, any Error> {
+        let response = try await HTTPClient.shared.execute(request("GET", "/events"), timeout: .hours(24))
+        return AsyncThrowingStream { continuation in
+            let task = Task {
+                do {
+                    var pending: [UInt8] = []
+                    for try await chunk in response.body {
+                        pending += Array(buffer: chunk)
+                        while let end = pending.firstIndex(of: 0x0A) {
+                            if let event = try? JSON(parsing: pending[..<end]) { continuation.yield(event) }
+                            pending.removeSubrange(...end)
+                        }
+                    }
+                    continuation.finish()
+                } catch { continuation.finish(throwing: error) }
+            }
+            continuation.onTermination = { _ in task.cancel() }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Calicoctl
+import Glibc
+import LocalCluster
+
+/// The program behind all names: `catbird`, and links named `minikube` and `calicoctl`.
+@main
+struct Catbird: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "catbird",
+        abstract: "A multi-node, Kubernetes-compatible cluster with Calico-compatible networking on one machine.",
+        subcommands: [
+            Start.self, Status.self, Stop.self, Delete.self, Node.self, ProfileCommand.self, IP.self, SSH.self,
+            Kubectl.self, Image.self, Service.self, Tunnel.self, Logs.self, Doctor.self, Manifests.self,
+            CalicoctlCommand.self, Version.self, Supervise.self, ControlPlaneCommand.self, Agent.self, DNS.self,
+        ])
+
+    static func main() async {
+        signal(SIGPIPE, SIG_IGN)
+        let arguments = CommandLine.arguments
+        let name = arguments.first?.split(separator: "/").last.map(String.init) ?? "catbird"
+        if name == "calicoctl" { Glibc.exit(await Calicoctl.run(Array(arguments.dropFirst()))) }
+        await run(Invocation.normalized(Array(arguments.dropFirst())))
+    }
+
+    private static func run(_ arguments: [String]) async {
+        // calicoctl reads its own command line, which takes flags where ArgumentParser would not.
+        if arguments.first == "calicoctl" { Glibc.exit(await Calicoctl.run(Array(arguments.dropFirst()))) }
+        do {
+            var command = try parseAsRoot(arguments)
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+        } catch let error as LocalClusterError {
+            Terminal.fail(error.message, next: error.nextStep)
+            Glibc.exit(error.code.rawValue)
+        } catch let error as ExitCode {
+            Glibc.exit(error.rawValue)
+        } catch {
+            if Self.exitCode(for: error) == .validationFailure || error is CleanExit || "\(type(of: error))" == "CommandError" {
+                let code = Self.exitCode(for: error)
+                let text = Self.fullMessage(for: error)
+                if code == .success { print(text) } else { Terminal.error(text) }
+                Glibc.exit(code == .success ? 0 : LocalClusterError.Code.usage.rawValue)
+            }
+            Terminal.fail("\(error)", next: nil)
+            Glibc.exit(LocalClusterError.Code.guestError.rawValue)
+        }
+    }
+}

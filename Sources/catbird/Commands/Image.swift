@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import ContainerRuntime
+import LocalCluster
+import Values
+
+struct Image: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "The image store, which all nodes share.", subcommands: [Load.self, List.self, Pull.self, Remove.self])
+
+    static func store() -> ImageStore { ImageStore(root: ProfileStore().paths("").images) }
+
+    /// What the store says of an image becomes what the program says.
+    static func explaining<Result>(_ body: () async throws -> Result) async throws -> Result {
+        do { return try await body() } catch let error as ImageError {
+            throw LocalClusterError(.guestError, error.message)
+        }
+    }
+
+    struct Load: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Loads a docker or OCI archive; no node needs it again.")
+        @OptionGroup var common: ProfileOptions
+        @Argument(help: "Archives: .tar, .tar.gz.") var archives: [String]
+
+        func run() async throws {
+            for archive in archives { _ = try await Image.explaining { try await Image.store().load(archive: archive) } }
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(commandName: "ls", abstract: "Lists images.", aliases: ["list"])
+        @OptionGroup var common: ProfileOptions
+        @Option(help: "short, table or json.") var format: String = "short"
+
+        func run() async throws {
+            let images = Image.store().list().sorted { $0.reference < $1.reference }
+            switch format {
+            case "short": for image in images { print(image.reference) }
+            case "json":
+                print(
+                    JSON.array(
+                        images.map {
+                            [
+                                "id": JSON($0.id), "repoTags": [JSON($0.reference)], "repoDigests": JSON($0.repoDigests),
+                                "size": JSON("\($0.sizeBytes)"),
+                            ]
+                        }
+                    ).text())
+            case "table":
+                var table = BoxTable("Image", "Image ID", "Size")
+                for image in images {
+                    let id = image.id.hasPrefix("sha256:") ? String(image.id.dropFirst(7).prefix(13)) : image.id
+                    table.rows.append([image.reference, id, "\(image.sizeBytes / 1000)kB"])
+                }
+                print(table.text)
+            default: throw ValidationError("--format \(format) is not known: short, table or json.")
+            }
+        }
+    }
+
+    struct Pull: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Pulls an image from its registry.")
+        @OptionGroup var common: ProfileOptions
+        @Argument var references: [String]
+
+        func run() async throws {
+            for reference in references {
+                _ = try await Image.explaining { try await Image.store().pull(reference, credentials: []) }
+            }
+        }
+    }
+
+    struct Remove: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(commandName: "rm", abstract: "Removes images.", aliases: ["remove"])
+        @OptionGroup var common: ProfileOptions
+        @Argument var references: [String]
+
+        func run() async throws {
+            for reference in references { try await Image.explaining { try Image.store().remove(reference) } }
+        }
+    }
+}
