@@ -166,6 +166,16 @@ import Values
         #expect(try row(.ipPools, #"{"metadata":{"name":"p"}}"#) == ["p", "<unknown>"])
     }
 
+    @Test func otherVersionsOfAnObjectShowTheSameRow() throws {
+        let core = #"{"apiVersion":"v1","kind":"Event","metadata":{"name":"e"},"message":"hello","reason":"R","type":"Normal","involvedObject":{"kind":"Pod","name":"p"},"lastTimestamp":"2026-01-01T00:59:00Z"}"#
+        let newer = try #require(
+            ResourceRegistry.shared.resource(GroupVersionResource("events.k8s.io", "v1", "events")))
+        let converted = newer.converted(KubeObject(try JSON(parsing: core)))
+        let cells = try row(.events, core)
+        #expect(cells.prefix(4) == ["60s", "Normal", "R", "pod/p"])
+        #expect(try row(newer.resource, converted.json.text()) == cells)
+    }
+
     @Test func rowsCarryWhatIsAskedFor() throws {
         let type = try #require(ResourceRegistry.shared.resource(.configMaps))
         let object = KubeObject([

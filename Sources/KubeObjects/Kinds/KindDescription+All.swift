@@ -8,9 +8,10 @@ extension KindDescription {
             deployment, replicaSet, replicationController, daemonSet, statefulSet, job, cronJob, controllerRevision,
             service, endpoints, endpointSlice, ingress, ingressClass, networkPolicy, ipAddress, serviceCIDR,
             configMap, secret, serviceAccount,
-            node, namespace, event, lease, limitRange, resourceQuota, priorityClass, podDisruptionBudget,
+            node, namespace, lease, limitRange, resourceQuota, priorityClass, podDisruptionBudget,
             horizontalPodAutoscaler, runtimeClass, componentStatus,
             persistentVolume, persistentVolumeClaim, storageClass, volumeAttachment, csiNode, csiDriver,
             certificateSigningRequest, customResourceDefinition, apiService, flowSchema,
-        ] + roles + roleBindings + webhookConfigurations + admissionPolicies + admissionPolicyBindings + ipPools
+        ] + events + roles + roleBindings + webhookConfigurations + admissionPolicies + admissionPolicyBindings
+        + ipPools
 }

@@ -12,8 +12,11 @@ public struct TableRenderer: Sendable {
     }
 
     private let columns: [TableColumn]
+    /// The type whose members the columns read, where objects may come in another version.
+    private let columnType: ResourceType?
 
-    public init(_ type: ResourceType) {
+    public init(_ type: ResourceType, registry: ResourceRegistry = .shared) {
+        columnType = type.isCustom || type.storage == type.resource ? nil : registry.resource(type.storage)
         columns = type.description.columns ?? CustomColumns.columns(of: type)
     }
 
@@ -31,7 +34,8 @@ public struct TableRenderer: Sendable {
     }
 
     private func row(_ object: KubeObject, _ include: IncludedObject, _ now: Timestamp) -> JSON {
-        var row: JSON = ["cells": .array(columns.map { $0.cell(object, now) })]
+        let shown = columnType?.converted(object) ?? object
+        var row: JSON = ["cells": .array(columns.map { $0.cell(shown, now) })]
         if let phase = object["status"]["phase"].string, object.kind == "Pod", phase == "Succeeded" || phase == "Failed"
         {
             row["conditions"] = [
