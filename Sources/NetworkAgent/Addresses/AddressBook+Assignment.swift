@@ -216,10 +216,10 @@ extension AddressBook {
                 return IPAMHandle(
                     object.resourceVersion.isEmpty
                         ? try await client.create(.ipamHandles, object) : try await client.update(.ipamHandles, object))
-            } catch let error as APIError where error.isAlreadyExists || error.isConflict {
-                handle.object = try await client.get(.ipamHandles, handle.object.name)
-            } catch let error as APIError where error.isNotFound {
-                handle.object = IPAMHandle(handleID: handleID).object
+            } catch let error as APIError where error.isAlreadyExists || error.isConflict || error.isNotFound {
+                do { handle.object = try await client.get(.ipamHandles, handle.object.name) } catch let error as APIError
+                    where error.isNotFound
+                { handle.object = IPAMHandle(handleID: handleID).object }
             }
         }
         throw Contention(subject: "handle \(handleID)")

@@ -11,10 +11,8 @@ extension AddressBook {
         var freed: [String: [IPAddress]] = [:]
         do {
             var open = Set(jobs.flatMap(\.0))
-            for attempt in 0... where !open.isEmpty {
-                guard attempt < Self.attempts else { throw Contention(subject: "the release of \(open.count) handle(s)") }
-                open = try await releaseOnce(open, &freed)
-            }
+            for _ in 0..<Self.attempts where !open.isEmpty { open = try await releaseOnce(open, &freed) }
+            guard open.isEmpty else { throw Contention(subject: "\(open.count) handle(s) to be released") }
             // The handle goes last: while an address is held there is a handle to find it by.
             let names = Set(jobs.flatMap(\.0))
             for name in names { handles[name] = nil }

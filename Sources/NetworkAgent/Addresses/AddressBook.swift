@@ -26,7 +26,7 @@ public actor AddressBook {
     public struct Contention: Error, Sendable, CustomStringConvertible {
         public let subject: String
         public var description: String {
-            "no address for \(subject): other writers changed the blocks at each of \(AddressBook.attempts) attempts"
+            "\(subject): other writers changed the blocks at each of \(AddressBook.attempts) attempts"
         }
     }
 
