@@ -25,7 +25,8 @@ public struct KubeletConfiguration: Sendable {
     public var containerLogDirectory: String
     /// The node's own resolver settings.
     public var resolvConfPath: String
-    /// The cgroup below which pods' cgroups are made, relative to the root of the hierarchies.
+    /// The cgroup below which pods' cgroups are made, relative to the root of the hierarchies; empty leaves that to
+    /// the runtime.
     public var cgroupRoot: String
     /// As nodes report it; `catbird://VERSION`.
     public var runtimeVersion: String

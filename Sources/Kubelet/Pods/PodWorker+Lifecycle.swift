@@ -83,6 +83,7 @@ extension PodWorker {
     /// Returns why it failed.
     private func setUpSandbox() async -> String? {
         guard sandbox == nil else { return nil }
+        context.cgroups.prepare(pod)
         do {
             let made = try await context.runtime.createSandbox(sandboxSpec())
             sandboxAttempt += 1
@@ -223,6 +224,7 @@ extension PodWorker {
             }
             sandbox = nil
             try context.volumes.tearDown(uid)
+            await context.cgroups.remove(pod)
             isReleased = true
             releaseFailures = 0
         } catch {

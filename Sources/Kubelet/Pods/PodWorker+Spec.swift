@@ -92,7 +92,7 @@ extension PodWorker {
             hostPID: pod.spec["hostPID"].bool ?? false, hostIPC: pod.spec["hostIPC"].bool ?? false,
             shareProcessNamespace: pod.spec["shareProcessNamespace"].bool ?? false, sysctls: sysctls,
             portMappings: ports,
-            cgroupParent: "\(context.configuration.cgroupRoot)/\(QoSClass(of: pod).cgroup(uid: uid))",
+            cgroupParent: context.cgroups.path(of: pod),
             logDirectory: context.configuration.logDirectory(pod), annotations: pod.object.annotations,
             labels: [ContainerLabels.podUID: uid])
     }

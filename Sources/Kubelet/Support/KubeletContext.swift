@@ -22,6 +22,7 @@ final class KubeletContext: Sendable {
     let puller: ImagePuller
     let volumes: VolumeManager
     let machine: Machine
+    let cgroups: PodCgroups
     let prober: Prober
     private let http: HTTPClient
     let log: Logger
@@ -35,6 +36,7 @@ final class KubeletContext: Sendable {
         self.runtime = runtime
         self.log = log
         machine = Machine(overrides: configuration.capacity, maxPods: configuration.maxPods)
+        cgroups = PodCgroups(root: configuration.cgroupRoot, log: log)
         events = EventRecorder(client, component: "kubelet", host: configuration.nodeName)
         status = StatusWriter(client: client, log: log)
         objects = ObjectCache(client: client)

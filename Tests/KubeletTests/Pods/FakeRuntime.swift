@@ -17,8 +17,8 @@ final class FakeRuntime: PodRuntime {
         var stops: [Int] = []
         /// Makes the next sandboxes fail.
         var sandboxFailures = 0
-        /// What `execSync` answers.
-        var execCode = 0
+        /// How often the command `live` still fails.
+        var failures = 0
     }
     let state = Mutex(State())
 
@@ -102,7 +102,13 @@ final class FakeRuntime: PodRuntime {
     func attach(_ id: ContainerID) async throws -> ExecSession { throw RuntimeError(.other, "not here") }
     func execSync(
         _ id: ContainerID, command: [String], timeoutSeconds: Int?, limit: Int
-    ) async throws -> (exitCode: Int, output: [UInt8]) { (state.withLock { $0.execCode }, Array("probe says no".utf8)) }
+    ) async throws -> (exitCode: Int, output: [UInt8]) {
+        state.withLock { state in
+            guard command == ["live"], state.failures > 0 else { return (0, []) }
+            state.failures -= 1
+            return (1, Array("probe says no".utf8))
+        }
+    }
     func reopenLog(_ id: ContainerID) async throws {}
     func networkReady() -> (ready: Bool, message: String) {
         state.withLock { ($0.isReady, "no network configuration in /etc/cni/net.d") }

@@ -38,6 +38,7 @@ struct Rig: Sendable {
         configuration.rootDirectory = directory + "/kubelet"
         configuration.podLogDirectory = directory + "/pods"
         configuration.containerLogDirectory = directory + "/containers"
+        configuration.cgroupRoot = ""
         return Kubelet(client: client, configuration: configuration, standIn: runtime, imageSource: FakeImages())
     }
 
@@ -288,15 +289,14 @@ func isReady(_ pod: KubeObject?) -> Bool {
     @Test("readiness and liveness by commands")
     func probes() async throws {
         try await Rig.with { rig in
-            rig.runtime.state.withLock { $0.execCode = 1 }
+            rig.runtime.state.withLock { $0.failures = 1 }
             try await rig.running {
                 try await rig.create(
                     "web",
-                    #"{"containers":[{"name":"c","image":"app:1","readinessProbe":{"exec":{"command":["r"]},"periodSeconds":1},"livenessProbe":{"exec":{"command":["l"]},"periodSeconds":1,"failureThreshold":1}}]}"#)
+                    #"{"containers":[{"name":"c","image":"app:1","readinessProbe":{"exec":{"command":["r"]},"periodSeconds":1},"livenessProbe":{"exec":{"command":["live"]},"periodSeconds":1,"failureThreshold":1}}]}"#)
                 let killing = try await rig.event("Unhealthy", of: "web")
                 #expect(killing["message"].string == "Liveness probe failed: probe says no")
                 try await rig.wait(pod: "web", "restarted") { $0?["status"]["containerStatuses"][0]["restartCount"].int == 1 }
-                rig.runtime.state.withLock { $0.execCode = 0 }
                 try await rig.wait(pod: "web") { isReady($0) }
             }
         }

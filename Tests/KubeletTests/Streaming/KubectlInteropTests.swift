@@ -178,7 +178,10 @@ private let kubectls: [String] = {
             process.standardOutput = stdout
             process.standardError = FileHandle.nullDevice
             try process.run()
-            defer { process.terminate() }
+            defer {
+                process.terminate()
+                process.waitUntilExit()
+            }
             // `Forwarding from 127.0.0.1:40000 -> 80`
             let line = await withCheckedContinuation { continuation in
                 Thread.detachNewThread {

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Linux
+import Logging
+import Synchronization
+import Values
+
+/// What a pod as a whole may use of the machine: sums over its containers.
+package struct PodLimits: Hashable, Sendable {
+    package var cpuShares: UInt64
+    package var cpuQuota: Int64?
+    package var memory: Int64?
+
+    /// A container without a limit leaves the pod without that limit.
+    package init(of pod: PodView) {
+        var request: Int64 = 0
+        var cpu: Int64? = 0
+        var memory: Int64? = 0
+        for container in pod.containers {
+            let resources = container.json["resources"]
+            let limit = resources["limits"]["cpu"].flatMap(ResourceAmount.milli)
+            request += resources["requests"]["cpu"].flatMap(ResourceAmount.milli) ?? limit ?? 0
+            cpu = cpu.flatMap { sum in limit.map { sum + $0 } }
+            memory = memory.flatMap { sum in resources["limits"]["memory"].flatMap(ResourceAmount.value).map { sum + $0 } }
+        }
+        cpuShares = UInt64(min(max(request * 1024 / 1000, 2), 262_144))
+        cpuQuota = cpu.flatMap { $0 > 0 ? max($0 * 100, 1000) : nil }
+        self.memory = memory.flatMap { $0 > 0 ? $0 : nil }
+    }
+}
+
+/// The control groups of pods: `kubepods`, in it one for each class of service, in those one a pod.
+///
+/// The runtime puts containers into them. Where the machine does not let them be set, pods run without.
+final class PodCgroups: Sendable {
+    private let root: String
+    private let layout: CgroupLayout?
+    private let log: Logger
+    private let shares = Mutex<[String: UInt64]>([:])
+
+    init(root: String, log: Logger) {
+        self.root = root
+        self.log = log
+        layout = root.isEmpty ? nil : try? CgroupLayout.detect()
+    }
+
+    /// Nil when the kubelet leaves groups to the runtime.
+    func path(of pod: PodView) -> String? { root.isEmpty ? nil : "\(root)/\(QoSClass(of: pod).cgroup(uid: pod.uid))" }
+
+    func prepare(_ pod: PodView) {
+        guard let layout, let group = path(of: pod) else { return }
+        let limits = PodLimits(of: pod)
+        let quality = QoSClass(of: pod)
+        do throws(Errno) {
+            try layout.create(group)
+            var wanted = CgroupLimits()
+            wanted.cpuShares = limits.cpuShares
+            if let quota = limits.cpuQuota {
+                wanted.cpuQuota = quota
+                wanted.cpuPeriod = 100_000
+            }
+            wanted.memory = limits.memory
+            try layout.set(wanted, on: group)
+            switch quality {
+            case .guaranteed: break
+            case .bestEffort: try set(2, on: "\(root)/kubepods/besteffort", layout)
+            case .burstable:
+                let sum = shares.withLock { shares in
+                    shares[pod.uid] = limits.cpuShares
+                    return shares.values.reduce(0, +)
+                }
+                try set(sum, on: "\(root)/kubepods/burstable", layout)
+            }
+        } catch {
+            log.debug("pod \(pod.key) runs without limits of its own: \(error)")
+        }
+    }
+
+    private func set(_ shares: UInt64, on group: String, _ layout: CgroupLayout) throws(Errno) {
+        var limits = CgroupLimits()
+        limits.cpuShares = min(max(shares, 2), 262_144)
+        try layout.set(limits, on: group)
+    }
+
+    /// The pod is gone, and its containers with it.
+    func remove(_ pod: PodView) async {
+        guard let layout, let group = path(of: pod) else { return }
+        let sum = shares.withLock { shares in
+            shares.removeValue(forKey: pod.uid).map { _ in shares.values.reduce(0, +) }
+        }
+        do throws(Errno) {
+            try await layout.remove(group)
+            if let sum { try set(sum, on: "\(root)/kubepods/burstable", layout) }
+        } catch {
+            log.debug("cannot remove the control group of pod \(pod.key): \(error)")
+        }
+    }
+}
