@@ -5,46 +5,75 @@ public enum BuiltinImages {
     /// Their tag.
     public static let version = "v1"
 
-    public static let all: [BuiltinImage] = [
-        BuiltinImage(name: "catbird/node", layers: [.busybox, .catbird], entrypoint: ["/usr/bin/catbird", "agent"]),
-        BuiltinImage(
-            name: "catbird/dns", layers: [.busybox, .catbird], entrypoint: ["/usr/bin/catbird", "dns"],
-            exposedPorts: ["53/udp", "53/tcp", "9153/tcp"]),
-        BuiltinImage(
-            name: "catbird/ctl", standsInFor: ["docker.io/calico/ctl", "quay.io/calico/ctl"],
-            layers: [.busybox, .catbird, .files([BuiltinImage.File("/calicoctl", linkTo: "/usr/bin/catbird")])],
-            entrypoint: ["/calicoctl"]),
-        BuiltinImage(
-            name: "catbird/lab-frontend", standsInFor: ["docker.io/ifilyaninitmo/itdt-contained-frontend"],
-            layers: [
-                .busybox, .files([BuiltinImage.File("/www/cgi-bin/index.cgi", permissions: 0o755, text: labPage)]),
-            ],
-            entrypoint: ["/bin/busybox", "httpd", "-f", "-p", "3000", "-h", "/www"], workingDirectory: "/www",
-            exposedPorts: ["3000/tcp"]),
-        BuiltinImage(name: "catbird/pause", layers: [.busybox], entrypoint: ["/bin/sleep", "infinity"]),
-    ]
+    public static let all: [BuiltinImage] = [node, dns, ctl, labFrontend, pause]
 
-    /// What the lab asks its page to show. busybox' httpd runs it for `/`, with the container's environment.
-    private static let labPage = """
+    private static let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+    /// The node agent and the CNI plugin that it installs.
+    public static let node = BuiltinImage(
+        name: "catbird/node", layers: [.busybox, .catbird], entrypoint: ["/usr/bin/catbird", "agent"],
+        environment: [path])
+
+    public static let dns = BuiltinImage(
+        name: "catbird/dns", layers: [.busybox, .catbird], entrypoint: ["/usr/bin/catbird", "dns"], environment: [path],
+        exposedPorts: ["53/udp", "53/tcp", "9153/tcp"])
+
+    /// `calicoctl` where the original image has it.
+    public static let ctl = BuiltinImage(
+        name: "catbird/ctl", standsInFor: ["calico/ctl", "quay.io/calico/ctl"],
+        layers: [.busybox, .catbird, .files([BuiltinImage.File("/calicoctl", linkTo: "/usr/bin/catbird")])],
+        entrypoint: ["/calicoctl"], environment: [path])
+
+    /// Does nothing, and reaps the processes of a pod whose containers share theirs.
+    public static let pause = BuiltinImage(
+        name: "catbird/pause", standsInFor: ["registry.k8s.io/pause", "k8s.gcr.io/pause"], layers: [.busybox],
+        entrypoint: ["/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 2147483647 & wait $!; done"],
+        environment: [path])
+
+    /// A page about the container that serves it.
+    public static let labFrontend = BuiltinImage(
+        name: "catbird/lab-frontend", standsInFor: ["ifilyaninitmo/itdt-contained-frontend"],
+        layers: [
+            .busybox,
+            .files([
+                BuiltinImage.File("/usr/bin/lab-frontend", permissions: 0o755, text: frontendScript),
+                BuiltinImage.File("/www/cgi-bin/index.cgi", permissions: 0o755, text: frontendPage),
+            ]),
+        ], entrypoint: ["/usr/bin/lab-frontend"], environment: [path], workingDirectory: "/www",
+        exposedPorts: ["3000/tcp"])
+
+    /// The first process of a container is deaf to signals that it does not catch; the server catches none.
+    private static let frontendScript = """
         #!/bin/sh
-        escape() {
-            printf '%s' "$1" | sed -e 's/&/\\&amp;/g' -e 's/</\\&lt;/g' -e 's/>/\\&gt;/g' -e 's/"/\\&quot;/g'
-        }
-        address=$(hostname -i 2>/dev/null)
-        printf 'Content-Type: text/html; charset=utf-8\\r\\nCache-Control: no-store\\r\\n\\r\\n'
+        trap 'kill "$server"; exit 0' TERM INT
+        httpd -f -v -p 3000 -h /www &
+        server=$!
+        echo "listening on port 3000"
+        wait "$server"
+
+        """
+
+    private static let frontendPage = #"""
+        #!/bin/sh
+        escaped() { printf '%s' "$1" | sed 's/&/\&amp;/g; s/</\&lt;/g; s/>/\&gt;/g; s/"/\&quot;/g'; }
+        name=$(hostname)
+        address=$(hostname -i 2>/dev/null | cut -d' ' -f1)
+        if [ -z "$address" ]; then
+            address=$(ip -4 -o addr show scope global 2>/dev/null | sed -n 's/.* inet \([0-9.]*\).*/\1/p' | head -n 1)
+        fi
+        printf 'Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n\r\n'
         cat <<PAGE
         <!DOCTYPE html>
         <html lang="en">
-        <head><meta charset="utf-8"><title>Lab frontend</title></head>
+        <head><meta charset="utf-8"><title>$(escaped "$name")</title></head>
         <body>
-        <h1>Lab frontend</h1>
-        <p>Container name: $(escape "$(hostname)")</p>
-        <p>Container IP: $(escape "${address%% *}")</p>
-        <p>REACT_APP_USERNAME: $(escape "$REACT_APP_USERNAME")</p>
-        <p>REACT_APP_COMPANY_NAME: $(escape "$REACT_APP_COMPANY_NAME")</p>
+        <p>REACT_APP_USERNAME: $(escaped "$REACT_APP_USERNAME")</p>
+        <p>REACT_APP_COMPANY_NAME: $(escaped "$REACT_APP_COMPANY_NAME")</p>
+        <p>Container name: $(escaped "$name")</p>
+        <p>Container IP: $(escaped "$address")</p>
         </body>
         </html>
         PAGE
 
-        """
+        """#
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CArchive
+import Crypto
 import Glibc
 import Linux
 import Values
 
-/// Where the built-in images' programs come from on this machine.
-public struct BuiltinSources: Sendable {
-    /// The `catbird` program, which must be the one that runs: its libraries are read off this process.
+/// Where the programs of built-in images are.
+public struct BuiltinSources: Sendable, Hashable {
     public var catbird: String
     public var plugin: String
     public var busybox: String
@@ -16,206 +17,297 @@ public struct BuiltinSources: Sendable {
         self.plugin = plugin
         self.busybox = busybox
     }
+
+    /// The running program, the plugin beside it, and Debian's busybox.
+    public static func running() throws -> BuiltinSources {
+        let own = try Files.target(ofLink: "/proc/self/exe")
+        let busybox = ["/usr/bin/busybox", "/bin/busybox"].first { Files.exists($0) }
+        guard let busybox else {
+            throw ImageError(
+                .other, "busybox is not installed, and the built-in images need it: \"apt-get install busybox-static\"")
+        }
+        return BuiltinSources(
+            catbird: own, plugin: Files.directory(of: own) + "/catbird-cni", busybox: busybox)
+    }
 }
 
 extension ImageStore {
-    /// Puts the built-in images into the store. Layers are known by the size and time of the programs they are made
-    /// of: what is there already is not made again.
-    public func installBuiltins(_ images: [BuiltinImage] = BuiltinImages.all, from sources: BuiltinSources) async throws {
-        try prepare()
-        // Layers that no image names yet are safe from the collection of garbage while this is held.
-        let importing = try FileLock(root + "/locks/import", .shared)
-        let maker = BuiltinLayers(store: self, layersFolder: layersFolder, sources: sources)
-        var records: [StoreIndex.Record] = []
+    /// Puts the built-in images into the store. Quick when they are there: programs are known by size, time and inode,
+    /// and only read when these change. Layers are named by what is in them, so a rebuilt program gets new ones.
+    public func installBuiltins(
+        _ images: [BuiltinImage] = BuiltinImages.all, from sources: BuiltinSources? = nil
+    ) async throws {
+        do {
+            let maker = try BuiltinLayers(store: self, sources: sources ?? .running())
+            try await maker.readApplets()
+            try await OwnThread.run(awaiting: { try self.install(images, maker) })
+        } catch { throw ImageError.wrapping(error, image: "catbird/*", doing: "installing built-in") }
+    }
+
+    private func install(_ images: [BuiltinImage], _ maker: BuiltinLayers) throws {
+        let importing = try importLock()
+        var wanted: [StoreIndex.Record] = []
         for image in images {
-            var layers: [String] = []
-            var size = 0
-            for layer in image.layers {
-                let made = try await maker.make(layer)
-                layers.append(made.name)
-                size += made.size
-            }
-            let config: JSON = [
-                "architecture": JSON(Platform.current.architecture), "os": "linux",
-                "config": [
-                    "Entrypoint": JSON(image.entrypoint), "Cmd": JSON(image.command),
-                    "Env": JSON(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] + image.environment),
-                    "WorkingDir": JSON(image.workingDirectory),
-                    "ExposedPorts": .object(JSONObject(image.exposedPorts.map { ($0, [:]) })),
-                    "Labels": ["dev.catbird.builtin": JSON(image.name)],
-                ],
-                "rootfs": ["type": "layers", "diff_ids": JSON(layers.map { "builtin:\($0)" })],
-            ]
-            let repository = "docker.io/\(image.name)"
-            records.append(
+            let layers = try image.layers.map { try maker.layer($0) }
+            let name = try ImageReference("\(image.name):\(BuiltinImages.version)")
+            let config = try writeBlob(Self.config(image, layers.map(\.name)).serialized())
+            wanted.append(
                 StoreIndex.Record(
-                    id: try writeBlob(config.serialized()), references: ["\(repository):\(BuiltinImages.version)"],
-                    repoDigests: [], sizeBytes: size, layers: layers, builtinNames: [repository],
-                    standsInFor: image.standsInFor))
+                    id: config, references: [name.description], repoDigests: [],
+                    sizeBytes: layers.reduce(0) { $0 + $1.size }, layers: layers.map(\.name),
+                    builtinNames: [name.repository],
+                    standsInFor: try image.standsInFor.map { try ImageReference($0).repository }))
         }
-        let known = readIndex()
-        let isCurrent = records.allSatisfy { record in
-            known.record(id: record.id).map { $0.layers == record.layers && $0.references.contains(record.references[0]) }
-                ?? false
+        try maker.save()
+        let index = readIndex()
+        let isThere = wanted.allSatisfy { record in
+            index.record(id: record.id).map {
+                $0.builtinNames == record.builtinNames && $0.standsInFor == record.standsInFor && $0.layers == record.layers
+            } ?? false
         }
-        if !isCurrent { try changeIndex { index in for record in records { index.insert(record) } } }
+        guard !isThere else { return }
+        try changeIndex { index in
+            for record in wanted { index.insert(record) }
+            // What an older build made of the same images.
+            index.records.removeAll { record in
+                !record.builtinNames.isEmpty
+                    && wanted.contains { $0.id != record.id && $0.builtinNames == record.builtinNames }
+            }
+        }
         _ = consume importing
-        if !isCurrent { try collectGarbage() }
+        try collectGarbage()
+    }
+
+    private static func config(_ image: BuiltinImage, _ layers: [String]) -> JSON {
+        var config: JSON = ["Env": JSON(image.environment), "WorkingDir": JSON(image.workingDirectory)]
+        if !image.entrypoint.isEmpty { config["Entrypoint"] = JSON(image.entrypoint) }
+        if !image.command.isEmpty { config["Cmd"] = JSON(image.command) }
+        if !image.exposedPorts.isEmpty {
+            config["ExposedPorts"] = .object(JSONObject(image.exposedPorts.map { ($0, [:]) }))
+        }
+        config["Labels"] = ["io.catbird.builtin": JSON(image.name)]
+        return [
+            "created": "1970-01-01T00:00:00Z", "architecture": JSON(Platform.current.architecture),
+            "os": JSON(Platform.current.os), "config": config,
+            "rootfs": ["type": "layers", "diff_ids": JSON(layers.map { "sha256:" + $0 })],
+        ]
     }
 }
 
-/// Makes the folders that built-in images share.
-private struct BuiltinLayers {
-    let store: ImageStore
-    let layersFolder: String
-    let sources: BuiltinSources
+/// Makes the layers of built-in images. Used by one thread at a time.
+private final class BuiltinLayers: @unchecked Sendable {
+    // Unchecked: `installBuiltins` hands it to one thread after it has done with it itself; nobody else sees it.
+    struct Layer { var name: String; var size: Int }
 
-    /// The name of the layer's folder, which is made when there is none, and how many bytes its files hold.
-    func make(_ layer: BuiltinImage.Layer) async throws -> (name: String, size: Int) {
-        var contents: [BuiltinContent]
+    /// A file, folder or link to be, and where its bytes come from.
+    private struct Entry {
+        enum Content { case folder, link(String), text(String), copy(String, digest: String, size: Int) }
+        var path: String
+        var mode: UInt32
+        var content: Content
+
+        /// The entry as it goes into the layer's name.
+        var line: String {
+            let text =
+                switch content {
+                case .folder: "folder"
+                case .link(let target): "link \(target)"
+                case .text(let text): "text \(Digest.of(Array(text.utf8)))"
+                case .copy(_, let digest, _): "file \(digest)"
+                }
+            return "\(path) \(String(mode, radix: 8)) \(text)"
+        }
+
+        var size: Int {
+            switch content {
+            case .folder, .link: 0
+            case .text(let text): text.utf8.count
+            case .copy(_, _, let size): size
+            }
+        }
+    }
+
+    private let store: ImageStore
+    private let sources: BuiltinSources
+    private var made: [BuiltinImage.Layer: Layer] = [:]
+    private var known = JSON.object([:])
+    private var knownChanged = false
+    private var knownPath: String { store.root + "/builtin-files.json" }
+
+    init(store: ImageStore, sources: BuiltinSources) throws {
+        self.store = store
+        self.sources = sources
+        try store.prepare()
+        if let bytes = try? Files.read(knownPath), let json = try? JSON(parsing: bytes), json.object != nil { known = json }
+    }
+
+    func save() throws {
+        if knownChanged { try Files.replace(knownPath, with: known.serialized(), durable: false) }
+    }
+
+    private func stampText(_ path: String) throws -> (text: String, size: Int) {
+        guard let stamp = FileStamp(path) else { throw Errno(code: ENOENT, call: "stat", detail: path) }
+        return (
+            "\(stamp.device) \(stamp.inode) \(stamp.size) \(stamp.seconds).\(stamp.nanoseconds)", Int(clamping: stamp.size)
+        )
+    }
+
+    /// Asks busybox what it can do, unless this busybox was asked before.
+    func readApplets() async throws {
+        let (stamp, _) = try stampText(sources.busybox)
+        if known["applets"]["stamp"].string == stamp { return }
+        let output = try await ProcessSpawner(sources.busybox, ["--list-full"]).run(limit: 1 << 20)
+        let applets = output.text.split(separator: "\n").map(String.init).filter { !$0.isEmpty && !$0.contains("..") }
+        guard output.status.isSuccess, applets.count > 20 else {
+            throw ImageError(
+                .other, "\(sources.busybox) does not list its commands: install Debian's with \"apt-get install busybox-static\"")
+        }
+        known["applets"] = ["stamp": JSON(stamp), "names": JSON(applets)]
+        knownChanged = true
+    }
+
+    /// A file's digest, read only when the file is not as it was.
+    private func copy(_ source: String, to path: String, mode: UInt32) throws -> Entry {
+        let (stamp, size) = try stampText(source)
+        let remembered = known["files"][source]
+        if remembered["stamp"].string == stamp, let digest = remembered["digest"].string {
+            return Entry(path: path, mode: mode, content: .copy(source, digest: digest, size: size))
+        }
+        let file = try FileDescriptor.open(source)
+        var hash = SHA256()
+        while true {
+            let part = try file.read(upTo: 1 << 20)
+            if part.isEmpty { break }
+            hash.update(data: part)
+        }
+        let digest = Digest.text(hash)
+        var files = known["files"] ?? [:]
+        files[source] = ["stamp": JSON(stamp), "digest": JSON(digest)]
+        known["files"] = files
+        knownChanged = true
+        return Entry(path: path, mode: mode, content: .copy(source, digest: digest, size: size))
+    }
+
+    func layer(_ layer: BuiltinImage.Layer) throws -> Layer {
+        if let known = made[layer] { return known }
+        let entries: [Entry]
         switch layer {
-        case .busybox: contents = try await busybox()
-        case .catbird: contents = try catbird()
-        case .files(let files): contents = files.map { BuiltinContent($0) }
-        }
-        contents.sort { $0.path < $1.path }
-        let identity = try contents.map { try $0.identity() }.joined(separator: "\n")
-        let name = "builtin-" + Digest.hex(Digest.of(Array(identity.utf8)))
-        let folder = "\(layersFolder)/\(name)"
-        let size = contents.reduce(0) { $0 + $1.size }
-        if Files.exists(folder) { return (name, size) }
-        let work = try WorkFolder(in: store)
-        let made = "\(work.path)/layer"
-        try Files.makeDirectories(made)
-        for content in contents { try content.write(below: made) }
-        // Whoever makes the same layer at the same time makes the same files.
-        if rename(made, folder) != 0, !Files.exists(folder) { throw Errno("rename", folder) }
-        return (name, size)
-    }
-
-    private func busybox() async throws -> [BuiltinContent] {
-        let output = try await ProcessSpawner(sources.busybox, ["--list"]).run()
-        let applets = output.text.split(separator: "\n").map(String.init).filter { $0 != "busybox" }
-        var contents = ["proc", "sys", "dev", "tmp", "root", "run", "var/run", "var/log", "mnt", "home"].map {
-            BuiltinContent(path: "/\($0)", kind: .folder(permissions: $0 == "tmp" ? 0o1777 : 0o755))
-        }
-        contents.append(BuiltinContent(path: "/bin/busybox", kind: .copy(sources.busybox, permissions: 0o755)))
-        for applet in applets { contents.append(BuiltinContent(path: "/bin/\(applet)", kind: .link("/bin/busybox"))) }
-        let texts = [
-            "/etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n",
-            "/etc/group": "root:x:0:\nnogroup:x:65534:\n",
-            "/etc/nsswitch.conf": "hosts: files dns\n",
-        ]
-        for (path, text) in texts { contents.append(BuiltinContent(path: path, kind: .text(text, permissions: 0o644))) }
-        return contents
-    }
-
-    private func catbird() throws -> [BuiltinContent] {
-        var contents = [
-            BuiltinContent(path: "/usr/bin/catbird", kind: .copy(sources.catbird, permissions: 0o755)),
-            BuiltinContent(path: "/usr/bin/catbird-cni", kind: .copy(sources.plugin, permissions: 0o755)),
-            BuiltinContent(path: "/lib", kind: .link("usr/lib")),
-            BuiltinContent(path: "/lib64", kind: .link("usr/lib64")),
-        ]
-        for library in try Self.mappedLibraries() {
-            // The loader searches below /usr/lib; libraries from elsewhere (a toolchain's) keep their place.
-            contents.append(BuiltinContent(path: library, kind: .copy(library, permissions: 0o755)))
-            let folder = Files.directory(of: library)
-            let name = String(library.dropFirst(folder.count + 1))
-            // Programs ask for libraries by the names of links beside them.
-            for entry in try Files.list(folder) where entry.kind == .symbolicLink {
-                let link = "\(folder)/\(entry.name)"
-                if let target = try? Files.target(ofLink: link), target == name {
-                    contents.append(BuiltinContent(path: link, kind: .link(name)))
+        case .busybox: entries = try busybox()
+        case .catbird: entries = try catbird()
+        case .files(let files):
+            entries = files.map { file in
+                switch file.content {
+                case .text(let text): Entry(path: file.path, mode: UInt32(file.permissions), content: .text(text))
+                case .link(let target): Entry(path: file.path, mode: 0o777, content: .link(target))
                 }
             }
-            if name.hasPrefix("ld-linux-x86-64") {
-                contents.append(BuiltinContent(path: "/usr/lib64/\(name)", kind: .link(library)))
-            } else if name.hasPrefix("ld-linux") {
-                contents.append(BuiltinContent(path: "/usr/lib/\(name)", kind: .link(library)))
+        }
+        let name = Digest.hex(Digest.of(Array(entries.map(\.line).joined(separator: "\n").utf8)))
+        let result = Layer(name: name, size: entries.reduce(0) { $0 + $1.size })
+        if !Files.exists("\(store.layersFolder)/\(name)") { try build(entries, name) }
+        made[layer] = result
+        return result
+    }
+
+    private func busybox() throws -> [Entry] {
+        var closure = LibraryClosure()
+        try closure.add(program: sources.busybox)
+        var entries: [Entry] = []
+        for folder in ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/etc", "/home", "/mnt", "/var/log", "/var/run", "/run", "/proc", "/sys", "/dev"] {
+            entries.append(Entry(path: folder, mode: 0o755, content: .folder))
+        }
+        entries.append(Entry(path: "/root", mode: 0o700, content: .folder))
+        entries.append(Entry(path: "/tmp", mode: 0o1777, content: .folder))
+        entries.append(
+            Entry(
+                path: "/etc/passwd", mode: 0o644,
+                content: .text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")))
+        entries.append(
+            Entry(path: "/etc/group", mode: 0o644, content: .text("root:x:0:\ntty:x:5:\nnogroup:x:65534:\n")))
+        entries.append(Entry(path: "/etc/nsswitch.conf", mode: 0o644, content: .text("hosts: files dns\n")))
+        entries.append(try copy(sources.busybox, to: "/bin/busybox", mode: 0o755))
+        entries += try libraries(closure)
+        for applet in known["applets"]["names"].array?.compactMap(\.string) ?? [] where applet != "bin/busybox" {
+            entries.append(Entry(path: "/" + applet, mode: 0o777, content: .link("/bin/busybox")))
+        }
+        return entries
+    }
+
+    private func catbird() throws -> [Entry] {
+        guard Files.exists(sources.plugin) else {
+            throw ImageError(.other, "the CNI plugin \(sources.plugin) is missing; it is built together with catbird")
+        }
+        var closure = LibraryClosure()
+        try closure.add(program: sources.catbird)
+        try closure.add(program: sources.plugin)
+        return [
+            try copy(sources.catbird, to: "/usr/bin/catbird", mode: 0o755),
+            try copy(sources.plugin, to: "/usr/bin/catbird-cni", mode: 0o755),
+        ] + (try libraries(closure))
+    }
+
+    /// All libraries go where the loader looks without being told: beside the C library.
+    private func libraries(_ closure: LibraryClosure) throws -> [Entry] {
+        var entries = try closure.interpreters.sorted().map { try copy($0, to: $0, mode: 0o755) }
+        guard let home = closure.libraries["libc.so.6"].map({ Files.directory(of: $0) }) else { return entries }
+        for (name, path) in closure.libraries.sorted(by: { $0.key < $1.key }) {
+            entries.append(try copy(path, to: "\(home)/\(name)", mode: 0o755))
+        }
+        return entries
+    }
+
+    /// In a folder of its own first; the name appears when all is done.
+    private func build(_ entries: [Entry], _ name: String) throws {
+        let work = try WorkFolder(in: store)
+        let root = work.path + "/layer"
+        guard mkdir(root, 0o755) == 0 else { throw Errno("mkdir", root) }
+        chmod(root, 0o755)
+        for entry in entries {
+            let path = root + entry.path
+            try Files.makeDirectories(Files.directory(of: path))
+            switch entry.content {
+            case .folder:
+                try Files.makeDirectories(path)
+                chmod(path, entry.mode)
+            case .link(let target):
+                if symlink(target, path) != 0, errno != EEXIST { throw Errno("symlink", path) }
+            case .text(let text):
+                let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
+                try file.write(text.utf8)
+                fchmod(file.rawValue, entry.mode)
+            case .copy(let source, _, let size): try Self.copy(source, to: path, size: size, mode: entry.mode)
             }
         }
-        return contents
+        let handle = try FileDescriptor.open(root, O_RDONLY | O_DIRECTORY)
+        guard catbird_sync_filesystem(handle.rawValue) == 0 else { throw Errno("syncfs", root) }
+        let target = "\(store.layersFolder)/\(name)"
+        if rename(root, target) != 0, errno != EEXIST, errno != ENOTEMPTY { throw Errno("rename", target) }
     }
 
-    /// The shared libraries that this process has loaded, the dynamic loader among them.
-    private static func mappedLibraries() throws -> [String] {
-        let maps = try Files.text("/proc/self/maps")
-        let paths = maps.split(separator: "\n").compactMap { line -> String? in
-            guard let start = line.firstIndex(of: "/") else { return nil }
-            return String(line[start...])
-        }
-        return Set(paths).filter { $0.contains(".so") && !$0.hasSuffix("(deleted)") }.sorted()
-    }
-}
-
-/// One file of a layer.
-private struct BuiltinContent {
-    enum Kind {
-        case folder(permissions: mode_t)
-        case copy(String, permissions: mode_t)
-        case text(String, permissions: mode_t)
-        case link(String)
-    }
-
-    let path: String
-    let kind: Kind
-
-    init(path: String, kind: Kind) {
-        self.path = path
-        self.kind = kind
-    }
-
-    init(_ file: BuiltinImage.File) {
-        path = file.path
-        kind =
-            switch file.content {
-            case .text(let text): .text(text, permissions: mode_t(file.permissions))
-            case .link(let target): .link(target)
-            }
-    }
-
-    /// What tells this file from another version of it.
-    func identity() throws -> String {
-        switch kind {
-        case .folder(let permissions): return "\(path) folder \(permissions)"
-        case .copy(let source, let permissions):
-            guard let stamp = FileStamp(source) else { throw Errno(code: ENOENT, call: "stat", detail: source) }
-            return "\(path) \(permissions) \(source) \(stamp)"
-        case .text(let text, let permissions): return "\(path) \(permissions) \(Digest.of(Array(text.utf8)))"
-        case .link(let target): return "\(path) -> \(target)"
-        }
-    }
-
-    /// How many bytes it holds.
-    var size: Int {
-        switch kind {
-        case .folder, .link: 0
-        case .text(let text, _): text.utf8.count
-        case .copy(let source, _): Int(FileStamp(source)?.size ?? 0)
-        }
-    }
-
-    func write(below root: String) throws {
-        let target = root + path
-        try Files.makeDirectories(Files.directory(of: target))
-        switch kind {
-        case .folder(let permissions):
-            try Files.makeDirectories(target)
-            chmod(target, permissions)
-        case .text(let text, let permissions):
-            try Files.replace(target, with: Array(text.utf8), mode: permissions)
-        case .link(let destination):
-            try Files.link(destination, at: target)
-        case .copy(let source, let permissions):
-            let input = try FileDescriptor.open(source)
-            let output = try FileDescriptor.open(target, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode: permissions)
+    /// Shares blocks where the file system can. No hard link: a build that writes its program in place would change
+    /// running containers.
+    private static func copy(_ source: String, to path: String, size: Int, mode: UInt32) throws {
+        let from = try FileDescriptor.open(source)
+        let to = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600)
+        if catbird_clone_file(to.rawValue, from.rawValue) != 0 {
+            var isCopied = false
             while true {
-                let bytes = try input.read(upTo: 1 << 20)
-                if bytes.isEmpty { break }
-                try output.write(bytes)
+                let count = catbird_copy_range(from.rawValue, to.rawValue, 1 << 30)
+                if count == 0 { isCopied = true }
+                if count <= 0 { break }
             }
-            chmod(target, permissions)
+            if !isCopied {
+                if errno == ENOSPC { throw Errno("copy_file_range", path) }
+                guard lseek(from.rawValue, 0, SEEK_SET) == 0, ftruncate(to.rawValue, 0) == 0,
+                    lseek(to.rawValue, 0, SEEK_SET) == 0
+                else { throw Errno("lseek", path) }
+                while true {
+                    let part = try from.read(upTo: 1 << 20)
+                    if part.isEmpty { break }
+                    try to.write(part)
+                }
+            }
         }
+        guard fchmod(to.rawValue, mode) == 0 else { throw Errno("chmod", path) }
     }
 }
