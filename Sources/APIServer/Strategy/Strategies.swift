@@ -16,8 +16,8 @@ enum Strategies {
         case .services: object["status"] = ["loadBalancer": [:]]
         default:
             guard type.subresource("status") != nil else { return }
-            object["status"] = initialStatus[type.storage.groupResource]
-                ?? (type.isCustom || object["spec"] == nil ? nil : .object([:]))
+            let usual: JSON? = type.isCustom || object["spec"] == nil ? Optional<JSON>.none : .object([:])
+            object["status"] = initialStatus[type.storage.groupResource] ?? usual
         }
     }
 

@@ -64,10 +64,12 @@ public struct ClusterStart: Sendable {
             let profile = try store.load(options.profile)
             if let nodes = options.nodes, nodes != profile.nodes.count {
                 step(
-                    "profile", .warning, "The profile has \(profile.nodes.count) node(s); --nodes \(nodes) is ignored. "
+                    "profile", .warning,
+                    "The profile has \(profile.nodes.count) node(s); --nodes \(nodes) is ignored. "
                         + "To change it: catbird node add, catbird node delete")
             }
-            step("profile", .begin, "Starting \"\(profile.name)\" again: \(profile.nodes.count) node(s), same addresses")
+            step(
+                "profile", .begin, "Starting \"\(profile.name)\" again: \(profile.nodes.count) node(s), same addresses")
             return profile
         }
         let racks = options.racks ?? 1
@@ -86,7 +88,8 @@ public struct ClusterStart: Sendable {
         try store.save(profile)
         if store.activeProfile == nil { try store.setActive(profile.name) }
         step(
-            "profile", .begin, "Creating \"\(profile.name)\": \(nodes) node(s) in \(racks) rack(s), "
+            "profile", .begin,
+            "Creating \"\(profile.name)\": \(nodes) node(s) in \(racks) rack(s), "
                 + plan.racks.map { "\($0.subnet)" }.joined(separator: ", "))
         return profile
     }
@@ -98,12 +101,14 @@ public struct ClusterStart: Sendable {
         let ready = try FileAppearance(paths.apiReadyFile)
         let child = try SupervisorGuard.supervisorProcess(paths: paths, executable: executable).adoptOrStart().process
         try await withThrowingTaskGroup(of: Void.self) { group in
+            let ends = ending(of: child)
             group.addTask {
-                let status = await child.wait()
-                try Task.checkCancellation()
-                throw LocalClusterError(
-                    .guestError, "The cluster's supervisor ended (\(status)). Its last words: \(lastLine(paths.log("supervisor")))",
-                    nextStep: "See catbird logs -p \(profile.name)")
+                for await status in ends {
+                    throw LocalClusterError(
+                        .guestError,
+                        "The cluster's supervisor ended (\(status)). Its last words: \(lastLine(paths.log("supervisor")))",
+                        nextStep: "See catbird logs -p \(profile.name)")
+                }
             }
             group.addTask {
                 try await ready.wait()
@@ -120,7 +125,9 @@ public struct ClusterStart: Sendable {
             try await group.next()
             group.cancelAll()
         }
-        step("done", .done, "Done! kubectl is now configured to use \"\(profile.name)\" cluster and \"default\" namespace by default")
+        step(
+            "done", .done,
+            "Done! kubectl is now configured to use \"\(profile.name)\" cluster and \"default\" namespace by default")
     }
 
     /// Ends, with an error, only when the supervisor tells of one.
@@ -142,6 +149,16 @@ public struct ClusterStart: Sendable {
             profile: profile.name, server: server(profile), certificateAuthorityPEM: pki.authority.certificatePEM,
             credentials: pki.administrator())
     }
+}
+
+/// The end of a process as a stream: unlike waiting for it, reading a stream can be cancelled.
+private func ending(of process: ChildProcess) -> AsyncStream<ExitStatus> {
+    let (stream, continuation) = AsyncStream.makeStream(of: ExitStatus.self)
+    Task {
+        continuation.yield(await process.wait())
+        continuation.finish()
+    }
+    return stream
 }
 
 /// The last line of a log, for a message.

@@ -51,7 +51,8 @@ public struct ControlPlane: Sendable {
                         loadBalancerCIDR: profile.plan.loadBalancerRange)
                 ).run()
             }
-            try await group.waitForAll()
+            // The first that fails ends the process, which is then started anew; only the addons' task ends by itself.
+            while try await group.next() != nil {}
         }
     }
 }
