@@ -50,6 +50,7 @@ import Values
         switch state.next() {
         case .bind(_, let node): return node
         case .reject(_, let message): return message
+        case .preempt(_, let preemption, _): return "preempting on \(preemption.node)"
         case nil: return "nothing to do"
         }
     }
@@ -255,5 +256,83 @@ import Values
         #expect(Eviction.of([a], under: taints) == .now)
         #expect(Eviction.of([Toleration(["operator": "Exists"])], under: taints) == .never)
         #expect(Eviction.of([], under: [Taint("a", effect: "NoSchedule")]) == .never)
+    }
+}
+
+@Suite struct PreemptionTests {
+    private func pod(_ name: String, cpu: String, priority: Int) -> KubeObject {
+        var pod = SchedulingTests.pod(name, cpu: cpu)
+        pod["spec"]["priority"] = JSON(priority)
+        return pod
+    }
+
+    private func decide(_ pod: KubeObject, _ state: inout SchedulingState) -> SchedulingState.Decision? {
+        _ = state.podChanged(pod)
+        return state.next()
+    }
+
+    @Test func theLeastImportantGoAndTheirPlaceIsKept() {
+        var state = SchedulingState()
+        _ = state.nodeChanged(SchedulingTests.node("a", cpu: "2"))
+        _ = state.nodeChanged(SchedulingTests.node("b", cpu: "2"))
+        var victim = pod("low", cpu: "2", priority: 10)
+        victim["spec"]["nodeName"] = "a"
+        var other = pod("middle", cpu: "2", priority: 50)
+        other["spec"]["nodeName"] = "b"
+        _ = state.podChanged(victim)
+        _ = state.podChanged(other)
+
+        guard case .preempt(_, let preemption, let message) = decide(pod("high", cpu: "2", priority: 100), &state) else {
+            Issue.record("nobody is preempted")
+            return
+        }
+        #expect(preemption.node == "a")
+        #expect(preemption.victims.map(\.pod.name) == ["low"])
+        #expect(message == "0/2 nodes are available: 2 Insufficient cpu.")
+
+        // The freed place is not given to a less important pod that comes meanwhile.
+        _ = state.podLeft(victim)
+        _ = state.podChanged(pod("small", cpu: "1", priority: 0))
+        guard case .bind(let first, "a") = state.next() else {
+            Issue.record("the place was not taken")
+            return
+        }
+        #expect(first.pod.name == "high")
+        guard case .reject = state.next() else {
+            Issue.record("there is no place for the small one")
+            return
+        }
+    }
+
+    @Test func onlyAsManyGoAsNecessary() {
+        var state = SchedulingState()
+        _ = state.nodeChanged(SchedulingTests.node("a", cpu: "3"))
+        for (name, priority) in [("p1", 1), ("p2", 2), ("p3", 3)] {
+            var pod = pod(name, cpu: "1", priority: priority)
+            pod["spec"]["nodeName"] = "a"
+            _ = state.podChanged(pod)
+        }
+        guard case .preempt(_, let preemption, _) = decide(pod("high", cpu: "2", priority: 9), &state) else {
+            Issue.record("nobody is preempted")
+            return
+        }
+        #expect(preemption.victims.map(\.pod.name) == ["p2", "p1"])
+    }
+
+    @Test func aPodThatMayNotPreemptSaysSo() {
+        var state = SchedulingState()
+        _ = state.nodeChanged(SchedulingTests.node("a", cpu: "1"))
+        var low = pod("low", cpu: "1", priority: 0)
+        low["spec"]["nodeName"] = "a"
+        _ = state.podChanged(low)
+        var modest = pod("modest", cpu: "1", priority: 9)
+        modest["spec"]["preemptionPolicy"] = "Never"
+        guard case .reject(_, let message) = decide(modest, &state) else {
+            Issue.record("it was not rejected")
+            return
+        }
+        #expect(
+            message
+                == "0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to preemptionPolicy=Never.")
     }
 }

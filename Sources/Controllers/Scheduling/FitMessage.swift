@@ -4,12 +4,14 @@
 package enum FitMessage {
     package static let noNodes = "no nodes available to schedule pods"
 
-    package static func text(_ rejections: [Rejection], preemption: Preemption) -> String {
+    package static func text(_ rejections: [Rejection], preemption: Attempt) -> String {
         let total = rejections.count
         if total == 0 { return noNodes }
         let first = sentence(total, rejections.flatMap(\.reasons))
         switch preemption {
         case .forbidden: return "\(first) preemption: not eligible due to preemptionPolicy=Never."
+        case .underWay: return "\(first) preemption: not eligible due to a terminating pod on the nominated node."
+        case .done: return first
         case .tried:
             let reasons = rejections.map {
                 $0.preemptionMayHelp
@@ -19,7 +21,7 @@ package enum FitMessage {
         }
     }
 
-    package enum Preemption: Sendable { case tried, forbidden }
+    package enum Attempt: Sendable { case tried, forbidden, underWay, done }
 
     private static func sentence(_ total: Int, _ reasons: [String]) -> String {
         var counts: [String: Int] = [:]

@@ -74,6 +74,9 @@ final class Scheduler: Controller {
                         switch decision {
                         case .bind(let pod, let node): await self.bind(pod, to: node)
                         case .reject(let pod, let message): await self.report(pod, message)
+                        case .preempt(let pod, let preemption, let message):
+                            await self.report(pod, message, nominating: preemption.node)
+                            await self.preempt(pod, preemption)
                         }
                     }
                 }
@@ -105,16 +108,42 @@ final class Scheduler: Controller {
         }
     }
 
-    private func report(_ pod: PodInfo, _ message: String) async {
+    private func preempt(_ pod: PodInfo, _ preemption: Preemption) async {
+        for victim in preemption.victims where !victim.pod.isBeingDeleted {
+            var updated = context.caches.pods[victim.pod.key] ?? victim.pod
+            guard updated.uid == victim.uid else { continue }
+            var conditions = updated["status"]["conditions"]
+            conditions.setCondition(
+                Condition(
+                    "DisruptionTarget", true, "PreemptionByScheduler",
+                    "default-scheduler: preempting to accommodate a higher priority pod"), now: .now)
+            updated["status"]["conditions"] = conditions
+            do {
+                updated = try await context.caches.pods.update(updated, subresource: "status")
+                try await context.caches.pods.delete(updated)
+                events.record(
+                    victim.pod, type: .normal, reason: "Preempted",
+                    message: "Preempted by pod \(pod.uid) on node \(preemption.node)")
+            } catch {
+                // Without its victim gone the pod finds itself rejected again, and chooses anew.
+                context.log.debug("preempting \(victim.pod.key): \(error)")
+                failed.addRateLimited(pod.pod.key)
+            }
+        }
+    }
+
+    private func report(_ pod: PodInfo, _ message: String, nominating node: String? = nil) async {
         events.record(pod.pod, type: .warning, reason: "FailedScheduling", message: message)
         var conditions = pod.pod["status"]["conditions"]
         conditions.setCondition(Condition("PodScheduled", false, "Unschedulable", message), now: .now)
-        guard conditions != pod.pod["status"]["conditions"], let entry = conditions.condition("PodScheduled") else {
-            return
-        }
+        guard node != nil || conditions != pod.pod["status"]["conditions"],
+            let entry = conditions.condition("PodScheduled")
+        else { return }
+        var status: JSON = ["conditions": [entry]]
+        if let node { status["nominatedNodeName"] = JSON(node) }
         do {
             try await context.caches.pods.patch(
-                pod.pod, ["status": ["conditions": [entry]]], type: .strategic, subresource: "status")
+                pod.pod, ["status": status], type: .strategic, subresource: "status")
         } catch {
             context.log.debug("PodScheduled of \(pod.pod.key): \(error)")
         }

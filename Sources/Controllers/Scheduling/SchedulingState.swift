@@ -10,6 +10,8 @@ package struct SchedulingState: Sendable {
         /// Bind it there. The pod counts as being there from now on.
         case bind(PodInfo, node: String)
         case reject(PodInfo, message: String)
+        /// These have to go first. The pod is tried again when they have gone.
+        case preempt(PodInfo, Preemption, message: String)
     }
 
     package private(set) var view = ClusterView()
@@ -23,6 +25,8 @@ package struct SchedulingState: Sendable {
     private var places: [String: String] = [:]
     /// Chosen but not yet seen bound.
     private var assumed: Set<String> = []
+    /// Pods for which others are being moved away, and from where: nobody less important takes their place.
+    private var nominated: [String: (pod: PodInfo, node: String)] = [:]
     /// Pods on nodes that are not known (yet), by node.
     private var strays: [String: [String: PodInfo]] = [:]
 
@@ -39,6 +43,7 @@ package struct SchedulingState: Sendable {
         if let node = pod.nodeName {
             waiting[uid] = nil
             unschedulable[uid] = nil
+            nominated[uid] = nil
             assumed.remove(uid)
             place(PodInfo(pod), on: node)
             return retry { !$0.requiredAffinity.isEmpty || !$0.spread.isEmpty }
@@ -47,6 +52,7 @@ package struct SchedulingState: Sendable {
         guard Self.isOurs(pod), !pod.isBeingDeleted else {
             waiting[uid] = nil
             unschedulable[uid] = nil
+            nominated[uid] = nil
             return false
         }
         let info = PodInfo(pod)
@@ -65,6 +71,7 @@ package struct SchedulingState: Sendable {
         waiting[uid] = nil
         arrival[uid] = nil
         unschedulable[uid] = nil
+        nominated[uid] = nil
         assumed.remove(uid)
         guard let node = places.removeValue(forKey: uid) else { return false }
         view.nodes[node]?.remove(uid)
@@ -125,20 +132,54 @@ package struct SchedulingState: Sendable {
         guard let pod = first else { return nil }
         waiting[pod.uid] = nil
         arrival[pod.uid] = nil
+        let view = viewWithNominated(for: pod)
         let filters = Filters(pod: pod, view: view)
         var candidates: [NodeInfo] = []
         var rejections: [Rejection] = []
+        var hopeful: [String] = []
         for node in view.nodes.values {
-            if let rejection = filters.reject(node) { rejections.append(rejection) } else { candidates.append(node) }
+            if let rejection = filters.reject(node) {
+                rejections.append(rejection)
+                if rejection.preemptionMayHelp { hopeful.append(node.name) }
+            } else {
+                candidates.append(node)
+            }
         }
         if let best = Scores(pod: pod, view: view).best(candidates) {
             assumed.insert(pod.uid)
+            nominated[pod.uid] = nil
             place(pod, on: best.name)
             return .bind(pod, node: best.name)
         }
         unschedulable[pod.uid] = pod
-        let never = pod.pod["spec"]["preemptionPolicy"].string == "Never"
-        return .reject(pod, message: FitMessage.text(rejections, preemption: never ? .forbidden : .tried))
+        if pod.pod["spec"]["preemptionPolicy"].string == "Never" {
+            return .reject(pod, message: FitMessage.text(rejections, preemption: .forbidden))
+        }
+        if isPlaceBeingMade(for: pod) {
+            return .reject(pod, message: FitMessage.text(rejections, preemption: .underWay))
+        }
+        nominated[pod.uid] = nil
+        if let preemption = Preemption.find(for: pod, in: view, nodes: hopeful) {
+            nominated[pod.uid] = (pod, preemption.node)
+            return .preempt(pod, preemption, message: FitMessage.text(rejections, preemption: .done))
+        }
+        return .reject(pod, message: FitMessage.text(rejections, preemption: .tried))
+    }
+
+    /// The nodes as they will be when the pods have come for which room is being made.
+    private func viewWithNominated(for pod: PodInfo) -> ClusterView {
+        guard !nominated.isEmpty else { return view }
+        var view = view
+        for (uid, entry) in nominated where uid != pod.uid && entry.pod.priority >= pod.priority {
+            view.nodes[entry.node]?.add(entry.pod)
+        }
+        return view
+    }
+
+    /// Pods that were told to go for this one are still going.
+    private func isPlaceBeingMade(for pod: PodInfo) -> Bool {
+        guard let node = nominated[pod.uid]?.node else { return false }
+        return view.nodes[node]?.pods.values.contains { $0.pod.isBeingDeleted && $0.priority < pod.priority } ?? false
     }
 
     // MARK: -

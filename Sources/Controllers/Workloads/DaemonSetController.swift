@@ -2,6 +2,7 @@
 
 import KubeClient
 import KubeObjects
+import Synchronization
 import Values
 
 /// Keeps one pod of each DaemonSet on every node that is eligible.
@@ -12,6 +13,35 @@ struct DaemonSetController: Controller {
     let queue = WorkQueue<ObjectKey>()
     private let control: PodControl
     private let events: EventRecorder
+    private let failures = Failures()
+
+    /// How often the pods of a DaemonSet failed on a node: the next one is given ever more time.
+    private final class Failures: Sendable {
+        private let entries = Mutex<[String: (delay: Duration, until: ContinuousClock.Instant)]>([:])
+
+        /// How long the failed pod stays before it is replaced; zero: it goes now.
+        func wait(_ set: KubeObject, _ node: String) -> Duration {
+            entries.withLock { entries in
+                let key = "\(set.uid)/\(node)"
+                let now = ContinuousClock.Instant.now
+                guard let entry = entries[key] else {
+                    entries[key] = (.seconds(1), now + .seconds(1))
+                    return .zero
+                }
+                if now < entry.until { return entry.until - now }
+                // Quiet for long enough: as if nothing had happened.
+                let delay = now - entry.until > .seconds(1800) ? .seconds(1) : min(entry.delay * 2, .seconds(900))
+                entries[key] = (delay, now + delay)
+                return .zero
+            }
+        }
+
+        func forget(_ set: KubeObject) {
+            entries.withLock { entries in
+                entries = entries.filter { !$0.key.hasPrefix("\(set.uid)/") }
+            }
+        }
+    }
 
     init(_ context: ControllerContext) {
         self.context = context
@@ -22,7 +52,11 @@ struct DaemonSetController: Controller {
     func register() {
         let queue = queue
         let caches = context.caches
-        caches.daemonSets.onChange { queue.add($0.object.key) }
+        let failures = failures
+        caches.daemonSets.onChange { change in
+            if change.new == nil { failures.forget(change.object) }
+            queue.add(change.object.key)
+        }
         caches.pods.onChange { change in
             for pod in [change.old, change.new].compactMap({ $0 }) {
                 if let owner = pod.controller {
@@ -74,7 +108,14 @@ struct DaemonSetController: Controller {
     }
 
     private func apply(_ plan: DaemonSetPlan, _ set: KubeObject, _ hash: String) async throws {
+        var failed: [KubeObject] = []
         for pod in plan.failed {
+            let delay = failures.wait(set, pod.nodeName ?? "")
+            guard delay == .zero else {
+                queue.addAfter(set.key, delay)
+                continue
+            }
+            failed.append(pod)
             events.record(
                 set, type: .warning, reason: "FailedDaemonPod",
                 message:
@@ -85,7 +126,7 @@ struct DaemonSetController: Controller {
                 set, type: .normal, reason: "SucceededDaemonPod",
                 message: "Found succeeded daemon pod \(pod.key) on node \(pod.nodeName ?? ""), will try to delete it")
         }
-        try await control.delete(plan.delete + plan.failed + plan.finished, for: set)
+        try await control.delete(plan.delete + failed + plan.finished, for: set)
         let nodes = plan.create
         try await control.create(nodes.count, for: set) { DaemonSetPlan.pod(of: set, node: nodes[$0], hash: hash) }
     }
