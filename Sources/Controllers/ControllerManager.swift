@@ -18,7 +18,8 @@ public struct ControllerManager: Sendable {
     /// Works until cancelled. Several control planes: waits until it holds the Lease.
     public func run() async throws {
         guard configuration.electsLeader else { return await work() }
-        let election = LeaderElection(client, namespace: "kube-system", name: "catbird-controllers", identity: configuration.identity)
+        let election = LeaderElection(
+            client, namespace: "kube-system", name: "catbird-controllers", identity: configuration.identity)
         try await election.run { await work() }
     }
 

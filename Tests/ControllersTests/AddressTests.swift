@@ -28,7 +28,8 @@ import Values
         }
         let block = try Self.block([
             ("used", values("used")), ("gone", values("gone")), ("other-address", values("moved")),
-            ("starting", values("starting")), ("other-node", values("elsewhere")), ("node-gone", values("lost", "dead")),
+            ("starting", values("starting")), ("other-node", values("elsewhere")),
+            ("node-gone", values("lost", "dead")),
             ("tunnel-a", ["node": "a", "type": "vxlanTunnelAddress"]),
             ("tunnel-dead", ["node": "dead", "type": "vxlanTunnelAddress"]), ("asked-for", ["note": "by hand"]),
         ])

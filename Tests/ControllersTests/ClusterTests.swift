@@ -17,7 +17,8 @@ import Values
                 let endpoints = mine.flatMap { $0["endpoints"].array ?? [] }
                 return endpoints.count == 2 && endpoints.allSatisfy { $0["conditions"]["ready"].bool ?? false }
             }
-            let slice = try #require(slices.first { $0.labels["kubernetes.io/service-name"] == "web" && $0["endpoints"].array?.count == 2 })
+            let slice = try #require(
+                slices.first { $0.labels["kubernetes.io/service-name"] == "web" && $0["endpoints"].array?.count == 2 })
             #expect(slice["ports"][0]["port"].int == 3000)
             #expect(slice.labels["endpointslice.kubernetes.io/managed-by"] == "endpointslice-controller.k8s.io")
             try await cluster.until(.endpoints, in: "default") {
@@ -75,7 +76,9 @@ import Values
             var deployment = Manifests.deployment("web")
             deployment["metadata"]["namespace"] = "team"
             _ = try await cluster.apply(.deployments, deployment)
-            try await cluster.until(.pods, in: "team") { $0.count == 2 && $0.allSatisfy { $0["status"]["podIP"] != nil } }
+            try await cluster.until(.pods, in: "team") {
+                $0.count == 2 && $0.allSatisfy { $0["status"]["podIP"] != nil }
+            }
             try await cluster.client.delete(.namespaces, "team")
             try await cluster.until(.namespaces) { $0.named("team") == nil }
             #expect(try await cluster.client.list(.pods, in: "team").items.isEmpty)

@@ -24,7 +24,9 @@ import Values
             .pods, kind: "Pod", name: name, namespace: "kube-system", labels: ["controller-revision-hash": hash])
         pod.metadata["uid"] = JSON(name)
         pod["spec"] = ["nodeName": JSON(node)]
-        pod["status"] = ["phase": "Running", "conditions": [["type": "Ready", "status": JSON(ready ? "True" : "False")]]]
+        pod["status"] = [
+            "phase": "Running", "conditions": [["type": "Ready", "status": JSON(ready ? "True" : "False")]],
+        ]
         return pod
     }
 

@@ -13,13 +13,17 @@ import Values
         return service
     }
 
-    private func pod(_ name: String, ip: String, ready: Bool = true, port: Int = 8080, deleting: Bool = false) -> KubeObject {
+    private func pod(_ name: String, ip: String, ready: Bool = true, port: Int = 8080, deleting: Bool = false)
+        -> KubeObject
+    {
         var pod = KubeObject(.pods, kind: "Pod", name: name, namespace: "default")
         pod.metadata["uid"] = JSON("uid-\(name)")
         if deleting { pod.metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z" }
         pod["spec"] = [
             "nodeName": "n1", "hostname": JSON(name), "subdomain": "web",
-            "containers": [["name": "c", "ports": [["name": "http", "containerPort": JSON(port), "protocol": "TCP"]]]],
+            "containers": [
+                ["name": "c", "ports": [["name": "http", "containerPort": JSON(port), "protocol": "TCP"]]]
+            ],
         ]
         pod["status"] = [
             "phase": "Running", "podIP": JSON(ip),
@@ -58,13 +62,16 @@ import Values
         #expect(conditions["10.0.0.3"] == [false, true, true])
         var eager = named
         eager["publishNotReadyAddresses"] = true
-        let published = EndpointComputation(service: service(eager), pods: pods, zones: [:]).groups().values.flatMap { $0 }
+        let published = EndpointComputation(service: service(eager), pods: pods, zones: [:]).groups().values.flatMap {
+            $0
+        }
         #expect(published.allSatisfy { $0.isReady })
     }
 
     @Test func legacySubsets() {
         let subsets = EndpointComputation(
-            service: service(named), pods: [pod("b", ip: "10.0.0.2", ready: false), pod("a", ip: "10.0.0.1")], zones: [:]
+            service: service(named), pods: [pod("b", ip: "10.0.0.2", ready: false), pod("a", ip: "10.0.0.1")],
+            zones: [:]
         ).subsets()
         #expect(subsets.count == 1)
         #expect(subsets.first?["addresses"][0]["ip"].string == "10.0.0.1")
@@ -120,7 +127,9 @@ import Values
         #expect(try choose(balancer("b"), [taken]) == "192.168.49.193")
         #expect(try choose(balancer("b", ip: "192.168.49.195"), [taken]) == "192.168.49.195")
         #expect(try choose(balancer("b", wanted: "192.168.49.194"), [taken]) == "192.168.49.194")
-        #expect(throws: LoadBalancerController.Refusal.self) { try choose(balancer("b", wanted: "192.168.49.192"), [taken]) }
+        #expect(throws: LoadBalancerController.Refusal.self) {
+            try choose(balancer("b", wanted: "192.168.49.192"), [taken])
+        }
         #expect(throws: LoadBalancerController.Refusal.self) { try choose(balancer("b", wanted: "10.0.0.1"), [taken]) }
         let full = (0..<4).map { balancer("s\($0)", ip: "192.168.49.19\(2 + $0)") }
         #expect(throws: LoadBalancerController.Refusal.self) { try choose(balancer("b"), full) }

@@ -101,11 +101,13 @@ import Values
         #expect(nowhere.hasPrefix("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."))
     }
 
-    @Test(arguments: [
-        ("In", ["5"], "5", true), ("In", ["4"], "5", false), ("NotIn", ["5"], nil, true), ("Exists", [], "x", true),
-        ("Exists", [], nil, false), ("DoesNotExist", [], nil, true), ("Gt", ["4"], "5", true), ("Gt", ["5"], "5", false),
-        ("Lt", ["6"], "5", true), ("Lt", ["6"], "many", false), ("Gt", ["1"], nil, false),
-    ] as [(String, [String], String?, Bool)])
+    @Test(
+        arguments: [
+            ("In", ["5"], "5", true), ("In", ["4"], "5", false), ("NotIn", ["5"], nil, true), ("Exists", [], "x", true),
+            ("Exists", [], nil, false), ("DoesNotExist", [], nil, true), ("Gt", ["4"], "5", true),
+            ("Gt", ["5"], "5", false),
+            ("Lt", ["6"], "5", true), ("Lt", ["6"], "many", false), ("Gt", ["1"], nil, false),
+        ] as [(String, [String], String?, Bool)])
     func nodeRequirements(operation: String, values: [String], value: String?, holds: Bool) {
         let requirement = NodeRequirement(["key": "k", "operator": JSON(operation), "values": JSON(values)])
         #expect(requirement.holds(for: value) == holds)
@@ -132,10 +134,12 @@ import Values
         let first = place(Self.pod("one", labels: ["app": "db"], spec: apart), &state)
         let second = place(Self.pod("two", labels: ["app": "db"], spec: apart), &state)
         #expect(Set([first, second]) == ["a", "b"])
-        #expect(place(Self.pod("three", labels: ["app": "db"], spec: apart), &state)
-            .contains("2 node(s) didn't match pod anti-affinity rules"))
-        #expect(place(Self.pod("four", labels: ["app": "db"]), &state)
-            .contains("2 node(s) didn't satisfy existing pods anti-affinity rules"))
+        #expect(
+            place(Self.pod("three", labels: ["app": "db"], spec: apart), &state)
+                .contains("2 node(s) didn't match pod anti-affinity rules"))
+        #expect(
+            place(Self.pod("four", labels: ["app": "db"]), &state)
+                .contains("2 node(s) didn't satisfy existing pods anti-affinity rules"))
     }
 
     @Test func theFirstOfAGroupThatWantsToBeTogetherFindsAPlace() {
@@ -168,8 +172,9 @@ import Values
             Self.node("a", zone: "z1"), Self.node("b", zone: "z2", taints: [["key": "k", "effect": "NoSchedule"]]),
         ])
         #expect(place(Self.pod("one", labels: ["app": "web"], spec: spread), &state) == "a")
-        #expect(place(Self.pod("two", labels: ["app": "web"], spec: spread), &state)
-            .contains("1 node(s) didn't match pod topology spread constraints"))
+        #expect(
+            place(Self.pod("two", labels: ["app": "web"], spec: spread), &state)
+                .contains("1 node(s) didn't match pod topology spread constraints"))
     }
 
     @Test func resourcesComeBackWhenAPodGoesAndWakeWhoWaits() {
@@ -237,13 +242,14 @@ import Values
         #expect(requests["memory"] == 1 << 30)
     }
 
-    @Test(arguments: [
-        (["key": "k", "operator": "Exists"], ["key": "k", "value": "v", "effect": "NoSchedule"], true),
-        (["key": "k", "value": "v"], ["key": "k", "value": "v", "effect": "NoExecute"], true),
-        (["key": "k", "value": "w"], ["key": "k", "value": "v", "effect": "NoSchedule"], false),
-        (["operator": "Exists"], ["key": "any", "effect": "NoExecute"], true),
-        (["key": "k", "operator": "Exists", "effect": "NoSchedule"], ["key": "k", "effect": "NoExecute"], false),
-    ] as [(JSON, JSON, Bool)])
+    @Test(
+        arguments: [
+            (["key": "k", "operator": "Exists"], ["key": "k", "value": "v", "effect": "NoSchedule"], true),
+            (["key": "k", "value": "v"], ["key": "k", "value": "v", "effect": "NoExecute"], true),
+            (["key": "k", "value": "w"], ["key": "k", "value": "v", "effect": "NoSchedule"], false),
+            (["operator": "Exists"], ["key": "any", "effect": "NoExecute"], true),
+            (["key": "k", "operator": "Exists", "effect": "NoSchedule"], ["key": "k", "effect": "NoExecute"], false),
+        ] as [(JSON, JSON, Bool)])
     func tolerations(toleration: JSON, taint: JSON, tolerates: Bool) {
         #expect(Toleration(toleration).tolerates(Taint(taint)) == tolerates)
     }
@@ -282,7 +288,8 @@ import Values
         _ = state.podChanged(victim)
         _ = state.podChanged(other)
 
-        guard case .preempt(_, let preemption, let message) = decide(pod("high", cpu: "2", priority: 100), &state) else {
+        guard case .preempt(_, let preemption, let message) = decide(pod("high", cpu: "2", priority: 100), &state)
+        else {
             Issue.record("nobody is preempted")
             return
         }
@@ -333,6 +340,7 @@ import Values
         }
         #expect(
             message
-                == "0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to preemptionPolicy=Never.")
+                == "0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to preemptionPolicy=Never."
+        )
     }
 }

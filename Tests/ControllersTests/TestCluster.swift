@@ -95,7 +95,8 @@ struct TestCluster: Sendable {
                         let pod = event.object
                         guard let node = pod["spec"]["nodeName"].string, !node.isEmpty, node != "dead" else { continue }
                         if pod.isBeingDeleted {
-                            try? await client.delete(.pods, pod.name, in: pod.namespace, uid: pod.uid, gracePeriodSeconds: 0)
+                            try? await client.delete(
+                                .pods, pod.name, in: pod.namespace, uid: pod.uid, gracePeriodSeconds: 0)
                         } else if pod["status"]["podIP"] == nil {
                             addresses &+= 1
                             await start(pod, "10.244.0.\(addresses)")

@@ -21,7 +21,9 @@ struct NamespaceContents: Controller {
             if change.old?["status"]["phase"] != change.new?["status"]["phase"] { queue.add(change.object.name) }
         }
         caches.serviceAccounts.onChange { change in
-            if change.new == nil, change.object.name == "default", let name = change.object.namespace { queue.add(name) }
+            if change.new == nil, change.object.name == "default", let name = change.object.namespace {
+                queue.add(name)
+            }
         }
         caches.rootCAs.onChange { change in
             guard change.object.name == Self.rootCA, let name = change.object.namespace else { return }
@@ -49,7 +51,8 @@ struct NamespaceContents: Controller {
             } else {
                 var map = KubeObject(.configMaps, kind: "ConfigMap", name: Self.rootCA, namespace: name)
                 map.metadata["annotations"] = [
-                    "kubernetes.io/description": "The certificate authority that signs what the API server shows to pods."
+                    "kubernetes.io/description":
+                        "The certificate authority that signs what the API server shows to pods."
                 ]
                 map["data"] = ["ca.crt": JSON(pem)]
                 let wanted = map

@@ -131,7 +131,9 @@ struct NodeLifecycle: Controller {
         for (condition, taint) in pressures where node.condition(condition)["status"].string == "True" {
             taints.append(Taint(taint, effect: "NoSchedule"))
         }
-        if node["spec"]["unschedulable"].bool ?? false { taints.append(Taint(Taint.unschedulable, effect: "NoSchedule")) }
+        if node["spec"]["unschedulable"].bool ?? false {
+            taints.append(Taint(Taint.unschedulable, effect: "NoSchedule"))
+        }
         return taints
     }
 
@@ -140,17 +142,20 @@ struct NodeLifecycle: Controller {
         let present = node["spec"]["taints"].array ?? []
         let kept = present.filter { json in
             let taint = Taint(json)
-            return !Self.owned.contains(taint.key) || wanted.contains { $0.key == taint.key && $0.effect == taint.effect }
+            return !Self.owned.contains(taint.key)
+                || wanted.contains { $0.key == taint.key && $0.effect == taint.effect }
         }
         let now = Timestamp.now.description
         let missing = wanted.filter { taint in
             !present.contains { $0["key"].string == taint.key && $0["effect"].string == taint.effect }
         }
-        let taints = kept + missing.map { taint -> JSON in
-            var json: JSON = ["key": JSON(taint.key), "effect": JSON(taint.effect)]
-            if taint.effect == "NoExecute" { json["timeAdded"] = JSON(now) }
-            return json
-        }
+        let taints =
+            kept
+            + missing.map { taint -> JSON in
+                var json: JSON = ["key": JSON(taint.key), "effect": JSON(taint.effect)]
+                if taint.effect == "NoExecute" { json["timeAdded"] = JSON(now) }
+                return json
+            }
         guard taints != present else { return }
         let wasReady = !present.contains { $0["key"].string == Taint.notReady || $0["key"].string == Taint.unreachable }
         var updated = node

@@ -21,7 +21,8 @@ struct PodCollector: Controller {
         let queue = queue
         let caches = context.caches
         caches.nodes.onChange { change in
-            guard change.new == nil || change.old == nil || change.old?["spec"]["taints"] != change.new?["spec"]["taints"]
+            guard
+                change.new == nil || change.old == nil || change.old?["spec"]["taints"] != change.new?["spec"]["taints"]
             else { return }
             for pod in caches.pods.objects(by: "node", change.object.name) { queue.add(.pod(pod.key)) }
         }
@@ -82,5 +83,7 @@ struct PodCollector: Controller {
         }
     }
 
-    private func remove(_ pod: KubeObject) async throws { try await context.caches.pods.delete(pod, gracePeriodSeconds: 0) }
+    private func remove(_ pod: KubeObject) async throws {
+        try await context.caches.pods.delete(pod, gracePeriodSeconds: 0)
+    }
 }

@@ -67,7 +67,8 @@ package struct EndpointComputation: Sendable {
     package var isHeadless: Bool { service["spec"]["clusterIP"].string == "None" }
 
     private var families: Set<IPFamily> {
-        let named = Set((service["spec"]["ipFamilies"].array ?? []).compactMap { $0.string == "IPv6" ? IPFamily.v6 : .v4 })
+        let named = Set(
+            (service["spec"]["ipFamilies"].array ?? []).compactMap { $0.string == "IPv6" ? IPFamily.v6 : .v4 })
         return named.isEmpty ? [.v4] : named
     }
 

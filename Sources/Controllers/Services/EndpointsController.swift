@@ -112,7 +112,8 @@ struct EndpointsController: Controller {
         labels[Self.managedEndpoints] = "endpoint-controller"
         if computation.isHeadless { labels["service.kubernetes.io/headless"] = "" }
         let existing = endpoints[service.key]
-        var wanted = existing ?? KubeObject(.endpoints, kind: "Endpoints", name: service.name, namespace: service.namespace)
+        var wanted =
+            existing ?? KubeObject(.endpoints, kind: "Endpoints", name: service.name, namespace: service.namespace)
         wanted["subsets"] = subsets.isEmpty ? nil : .array(subsets)
         wanted.metadata["labels"] = JSON(labels)
         guard let existing else {

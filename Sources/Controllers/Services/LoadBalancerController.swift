@@ -40,12 +40,16 @@ package struct LoadBalancerController: Controller {
     }
 
     static func addresses(of service: KubeObject?) -> [IPAddress] {
-        (service?["status"]["loadBalancer"]["ingress"].array ?? []).compactMap { $0["ip"].string.flatMap { IPAddress($0) } }
+        (service?["status"]["loadBalancer"]["ingress"].array ?? []).compactMap {
+            $0["ip"].string.flatMap { IPAddress($0) }
+        }
     }
 
     /// The address for `service`: the one it has, the one it asks for, or the first that is free. The error says
     /// why there is none.
-    package static func choose(for service: KubeObject, among services: [KubeObject], range: CIDR) throws(Refusal) -> IPAddress {
+    package static func choose(for service: KubeObject, among services: [KubeObject], range: CIDR) throws(Refusal)
+        -> IPAddress
+    {
         var taken: [IPAddress: ObjectKey] = [:]
         for other in services where other.uid != service.uid && isOurs(other) {
             for address in addresses(of: other) { taken[address] = other.key }
@@ -55,10 +59,12 @@ package struct LoadBalancerController: Controller {
                 throw Refusal("spec.loadBalancerIP \"\(text)\" is no IP address; remove it or name one of \(range)")
             }
             guard range.contains(wanted) else {
-                throw Refusal("spec.loadBalancerIP \(wanted) is not in \(range), the range of this cluster; choose one of it")
+                throw Refusal(
+                    "spec.loadBalancerIP \(wanted) is not in \(range), the range of this cluster; choose one of it")
             }
             if let other = taken[wanted] {
-                throw Refusal("spec.loadBalancerIP \(wanted) belongs to Service \(other); choose another or delete that one")
+                throw Refusal(
+                    "spec.loadBalancerIP \(wanted) belongs to Service \(other); choose another or delete that one")
             }
             return wanted
         }

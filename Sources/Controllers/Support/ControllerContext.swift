@@ -38,7 +38,8 @@ struct Caches: Sendable {
         services = ResourceCache(client, .services)
         endpoints = ResourceCache(client, .endpoints)
         endpointSlices = ResourceCache(
-            client, .endpointSlices, indexes: [
+            client, .endpointSlices,
+            indexes: [
                 "service": { slice in
                     slice.labels["kubernetes.io/service-name"].map { ["\(slice.namespace ?? "")/\($0)"] } ?? []
                 }

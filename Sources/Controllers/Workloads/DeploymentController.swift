@@ -158,7 +158,8 @@ struct DeploymentController: Controller {
         guard let limit = rollout.deployment["spec"]["revisionHistoryLimit"].int else { return }
         let idle = rollout.old.filter { !$0.isBeingDeleted }
         guard idle.count > limit else { return }
-        for set in idle.sorted(by: { Rollout.revisionNumber($0) < Rollout.revisionNumber($1) }).prefix(idle.count - limit)
+        for set in idle.sorted(by: { Rollout.revisionNumber($0) < Rollout.revisionNumber($1) }).prefix(
+            idle.count - limit)
         where set.specReplicas == 0 && (set["status"]["replicas"].int ?? 0) == 0
             && set.observedGeneration >= set.generation
         {

@@ -103,7 +103,8 @@ package struct RollingUpdate: Equatable, Sendable {
         let change = (replicas > 0 ? maxTotal : 0) - total
         let ordered = revisions.sorted {
             if $0.replicas != $1.replicas { return $0.replicas > $1.replicas }
-            return change > 0 ? ($0.created, $0.name) > ($1.created, $1.name) : ($0.created, $0.name) < ($1.created, $1.name)
+            return change > 0
+                ? ($0.created, $0.name) > ($1.created, $1.name) : ($0.created, $0.name) < ($1.created, $1.name)
         }
         var sizes: [String: Int] = [:]
         var given = 0

@@ -56,7 +56,9 @@ package struct Rollout {
         (left.creationTimestamp?.seconds ?? 0, left.name) < (right.creationTimestamp?.seconds ?? 0, right.name)
     }
 
-    package static func revisionNumber(_ set: KubeObject) -> Int { set.annotations[revisionAnnotation].flatMap { Int($0) } ?? 0 }
+    package static func revisionNumber(_ set: KubeObject) -> Int {
+        set.annotations[revisionAnnotation].flatMap { Int($0) } ?? 0
+    }
 
     package static func revision(_ set: KubeObject) -> RollingUpdate.Revision {
         RollingUpdate.Revision(
@@ -144,7 +146,8 @@ extension DeploymentController {
             if !error.isNamespaceTerminating {
                 _ = try? await write(
                     deployment,
-                    Condition("Progressing", false, "ReplicaSetCreateError",
+                    Condition(
+                        "Progressing", false, "ReplicaSetCreateError",
                         "Failed to create new replica set \"\(set.name)\": \(error.message)"))
             }
             throw error
