@@ -69,3 +69,6 @@ static inline int catbird_set_terminal_size(int fd, unsigned short rows, unsigne
 
 static inline unsigned catbird_major(dev_t device) { return major(device); }
 static inline unsigned catbird_minor(dev_t device) { return minor(device); }
+
+// -1 when there is none.
+static inline ssize_t catbird_xattr_size(const char *path, const char *name) { return lgetxattr(path, name, NULL, 0); }

@@ -86,7 +86,9 @@ struct UserDatabase: Sendable {
                 .invalid,
                 "container has runAsNonRoot and image will run as root: set securityContext.runAsUser, or take an image with another user")
         }
-        var supplemental = groups.filter { group in name.map { group.members.contains($0) } ?? false }.map(\.gid)
+        // The group itself among them, as containerd has it: a process that gives it up cannot take it back otherwise.
+        var supplemental = [gid]
+        supplemental += groups.filter { group in name.map { group.members.contains($0) } ?? false }.map(\.gid)
         supplemental += security.supplementalGroups
         if let group = security.fsGroup { supplemental.append(group) }
         var seen: Set<Int> = []

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// What a registry answers in WWW-Authenticate.
-struct AuthenticationChallenge: Sendable, Hashable {
+package struct AuthenticationChallenge: Sendable, Hashable {
     /// In lower case: `bearer` or `basic`.
-    var scheme: String
-    var parameters: [String: String]
+    package var scheme: String
+    package var parameters: [String: String]
 
     /// The challenges of one header's value; parameters may be quoted.
-    static func parse(_ header: String) -> [AuthenticationChallenge] {
+    package static func parse(_ header: String) -> [AuthenticationChallenge] {
         var result: [AuthenticationChallenge] = []
         let characters = Array(header)
         var index = 0

@@ -85,7 +85,7 @@ extension RegistryCredential {
     }
 
     /// Those that fit an image, the most specific first.
-    static func matching(_ reference: ImageReference, among all: [RegistryCredential]) -> [RegistryCredential] {
+    package static func matching(_ reference: ImageReference, among all: [RegistryCredential]) -> [RegistryCredential] {
         all.enumerated().compactMap { index, credential in
             credential.specificity(for: reference).map { (-$0, index, credential) }
         }

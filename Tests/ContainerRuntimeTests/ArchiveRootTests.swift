@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContainerRuntime
+import Glibc
+import Linux
+import Testing
+import Values
+
+/// Archives as they come, and as an attacker would make them. Root: layers hold owners and devices.
+@Suite(.enabled(if: geteuid() == 0)) struct ArchiveRootTests {
+    private let scratch: Scratch
+    private let store: ImageStore
+
+    init() throws {
+        scratch = try Scratch()
+        store = ImageStore(root: scratch.path + "/images", registries: RegistrySettings())
+    }
+
+    private func load(_ bytes: [UInt8]) async throws -> [String] {
+        let file = scratch.path + "/archive.tar"
+        try Files.replace(file, with: bytes, durable: false)
+        return try await store.load(archive: file)
+    }
+
+    private func load(layer: Tar) async throws -> String {
+        let image = try await TestImage([layer.finished])
+        let names = try await load(image.dockerArchive(["test/layer:1"]))
+        return try #require(store.image(names[0])?.layerPaths.first)
+    }
+
+    /// Loads, and expects it to be refused with nothing left behind.
+    private func refused(_ bytes: [UInt8], _ words: String, kind: ImageError.Kind = .corrupt) async throws {
+        let error = await #expect(throws: ImageError.self) { _ = try await load(bytes) }
+        #expect(error?.kind == kind)
+        #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
+        #expect(store.list().isEmpty)
+        for folder in ["layers", "tmp", "blobs/sha256"] {
+            #expect(try Files.list("\(store.root)/\(folder)").map(\.name) == [])
+        }
+    }
+
+    private func refused(layer: Tar, _ words: String) async throws {
+        try await refused(try await TestImage([layer.finished]).dockerArchive(["test/evil:1"]), words)
+    }
+
+    @Test func aDockerArchiveIsTakenIn() async throws {
+        var base = Tar()
+        base.add("./", "5", mode: 0o755)
+        base.add("etc/", "5", mode: 0o755)
+        base.add("etc/old", content: Array("old".utf8))
+        base.add("etc/gone", content: Array("gone".utf8))
+        base.add("bin/tool", content: Array("#!/bin/sh\n".utf8), mode: 0o4755, uid: 12)
+        base.add("bin/same", "1", link: "bin/tool")
+        base.add("lib", "2", link: "usr/lib")
+        base.add("dev/null", "3", device: (1, 3))
+        base.add("run/pipe", "6", mode: 0o600)
+        base.add("file", content: Array("x".utf8), attributes: [("user.a", "b"), ("trusted.overlay.redirect", "/etc")])
+        var top = Tar()
+        top.add("etc/.wh.gone")
+        top.add("etc/.wh..wh..opq")
+        top.add("etc/new", content: Array("new".utf8))
+        let image = try await TestImage([base.finished, top.finished])
+        let names = try await load(image.dockerArchive(["test/image:1", "other.example/image:2"]))
+        #expect(names == ["docker.io/test/image:1", "other.example/image:2"])
+        let local = try #require(store.image("test/image:1"))
+        #expect(local.command == ["/bin/sh"])
+        #expect(local.layerPaths.count == 2)
+        #expect(store.image(local.id)?.id == local.id)
+        #expect(store.image(String(local.id.dropFirst(7).prefix(12)))?.id == local.id)
+        let (low, high) = (local.layerPaths[0], local.layerPaths[1])
+        #expect(try Files.text(low + "/etc/old") == "old")
+        var info = stat()
+        #expect(stat(low + "/bin/tool", &info) == 0 && info.st_uid == 12 && info.st_mode & 0o7777 == 0o4755)
+        #expect(info.st_nlink == 2)
+        #expect(info.st_mtim.tv_sec == 1_600_000_000)
+        #expect(try Files.target(ofLink: low + "/lib") == "usr/lib")
+        #expect(Files.kind(low + "/run/pipe") == .pipe)
+        #expect(!Files.exists(low + "/dev/null"))
+        #expect(ExtendedAttribute.size(low + "/file", "user.a") == 1)
+        #expect(ExtendedAttribute.size(low + "/file", "trusted.overlay.redirect") == nil)
+        #expect(Files.kind(high + "/etc/gone") == .characterDevice)
+        #expect(ExtendedAttribute.size(high + "/etc", "trusted.overlay.opaque") == 1)
+        // The same again makes nothing new, and another instance sees the same.
+        #expect(try await load(image.dockerArchive(["test/image:1"])) == ["docker.io/test/image:1"])
+        #expect(ImageStore(root: store.root).list().map(\.id) == [local.id])
+        try store.remove("test/image:1")
+        #expect(store.image("test/image:1") == nil)
+        #expect(store.image("other.example/image:2") != nil)
+        try store.remove("other.example/image:2")
+        #expect(try Files.list(store.root + "/layers").isEmpty)
+        #expect(throws: ImageError.self) { try store.remove("test/image:1") }
+    }
+
+    @Test func anOCIArchiveIsTakenInCompressedOrNot() async throws {
+        var layer = Tar()
+        layer.add("hello", content: Array("hi".utf8))
+        let image = try await TestImage([layer.finished])
+        let archive = try await image.ociArchive("quay.io/a/b:1")
+        #expect(try await load(archive) == ["quay.io/a/b:1"])
+        #expect(try await load(try await gzip(archive)) == ["quay.io/a/b:1"])
+    }
+
+    @Test func pathsThatLeadOutAreRefused() async throws {
+        var up = Tar()
+        up.add("../../outside", content: [1])
+        try await refused(layer: up, "leads upwards")
+        var absolute = Tar()
+        absolute.add("/etc/cron.d/evil", content: [1])
+        try await refused(layer: absolute, "is absolute")
+        var inner = Tar()
+        inner.add("a/../../b", content: [1])
+        try await refused(layer: inner, "leads upwards")
+    }
+
+    @Test func linksThatLeadOutAreNotFollowed() async throws {
+        let outside = scratch.path + "/outside"
+        try Files.makeDirectories(outside)
+        var link = Tar()
+        link.add("way", "2", link: outside)
+        link.add("way/evil", content: [1])
+        try await refused(layer: link, "through a symbolic link")
+        var climbing = Tar()
+        climbing.add("way", "2", link: "../../../../../../..\(outside)")
+        climbing.add("way/evil", content: [1])
+        try await refused(layer: climbing, "through a symbolic link")
+        var twice = Tar()
+        twice.add("a", "2", link: "b")
+        twice.add("b", "2", link: "a")
+        twice.add("a/evil", content: [1])
+        try await refused(layer: twice, "through a symbolic link")
+        var hard = Tar()
+        hard.add("way", "2", link: outside)
+        hard.add("copy", "1", link: "way/file")
+        _ = try scratch.write("outside/file", "secret")
+        try await refused(layer: hard, "through a symbolic link")
+        var passwd = Tar()
+        passwd.add("copy", "1", link: "/etc/passwd")
+        try await refused(layer: passwd, "is absolute")
+        var upwards = Tar()
+        upwards.add("copy", "1", link: "../../../etc/passwd")
+        try await refused(layer: upwards, "leads upwards")
+        #expect(try Files.list(outside).map(\.name) == ["file"])
+    }
+
+    @Test func aFileOverALinkReplacesTheLink() async throws {
+        let victim = try scratch.write("victim", "untouched")
+        var tar = Tar()
+        tar.add("x", "2", link: victim)
+        tar.add("x", content: Array("mine".utf8))
+        tar.add("d", "2", link: scratch.path)
+        tar.add("d", "5", mode: 0o777)
+        tar.add("d/in", content: [1])
+        let layer = try await load(layer: tar)
+        #expect(try Files.text(victim) == "untouched")
+        #expect(try Files.text(layer + "/x") == "mine")
+        #expect(Files.kind(layer + "/d") == .directory)
+        #expect(!Files.exists(scratch.path + "/in"))
+    }
+
+    @Test func devicesAreLeftOutAndWhiteoutsCannotBeForged() async throws {
+        var tar = Tar()
+        tar.add("disk", "4", device: (8, 0))
+        tar.add("forged", "3", device: (0, 0))
+        tar.add("kept", content: [1])
+        let layer = try await load(layer: tar)
+        #expect(try Files.list(layer).map(\.name) == ["kept"])
+        var evil = Tar()
+        evil.add(".wh...", content: [])
+        try await refused2(evil)
+    }
+
+    private func refused2(_ tar: Tar) async throws {
+        let image = try await TestImage([tar.finished])
+        await #expect(throws: ImageError.self) { _ = try await load(image.dockerArchive(["test/evil:1"])) }
+    }
+
+    @Test func damagedArchivesLeaveNothing() async throws {
+        var layer = Tar()
+        layer.add("a", content: [UInt8](repeating: 7, count: 5000))
+        let image = try await TestImage([layer.finished])
+        let good = image.dockerArchive(["test/good:1"])
+        try await refused(Array(good.prefix(3000)), "damaged")
+        try await refused(Array(try await gzip(good).dropLast(20)), "damaged")
+        try await refused([], "empty")
+        try await refused(Array("this is not an archive at all, only text".utf8), "")
+        var nothing = Tar()
+        nothing.add("readme", content: [1])
+        try await refused(nothing.finished, "not an image archive")
+        var swapped = image
+        swapped.layers = [Tar().finished]
+        try await refused(swapped.dockerArchive(["test/swapped:1"]), "unpacks to something else")
+        var cut = image
+        cut.layers = [Array(layer.finished.prefix(2000))]
+        try await refused(cut.dockerArchive(["test/cut:1"]), "")
+        let foreign = try await TestImage([layer.finished], architecture: "s390x")
+        try await refused(foreign.dockerArchive(["test/foreign:1"]), "s390x", kind: .wrongArchitecture)
+        await #expect(throws: ImageError.self) { _ = try await store.load(archive: "/no/such/file.tar") }
+        await #expect(throws: ImageError.self) { _ = try await store.load(archive: scratch.path) }
+    }
+
+    @Test func anArchivesOwnLinksCannotReadOutside() async throws {
+        var tar = Tar()
+        tar.add("manifest.json", content: Array(#"[{"Config":"c.json","RepoTags":["a:1"],"Layers":[]}]"#.utf8))
+        tar.add("c.json", "2", link: "/etc/passwd")
+        try await refused(tar.finished, "leads out of it")
+    }
+
+    @Test func severalStoresLoadTheSameAtOnce() async throws {
+        var layer = Tar()
+        for number in 0..<50 { layer.add("f\(number)", content: [UInt8](repeating: 1, count: 2000)) }
+        let image = try await TestImage([layer.finished])
+        let archive = image.dockerArchive(["test/many:1"])
+        let file = scratch.path + "/many.tar"
+        try Files.replace(file, with: archive, durable: false)
+        let root = store.root
+        try await withThrowingTaskGroup(of: [String].self) { group in
+            for _ in 0..<6 { group.addTask { try await ImageStore(root: root).load(archive: file) } }
+            for try await names in group { #expect(names == ["docker.io/test/many:1"]) }
+        }
+        #expect(try Files.list(root + "/layers").count == 1)
+        #expect(try Files.list(root + "/tmp").isEmpty)
+    }
+}

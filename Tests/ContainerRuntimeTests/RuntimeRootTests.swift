@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContainerRuntime
+import Glibc
+import Linux
+import Testing
+import Values
+
+@Suite(.enabled(if: geteuid() == 0), .serialized) struct RuntimeRootTests {
+    @Test func aContainerRunsLogsAndEnds() async throws {
+        let fixture = try await RuntimeFixture()
+        let runtime = try Runtime(fixture.configuration)
+        let sandbox = try await runtime.createSandbox(fixture.sandbox())
+        #expect(sandbox.state == .ready)
+        let id = try await runtime.createContainer(
+            fixture.container("echo out; echo err >&2; echo done > /dev/termination-log; hostname; id -u; exit 7") {
+                $0.terminationMessagePath = "/dev/termination-log"
+                $0.environment = [("A", "b")]
+            })
+        #expect(runtime.container(id)?.state == .created)
+        try await runtime.startContainer(id)
+        let status = try await fixture.exit(runtime, id)
+        #expect(status.exitCode == 7)
+        #expect(status.finishedAt != nil && status.startedAt != nil)
+        #expect(status.imageID == fixture.busybox.id)
+        let log = try fixture.log()
+        #expect(log.contains("stdout F out"))
+        #expect(log.contains("stderr F err"))
+        #expect(try Files.text(try #require(status.terminationMessageFile)) == "done\n")
+        try await runtime.removeContainer(id)
+        #expect(runtime.container(id) == nil)
+        try await fixture.tearDown(runtime)
+    }
+
+    @Test func execRunsCommandsWithStreamsAndExitCodes() async throws {
+        let fixture = try await RuntimeFixture()
+        let runtime = try Runtime(fixture.configuration)
+        _ = try await runtime.createSandbox(fixture.sandbox())
+        let id = try await runtime.createContainer(
+            fixture.container("trap 'exit 3' TERM; while :; do sleep 100 & wait $!; done") {
+                $0.environment = [("COLOUR", "green")]
+            })
+        try await runtime.startContainer(id)
+
+        let session = try await runtime.exec(id, command: ["/bin/sh", "-c", "echo $COLOUR; echo e >&2; cat; exit 5"], stdin: true)
+        try await session.writeStdin(Array("in".utf8))
+        await session.closeStdin()
+        async let errors = text(session.stderr)
+        #expect(await text(session.stdout) == "green\nin")
+        #expect(await errors == "e\n")
+        #expect(try await session.exitCode() == 5)
+
+        let terminal = try await runtime.exec(id, command: ["/bin/sh", "-c", "tty; stty size; read x; echo got $x"], tty: true, stdin: true)
+        await terminal.resize(columns: 77, rows: 33)
+        try await terminal.writeStdin(Array("line\n".utf8))
+        let shown = await text(terminal.stdout)
+        #expect(shown.contains("/dev/pts/"))
+        #expect(shown.contains("got line"))
+        #expect(try await terminal.exitCode() == 0)
+
+        let (code, output) = try await runtime.execSync(id, command: ["/bin/sh", "-c", "echo probe; exit 1"])
+        #expect(code == 1)
+        #expect(String(decoding: output, as: UTF8.self) == "probe\n")
+        await #expect(throws: RuntimeError.self) {
+            _ = try await runtime.execSync(id, command: ["/no/such/program"])
+        }
+        await #expect(throws: RuntimeError.self) {
+            _ = try await runtime.execSync(id, command: ["sleep", "1000"], timeoutSeconds: 1)
+        }
+
+        try await runtime.stopContainer(id, timeoutSeconds: 20)
+        #expect(runtime.container(id)?.exitCode == 3)
+        await #expect(throws: RuntimeError.self) { _ = try await runtime.exec(id, command: ["true"]) }
+        try await fixture.tearDown(runtime)
+    }
+
+    @Test func attachJoinsTheStreams() async throws {
+        let fixture = try await RuntimeFixture()
+        let runtime = try Runtime(fixture.configuration)
+        _ = try await runtime.createSandbox(fixture.sandbox())
+        let id = try await runtime.createContainer(
+            fixture.container("while read line; do echo heard $line; done; exit 4") {
+                $0.stdin = true
+                $0.stdinOnce = true
+            })
+        let session = try await runtime.attach(id)
+        try await runtime.startContainer(id)
+        try await session.writeStdin(Array("one\n".utf8))
+        await session.closeStdin()
+        #expect(await text(session.stdout) == "heard one\n")
+        #expect(try await session.exitCode() == 4)
+        try await fixture.tearDown(runtime)
+    }
+
+    @Test func aNewInstanceFindsWhatRunsAndHowTheRestEnded() async throws {
+        let fixture = try await RuntimeFixture()
+        var first: Runtime? = try Runtime(fixture.configuration)
+        _ = try await first?.createSandbox(fixture.sandbox())
+        let running = try #require(try await first?.createContainer(fixture.container("sleep 1000", name: "a")))
+        let ending = try #require(
+            try await first?.createContainer(fixture.container("read x; exit 9", name: "b") { $0.stdin = true }))
+        let waiting = try #require(try await first?.createContainer(fixture.container("exit 0", name: "w")))
+        try await first?.startContainer(running)
+        try await first?.startContainer(ending)
+        let input = try #require(try await first?.attach(ending))
+        first = nil
+        try await input.writeStdin(Array("x\n".utf8))
+        _ = await text(input.stdout)
+
+        let second = try Runtime(fixture.configuration)
+        #expect(second.sandboxes().map(\.state) == [.ready])
+        #expect(second.container(running)?.state == .running)
+        #expect(second.container(waiting)?.state == .created)
+        #expect(try await fixture.exit(second, ending).exitCode == 9)
+        try await second.startContainer(waiting)
+        #expect(try await fixture.exit(second, waiting).exitCode == 0)
+        #expect(try await second.execSync(running, command: ["true"]).exitCode == 0)
+        try await second.stopContainer(running, timeoutSeconds: 0)
+        #expect(second.container(running)?.exitCode == 137)
+        try await fixture.tearDown(second)
+    }
+
+    @Test func aKilledMonitorEndsItsContainer() async throws {
+        let fixture = try await RuntimeFixture()
+        let runtime = try Runtime(fixture.configuration)
+        _ = try await runtime.createSandbox(fixture.sandbox())
+        let id = try await runtime.createContainer(fixture.container("sleep 1000"))
+        try await runtime.startContainer(id)
+        let pid = try Files.text("\(fixture.configuration.stateDirectory)/c/\(id.prefix(32))/conmon.pid")
+        kill(try #require(Int32(pid)), SIGKILL)
+        let status = try await fixture.exit(runtime, id)
+        #expect(status.exitCode == 137)
+        #expect(status.message.contains("conmon"))
+        try await fixture.tearDown(runtime)
+    }
+
+    @Test func logsGoToANewFileAfterRotation() async throws {
+        let fixture = try await RuntimeFixture()
+        let runtime = try Runtime(fixture.configuration)
+        _ = try await runtime.createSandbox(fixture.sandbox())
+        let id = try await runtime.createContainer(
+            fixture.container("echo one; while read x; do echo $x; done") { $0.stdin = true })
+        let session = try await runtime.attach(id)
+        try await runtime.startContainer(id)
+        var output = session.stdout.makeAsyncIterator()
+        _ = await output.next()
+        let log = fixture.scratch.path + "/logs/c.log"
+        rename(log, log + ".1")
+        try await runtime.reopenLog(id)
+        try await session.writeStdin(Array("two\n".utf8))
+        _ = await output.next()
+        #expect(try fixture.log() == ["stdout F two"])
+        try await fixture.tearDown(runtime)
+    }
+
+    @Test func usersMountsAndLimitsReachTheContainer() async throws {
+        let fixture = try await RuntimeFixture()
+        let runtime = try Runtime(fixture.configuration)
+        _ = try await runtime.createSandbox(fixture.sandbox())
+        let hosts = try fixture.scratch.write("hosts", "10.0.0.1 web\n")
+        let id = try await runtime.createContainer(
+            fixture.container(
+                "id; cat /etc/hosts; touch /x 2>&1; grep CapEff /proc/self/status; grep NoNewPrivs /proc/self/status; grep Seccomp: /proc/self/status; ls /proc/kcore; wc -c < /proc/kcore; mkdir /sys/x; unshare -r true"
+            ) {
+                $0.mounts = [Mount(source: hosts, destination: "/etc/hosts", readOnly: true)]
+                $0.security.runAsUser = 1000
+                $0.security.runAsGroup = 2000
+                $0.security.fsGroup = 3000
+                $0.security.readOnlyRootFilesystem = true
+                $0.security.noNewPrivileges = true
+                $0.resources = .kubernetes(cpuRequestMilli: 100, cpuLimitMilli: 500, memoryLimitBytes: 64 << 20, pidsLimit: 100)
+            })
+        let cgroup = try #require(runtime.container(id)).cgroupPath
+        if let folder = try CgroupLayout.detect().path(of: cgroup, controller: "pids") {
+            #expect(try Files.text(folder + "/pids.max") == "100\n")
+        }
+        try await runtime.startContainer(id)
+        _ = try await fixture.exit(runtime, id)
+        let log = try fixture.log().joined(separator: "\n")
+        #expect(log.contains("uid=1000 gid=2000 groups=2000,3000"))
+        #expect(log.contains("10.0.0.1 web"))
+        #expect(log.contains("Read-only file system"))
+        #expect(log.contains("CapEff:\t0000000000000000"))
+        #expect(log.contains("NoNewPrivs:\t1"))
+        #expect(log.contains("Seccomp:\t2"))
+        #expect(log.contains("can't create directory '/sys/x'"))
+        try await fixture.tearDown(runtime)
+    }
+
+    @Test func aContainerThatTakesTooMuchMemoryIsMarked() async throws {
+        let fixture = try await RuntimeFixture()
+        let runtime = try Runtime(fixture.configuration)
+        _ = try await runtime.createSandbox(fixture.sandbox())
+        let id = try await runtime.createContainer(
+            fixture.container("tail /dev/zero") { $0.resources.memoryLimitBytes = 16 << 20 })
+        try await runtime.startContainer(id)
+        let status = try await fixture.exit(runtime, id)
+        #expect(status.oomKilled)
+        #expect(status.exitCode == 137)
+        try await fixture.tearDown(runtime)
+    }
+
+    @Test func whatCannotRunSaysWhyAndLeavesNothing() async throws {
+        let fixture = try await RuntimeFixture()
+        let runtime = try Runtime(fixture.configuration)
+        _ = try await runtime.createSandbox(fixture.sandbox())
+        let missing = await #expect(throws: RuntimeError.self) {
+            let id = try await runtime.createContainer(fixture.container("") { $0.command = ["/no/such"] })
+            try await runtime.startContainer(id)
+        }
+        #expect(missing?.message.contains("/no/such") == true)
+        let root = await #expect(throws: RuntimeError.self) {
+            try await runtime.createContainer(fixture.container("true") { $0.security.runAsNonRoot = true })
+        }
+        #expect(root?.message.contains("runAsNonRoot") == true)
+        let volume = await #expect(throws: RuntimeError.self) {
+            try await runtime.createContainer(
+                fixture.container("true") { $0.mounts = [Mount(source: "/no/volume", destination: "/v")] })
+        }
+        #expect(volume?.message.contains("/no/volume") == true)
+        try await fixture.tearDown(runtime)
+    }
+
+    @Test func aPodsContainersShareProcessesWhenAsked() async throws {
+        let fixture = try await RuntimeFixture()
+        let runtime = try Runtime(fixture.configuration)
+        _ = try await runtime.createSandbox(fixture.sandbox { $0.shareProcessNamespace = true })
+        let a = try await runtime.createContainer(fixture.container("sleep 4321", name: "a"))
+        let b = try await runtime.createContainer(fixture.container("sleep 1234", name: "b"))
+        try await runtime.startContainer(a)
+        try await runtime.startContainer(b)
+        let (_, output) = try await runtime.execSync(b, command: ["ps"])
+        #expect(String(decoding: output, as: UTF8.self).contains("sleep 4321"))
+        #expect(runtime.containers().count == 2)
+        try await fixture.tearDown(runtime)
+    }
+}
