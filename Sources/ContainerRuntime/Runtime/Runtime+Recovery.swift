@@ -13,10 +13,15 @@ extension Runtime {
     func recover() {
         for entry in (try? Files.list(paths.sandboxRecords)) ?? [] where entry.name.hasSuffix(".json") {
             let path = "\(paths.sandboxRecords)/\(entry.name)"
-            guard let record = (try? Files.read(path)).flatMap({ try? JSON(parsing: $0) }).flatMap(SandboxRecord.init) else {
+            guard var record = (try? Files.read(path)).flatMap({ try? JSON(parsing: $0) }).flatMap(SandboxRecord.init)
+            else {
                 log.warning("\(path) cannot be read; its sandbox is forgotten")
                 unlink(path)
                 continue
+            }
+            // The node was started anew: the record is there, what it describes is not.
+            if record.phase == .ready, !namespaces(of: record.spec).allSatisfy({ Namespaces.isPinned($0) }) {
+                record.phase = .removing
             }
             state.withLock { $0.sandboxes[record.spec.id] = record }
         }
@@ -49,6 +54,11 @@ extension Runtime {
                 }
             }
         }
+    }
+
+    private func namespaces(of spec: SandboxSpec) -> [String] {
+        let own: [NamespaceKind] = (spec.hostNetwork ? [] : [.net, .uts]) + (spec.hostIPC ? [] : [.ipc])
+        return own.map { paths.namespace(spec.id, $0) }
     }
 
     /// Watches a container that was alive when the earlier instance ended.

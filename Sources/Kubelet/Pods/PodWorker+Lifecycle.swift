@@ -49,8 +49,16 @@ extension PodWorker {
             return false
         }
         setUpFailures = 0
+        await removeFormerSandboxes()
         if let tokenRenewal { ring(at: tokenRenewal) }
         return true
+    }
+
+    /// Gives back what earlier sandboxes of the pod hold, addresses above all, when that was not possible before.
+    private func removeFormerSandboxes() async {
+        for former in context.runtime.sandboxes() where former.spec.podUID == uid && former.id != sandbox?.id {
+            try? await context.runtime.removeSandbox(former.id)
+        }
     }
 
     /// The sandbox went, and its containers with it: all of them begin anew, the init containers too.

@@ -145,7 +145,8 @@ actor PodWorker {
     private func adopt() {
         let own = context.runtime.sandboxes().filter { $0.spec.podUID == uid }
         sandboxAttempt = (own.map(\.spec.attempt).max() ?? -1) + 1
-        sandbox = own.filter { $0.state == .ready }.max { $0.spec.attempt < $1.spec.attempt }
+        // One that is not ready any more is replaced in the first round, and its containers with it.
+        sandbox = own.max { $0.spec.attempt < $1.spec.attempt }
         podIPs = sandbox?.ips.map(\.description) ?? []
     }
 

@@ -29,6 +29,10 @@ struct ClusterFabric: Sendable {
                 binds: [NodeNamespaces.Bind(paths.images, at: "/var/lib/catbird/images")],
                 binaries: ["catbird": executable, "catbird-cni": "\(folder)/catbird-cni"],
                 hosts: profile.nodes.map { ($0.address, [$0.name]) }, resolvers: fabric.resolvers))
+        if !namespaces.exists {
+            // The node boots: its network is not ready until its agent says so again.
+            try Files.removeTree(namespaces.root + "/etc/cni/net.d")
+        }
         try writeIdentity(node, namespaces)
         try await namespaces.create()
         try await OwnThread.run(awaiting: { try fabric.attach(node, to: namespaces.net) })
