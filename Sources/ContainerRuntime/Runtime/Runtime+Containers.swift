@@ -267,6 +267,13 @@ extension Runtime {
         if record.phase == .creating || record.phase == .removing { try await killMonitor(id) }
         if Files.exists("\(paths.crunRoot)/\(id)") { _ = try await runCrun(["delete", "--force", id]) }
         try await cgroups.destroy(record.status.cgroupPath)
+        try discard(id)
+    }
+
+    /// Removes the files of a container that has no process any more. Not inlined: Swift 6.3.1's optimizer crashes when
+    /// it splits `dispose` with this in it.
+    @inline(never)
+    private func discard(_ id: ContainerID) throws {
         try Mounts.unmount(paths.rootfs(id))
         try Files.removeTree(paths.bundle(id))
         try Files.removeTree("\(paths.crunRoot)/\(id)")
