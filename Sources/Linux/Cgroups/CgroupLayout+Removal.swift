@@ -5,7 +5,7 @@ import Glibc
 extension CgroupLayout {
     /// Kills every process in a group and below, and returns when none is left. Processes that start others while they
     /// are being killed are stopped first, where the machine has a freezer; this process itself is spared.
-    public func killAll(in group: String, signal: Int32 = 9) async throws {
+    public func killAll(in group: String, signal: Int32 = 9) async throws(Errno) {
         while true {
             let pids = processes(in: group).subtracting([getpid()])
             if pids.isEmpty { return }
@@ -55,7 +55,7 @@ extension CgroupLayout {
 
     /// Removes a group and those below it from every hierarchy. Processes must have gone; a group that is not there is
     /// no error. Throws `EBUSY` with the processes that are still in it.
-    public func remove(_ group: String) async throws {
+    public func remove(_ group: String) async throws(Errno) {
         guard !group.split(separator: "/").isEmpty else {
             throw Errno(code: EINVAL, call: "rmdir", detail: "the root of the control groups")
         }
@@ -64,7 +64,7 @@ extension CgroupLayout {
         }
     }
 
-    private func removeFolder(_ folder: String) async throws {
+    private func removeFolder(_ folder: String) async throws(Errno) {
         for attempt in 0..<200 {
             if rmdir(folder) == 0 || errno == ENOENT { return }
             guard errno == EBUSY else { throw Errno("rmdir", folder) }
@@ -80,7 +80,7 @@ extension CgroupLayout {
     }
 
     /// Removes a group that may still have processes: kills them, waits for them, removes it.
-    public func destroy(_ group: String) async throws {
+    public func destroy(_ group: String) async throws(Errno) {
         try await killAll(in: group)
         try await remove(group)
     }
