@@ -235,3 +235,88 @@ import Values
         try await fixture.tearDown(runtime)
     }
 }
+
+/// Sandboxes with namespaces of their own, joined to a network by plugins that are shell scripts.
+@Suite(.enabled(if: geteuid() == 0), .serialized) struct SandboxRootTests {
+    private static let result =
+        #"{"cniVersion":"1.0.0","ips":[{"address":"10.9.8.7/32"}],"dns":{}}"#
+
+    private func network(_ fixture: RuntimeFixture, add: String = "echo '\(result)'") throws {
+        _ = try fixture.scratch.write(
+            "net.d/10-test.conflist", #"{"cniVersion":"1.0.0","name":"test","plugins":[{"type":"script"}]}"#)
+        _ = try fixture.scratch.write(
+            "bin/script",
+            "#!/bin/sh\necho \"$CNI_COMMAND $CNI_ARGS\" >> \(fixture.scratch.path)/calls\n[ $CNI_COMMAND = ADD ] || exit 0\nip netns list-id >/dev/null 2>&1\nnsenter --net=$CNI_NETNS ip addr add 10.9.8.7/32 dev lo || exit 9\n\(add)\n",
+            mode: 0o755)
+    }
+
+    @Test func aSandboxHasItsOwnNetworkNamesAndSysctls() async throws {
+        let fixture = try await RuntimeFixture()
+        let runtime = try Runtime(fixture.configuration)
+        #expect(runtime.networkReady().ready == false)
+        let events = runtime.events()
+        try network(fixture)
+        for await event in events where event == .networkChanged && runtime.networkReady().ready { break }
+        let sandbox = try await runtime.createSandbox(
+            fixture.sandbox {
+                $0.hostNetwork = false
+                $0.hostname = "pod-name"
+                $0.sysctls = ["net.ipv4.ip_forward": "1", "kernel.shm_rmid_forced": "1"]
+            })
+        #expect(sandbox.ips.map(\.description) == ["10.9.8.7"])
+        let path = try #require(sandbox.netnsPath)
+        #expect(Namespaces.isPinned(path))
+        let id = try await runtime.createContainer(
+            fixture.container(
+                "hostname; ip -o addr show lo; cat /proc/sys/net/ipv4/ip_forward; echo shared > /dev/shm/x; df -k /dev/shm | tail -1"))
+        try await runtime.startContainer(id)
+        #expect(try await fixture.exit(runtime, id).exitCode == 0)
+        let log = try fixture.log().joined(separator: "\n")
+        #expect(log.contains("stdout F pod-name"))
+        #expect(log.contains("127.0.0.1/8"))
+        #expect(log.contains("10.9.8.7/32"))
+        #expect(log.contains("stdout F 1\n"))
+        #expect(log.contains("65536"))
+        let second = try await runtime.createContainer(fixture.container("cat /dev/shm/x", name: "d"))
+        try await runtime.startContainer(second)
+        _ = try await fixture.exit(runtime, second)
+        #expect(try fixture.log("d") == ["stdout F shared"])
+
+        try await runtime.removeSandbox("s1")
+        try await runtime.removeSandbox("s1")
+        #expect(!Files.exists(path))
+        let calls = try Files.text(fixture.scratch.path + "/calls").split(separator: "\n").map(String.init)
+        #expect(
+            calls == ["ADD", "DEL"].map {
+                "\($0) IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID=s1;K8S_POD_UID=uid-s1"
+            })
+        try await fixture.tearDown(runtime)
+    }
+
+    @Test func aSandboxThatGetsNoNetworkLeavesNothing() async throws {
+        let fixture = try await RuntimeFixture()
+        let runtime = try Runtime(fixture.configuration)
+        try network(fixture, add: #"echo '{"cniVersion":"1.0.0","code":11,"msg":"no pool"}'; exit 1"#)
+        let error = await #expect(throws: RuntimeError.self) {
+            _ = try await runtime.createSandbox(fixture.sandbox { $0.hostNetwork = false })
+        }
+        #expect(error?.message == "failed to setup network for sandbox \"s1\": plugin type=\"script\" failed (add): no pool")
+        #expect(runtime.sandboxes().isEmpty)
+        #expect(try Files.list(fixture.configuration.stateDirectory + "/sandboxes").isEmpty)
+        try await fixture.tearDown(runtime)
+    }
+
+    @Test func aSandboxWhoseMakingWasInterruptedIsNotReadyAndCanBeRemoved() async throws {
+        let fixture = try await RuntimeFixture()
+        var runtime = try Runtime(fixture.configuration)
+        try network(fixture)
+        _ = try await runtime.createSandbox(fixture.sandbox { $0.hostNetwork = false })
+        // As after a restart of the machine: the namespaces are gone.
+        try Namespaces.unpin(try #require(runtime.sandbox("s1")?.netnsPath))
+        runtime = try Runtime(fixture.configuration)
+        #expect(runtime.sandbox("s1")?.state == .notReady)
+        await #expect(throws: RuntimeError.self) { try await runtime.createContainer(fixture.container("true")) }
+        try await runtime.removeSandbox("s1")
+        try await fixture.tearDown(runtime)
+    }
+}

@@ -3,9 +3,9 @@
 import Linux
 
 /// Capabilities by name, and what a container gets of them.
-enum Capabilities {
+package enum Capabilities {
     /// In the order of the kernel's numbers.
-    static let all = [
+    package static let all = [
         "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
         "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST",
         "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO",
@@ -16,7 +16,7 @@ enum Capabilities {
     ]
 
     /// What containerd and docker give by default.
-    static let standard = [
+    package static let standard = [
         "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
         "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL",
         "CAP_AUDIT_WRITE",
@@ -42,7 +42,7 @@ enum Capabilities {
     }
 
     /// The set for a container, in the kernel's order. ALL is applied before single names, as containerd does.
-    static func resolve(_ security: ContainerSecurity, available: Set<String>) throws(RuntimeError) -> [String] {
+    package static func resolve(_ security: ContainerSecurity, available: Set<String>) throws(RuntimeError) -> [String] {
         if security.privileged { return all.filter(available.contains) }
         var result = Set(standard)
         func isAll(_ text: String) -> Bool { text.uppercased() == "ALL" }

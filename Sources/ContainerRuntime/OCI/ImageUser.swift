@@ -5,14 +5,14 @@ import Glibc
 import Linux
 
 /// Finds a user's and its groups' numbers in an image's own /etc/passwd and /etc/group.
-struct UserDatabase: Sendable {
+package struct UserDatabase: Sendable {
     struct User: Sendable { var name: String; var uid: Int; var gid: Int; var home: String }
     struct Group: Sendable { var name: String; var gid: Int; var members: [String] }
 
     var users: [User] = []
     var groups: [Group] = []
 
-    init(passwd: String, group: String) {
+    package init(passwd: String, group: String) {
         for line in passwd.split(separator: "\n") {
             let fields = line.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
             guard fields.count >= 4, let uid = Int(fields[2]), let gid = Int(fields[3]) else { continue }
@@ -40,7 +40,7 @@ struct UserDatabase: Sendable {
 
     /// By containerd's rules: the pod's numbers win over the image's `user[:group]`; a number need not be in the files;
     /// groups that list the user are added.
-    func identity(image user: String, security: ContainerSecurity) throws(RuntimeError) -> (identity: UserIdentity, home: String) {
+    package func identity(image user: String, security: ContainerSecurity) throws(RuntimeError) -> (identity: UserIdentity, home: String) {
         var uid = 0
         var gid = 0
         var name: String?

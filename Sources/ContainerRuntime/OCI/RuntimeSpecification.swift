@@ -1,27 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Values
+package import Values
 
 /// Writes the OCI runtime specification's `config.json` of a container. Pure: all that has to be looked up was.
-struct RuntimeSpecification {
-    var spec: ContainerSpec
-    var sandbox: SandboxSpec
+package struct RuntimeSpecification {
+    package var spec: ContainerSpec
+    package var sandbox: SandboxSpec
     /// Where its root file system is mounted.
-    var rootfs: String
-    var identity: UserIdentity
-    var home: String
+    package var rootfs: String
+    package var identity: UserIdentity
+    package var home: String
     /// Paths of pinned namespaces by OCI type; the host's are left out.
-    var namespaces: [(type: String, path: String?)]
-    var cgroupPath: String
-    var capabilities: [String]
-    var seccomp: JSON?
+    package var namespaces: [(type: String, path: String?)]
+    package var cgroupPath: String
+    package var capabilities: [String]
+    package var seccomp: JSON?
     /// The sandbox's memory for /dev/shm; nil: the container gets its own.
-    var shmPath: String?
+    package var shmPath: String?
     /// The file for the termination message on the node.
-    var terminationMessageFile: String?
-    var oomScoreAdjustment: Int
+    package var terminationMessageFile: String?
+    package var oomScoreAdjustment: Int
     var devices: [(path: String, node: DeviceNodes.Node, permissions: String)] = []
-    var isUnifiedCgroup: Bool
+
+    package init(
+        spec: ContainerSpec, sandbox: SandboxSpec, rootfs: String, identity: UserIdentity, home: String,
+        namespaces: [(type: String, path: String?)], cgroupPath: String, capabilities: [String], seccomp: JSON?,
+        shmPath: String?, terminationMessageFile: String?, oomScoreAdjustment: Int
+    ) {
+        self.spec = spec
+        self.sandbox = sandbox
+        self.rootfs = rootfs
+        self.identity = identity
+        self.home = home
+        self.namespaces = namespaces
+        self.cgroupPath = cgroupPath
+        self.capabilities = capabilities
+        self.seccomp = seccomp
+        self.shmPath = shmPath
+        self.terminationMessageFile = terminationMessageFile
+        self.oomScoreAdjustment = oomScoreAdjustment
+    }
 
     static let maskedPaths = [
         "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
@@ -32,7 +50,7 @@ struct RuntimeSpecification {
 
     private var privileged: Bool { spec.security.privileged }
 
-    var json: JSON {
+    package var json: JSON {
         var linux: JSON = [
             "cgroupsPath": JSON(cgroupPath), "resources": resources,
             "namespaces": .array(
@@ -63,13 +81,13 @@ struct RuntimeSpecification {
     // MARK: Process
 
     /// The pod's command and args laid over the image's, by Kubernetes' rules.
-    var arguments: [String] {
+    package var arguments: [String] {
         if !spec.command.isEmpty { return spec.command + spec.args }
         return spec.image.entrypoint + (spec.args.isEmpty ? spec.image.command : spec.args)
     }
 
     /// The image's variables, then the pod's; a name stands once, with its last value.
-    var environment: [String] {
+    package var environment: [String] {
         var order: [String] = []
         var values: [String: String] = [:]
         func set(_ name: String, _ value: String) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-import Values
+package import Values
 
 /// The default system call filter: docker's list of what is let through, as the OCI specification writes it.
-enum Seccomp {
+package enum Seccomp {
     /// Harmless for every container.
     private static let always = """
         _llseek _newselect accept accept4 access adjtimex alarm bind brk cachestat capget capset chdir chmod chown \
@@ -88,7 +88,7 @@ enum Seccomp {
     }
 
     /// The profile for a container with these capabilities.
-    static func standard(capabilities: [String]) -> JSON {
+    package static func standard(capabilities: [String]) -> JSON {
         var rules: [JSON] = [rule(names(always))]
         for persona in [0, 8, 0x20000, 0x20008, 0xFFFF_FFFF] {
             rules.append(rule(["personality"], [argument(0, persona, "SCMP_CMP_EQ")]))

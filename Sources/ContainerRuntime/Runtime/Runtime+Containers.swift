@@ -82,7 +82,7 @@ extension Runtime {
             namespaces: namespaces(sandbox, isPause: isPause), cgroupPath: "\(sandbox.cgroup)/\(id)",
             capabilities: capabilities, seccomp: try seccomp(spec, capabilities),
             shmPath: sandbox.spec.hostIPC ? "/dev/shm" : paths.shm(spec.sandboxID), terminationMessageFile: terminationFile,
-            oomScoreAdjustment: allowedOOMScore(spec.oomScoreAdjustment), isUnifiedCgroup: cgroups.mode == .v2)
+            oomScoreAdjustment: allowedOOMScore(spec.oomScoreAdjustment))
         specification.devices = try devices(spec)
         try check(specification)
         try Files.replace(
