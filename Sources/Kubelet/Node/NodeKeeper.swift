@@ -28,9 +28,11 @@ actor NodeKeeper {
 
     func run() async {
         let bell = self.bell
+        // Listened to before the state is read: no change is missed.
+        let events = context.runtime.events()
         await withDiscardingTaskGroup { group in
             group.addTask {
-                for await event in self.context.runtime.events() where event == .networkChanged { bell.yield() }
+                for await event in events where event == .networkChanged { bell.yield() }
             }
             group.addTask {
                 // A report every five minutes tells that the node is as it was: an interval by definition.

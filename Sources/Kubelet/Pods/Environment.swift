@@ -185,9 +185,10 @@ package enum ContainerEnvironment {
         let resources = container.json["resources"]
         var amount = resources[parts[0]][parts[1]]
         if amount == nil, parts[0] == "limits" { amount = allocatable[parts[1]].map(JSON.string) }
-        let milli = amount.flatMap(ResourceAmount.milli) ?? 0
-        let divisor = reference["divisor"].flatMap(ResourceAmount.milli).flatMap { $0 > 0 ? $0 : nil } ?? 1000
-        return String(milli / divisor + (milli % divisor > 0 ? 1 : 0))
+        let nano = max(amount.flatMap(ResourceAmount.quantity)?.nano ?? 0, 0)
+        let divisor = reference["divisor"].flatMap(ResourceAmount.quantity)?.nano ?? 0
+        let (whole, rest) = nano.quotientAndRemainder(dividingBy: divisor > 0 ? divisor : 1_000_000_000)
+        return String(rest > 0 ? whole + 1 : whole)
     }
 }
 

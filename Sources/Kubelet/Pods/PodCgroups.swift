@@ -21,7 +21,9 @@ package struct PodLimits: Hashable, Sendable {
             let limit = resources["limits"]["cpu"].flatMap(ResourceAmount.milli)
             request += resources["requests"]["cpu"].flatMap(ResourceAmount.milli) ?? limit ?? 0
             cpu = cpu.flatMap { sum in limit.map { sum + $0 } }
-            memory = memory.flatMap { sum in resources["limits"]["memory"].flatMap(ResourceAmount.value).map { sum + $0 } }
+            memory = memory.flatMap { sum in
+                resources["limits"]["memory"].flatMap(ResourceAmount.value).map { sum + $0 }
+            }
         }
         cpuShares = UInt64(min(max(request * 1024 / 1000, 2), 262_144))
         cpuQuota = cpu.flatMap { $0 > 0 ? max($0 * 100, 1000) : nil }

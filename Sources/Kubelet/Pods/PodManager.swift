@@ -28,9 +28,11 @@ final class PodManager: Sendable {
 
     /// Follows the API and the runtime until cancelled.
     func run() async {
+        // Listened to before any worker looks: no end of a container is missed.
+        let events = context.runtime.events()
         await withDiscardingTaskGroup { group in
             group.addTask { await self.informer.run() }
-            group.addTask { await self.followRuntime() }
+            group.addTask { await self.follow(events) }
             group.addTask {
                 await self.informer.waitUntilSynced()
                 if !Task.isCancelled { await self.removeOrphans() }
@@ -95,8 +97,8 @@ final class PodManager: Sendable {
         }
     }
 
-    private func followRuntime() async {
-        for await event in context.runtime.events() {
+    private func follow(_ events: AsyncStream<RuntimeEvent>) async {
+        for await event in events {
             switch event {
             case .exited(let id):
                 let uid = context.runtime.container(id)?.labels[ContainerLabels.podUID]

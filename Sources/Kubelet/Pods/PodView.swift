@@ -30,12 +30,15 @@ package struct PodView: Sendable {
     package var serviceAccount: String {
         spec["serviceAccountName"].string ?? spec["serviceAccount"].string ?? "default"
     }
-    package var terminationGracePeriod: Int { max(spec["terminationGracePeriodSeconds"].int ?? 30, 0) }
+    package var terminationGracePeriod: Int { Self.grace(spec["terminationGracePeriodSeconds"].int ?? 30) }
     /// Set when the pod is being deleted: how long its containers may take.
     package var deletionGracePeriod: Int? {
-        object.isBeingDeleted
-            ? max(object.metadata["deletionGracePeriodSeconds"].int ?? terminationGracePeriod, 0) : nil
+        guard object.isBeingDeleted else { return nil }
+        return Self.grace(object.metadata["deletionGracePeriodSeconds"].int ?? terminationGracePeriod)
     }
+    /// A year: longer waits are as good as none.
+    static let longestGrace = 31_536_000
+    private static func grace(_ seconds: Int) -> Int { min(max(seconds, 0), longestGrace) }
     package var hostname: String { spec["hostname"].string ?? String(name.prefix(63)) }
     package var subdomain: String? { spec["subdomain"].string.flatMap { $0.isEmpty ? nil : $0 } }
     package var dnsPolicy: String { spec["dnsPolicy"].string ?? "ClusterFirst" }
@@ -61,6 +64,14 @@ package struct PodView: Sendable {
         }
     }
 
+    /// What was added to the pod and is passed over, with the reason.
+    package var ignored: String? {
+        let names = spec["ephemeralContainers"].array?.compactMap { $0["name"].string } ?? []
+        guard !names.isEmpty else { return nil }
+        return "ephemeral containers are not supported yet, \(names.joined(separator: ", ")) will not be started;"
+            + " use kubectl exec"
+    }
+
     /// What the pod asks for and this kubelet cannot do: said at once, for a pod that hangs teaches nothing.
     package var unsupported: String? {
         if let sidecar = initContainers.first(where: { $0.json["restartPolicy"].string == "Always" }) {
@@ -68,10 +79,6 @@ package struct PodView: Sendable {
                 + " move it to spec.containers"
         }
         for container in allContainers {
-            for hook in ["postStart", "preStop"] where container.json["lifecycle"][hook] != nil {
-                return "container \(container.name): lifecycle.\(hook) is not supported yet;"
-                    + " do its work in the container's entrypoint"
-            }
             for probe in ["startupProbe", "livenessProbe", "readinessProbe"]
             where container.json[probe]["grpc"] != nil {
                 return "container \(container.name): \(probe).grpc is not supported yet; use httpGet, tcpSocket or exec"

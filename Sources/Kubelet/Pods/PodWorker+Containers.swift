@@ -113,6 +113,7 @@ extension PodWorker {
             return
         }
         event("Started", "Container started", in: view)
+        await runPostStart(view, id)
         started(name, id, attempt: attempt)
         linkLog(view, id: id, path: spec.logPath)
         removeOldContainers(name, keeping: id)
@@ -161,10 +162,26 @@ extension PodWorker {
     /// Stops a container beside the round; with less grace than before when that is asked for.
     func stop(_ slot: inout ContainerSlot, grace: Int) {
         guard let id = slot.current, slot.stopGrace.map({ grace < $0 }) ?? true else { return }
+        // Whoever is in more of a hurry than before does not wait for the hook again.
+        let hook = slot.stopGrace == nil && grace > 0 ? LifecycleHook("preStop", of: slot.view) : nil
         slot.stopGrace = grace
         let runtime = context.runtime
+        let address = probeAddress
+        let view = slot.view
         slot.stopping = Task { [weak self] in
-            try? await runtime.stopContainer(id, timeoutSeconds: grace)
+            var left = grace
+            if let hook {
+                let begun = Timestamp.now
+                if let failure = await self?.run(hook, container: id, address: address, timeout: grace) {
+                    await self?.event("FailedPreStopHook", "PreStopHook failed: \(failure)", type: .warning, in: view)
+                }
+                left = max(grace - Int(Timestamp.now.seconds(since: begun)), 2)
+            }
+            do { try await runtime.stopContainer(id, timeoutSeconds: left) } catch {
+                if !Task.isCancelled {
+                    await self?.complain("FailedKillPod", "error killing container \(view.name): \(error)")
+                }
+            }
             self?.ring()
         }
     }

@@ -15,6 +15,8 @@ extension PodWorker {
             sandbox = nil
             podIPs = []
             loseContainers()
+            // What cannot be given back now (its plugin waits for an agent that waits for this node) is given back
+            // when the pod has its next sandbox.
             try? await context.runtime.removeSandbox(known.id)
         }
         if let retry = setUpRetry, retry > .now {
@@ -81,7 +83,10 @@ extension PodWorker {
                 slot.record.last = end
                 slot.record.state = .waiting(reason: "PodInitializing", message: nil)
             } else {
-                slot.restartWanted = slot.record.termination != nil && pod.restartPolicy != .never
+                slot.restartWanted =
+                    slot.record.termination.map {
+                        pod.restartPolicy.restarts(exitCode: $0.exitCode)
+                    } ?? false
             }
             slot.record.isReady = false
             slots[name] = slot

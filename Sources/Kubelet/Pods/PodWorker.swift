@@ -179,7 +179,8 @@ actor PodWorker {
             await publish()
             return
         }
-        if await prepare() {
+        if let ignored = pod.ignored { complain("Failed", ignored) }
+        if !hasEnded, await prepare() {
             observe()
             startWhatIsDue()
         }

@@ -5,19 +5,27 @@ package import Values
 
 /// Amounts of resources as numbers, for cgroups and the downward API.
 package enum ResourceAmount {
-    /// The amount in thousandths, rounded up; nil when it is no quantity.
-    package static func milli(_ json: JSON) -> Int64? {
+    /// No amount is more than these: what is computed from sums and products of them fits.
+    private static let mostUnits: Int64 = 1 << 50
+    private static let mostMilli: Int64 = 1 << 40
+
+    static func quantity(_ json: JSON) -> Quantity? {
         switch json {
-        case .int(let number): Quantity(number).milliValue
-        case .double(let number): Quantity("\(number)")?.milliValue
-        case .string(let text): Quantity(text)?.milliValue
+        case .int(let number): Quantity(number)
+        case .double(let number): Quantity("\(number)")
+        case .string(let text): Quantity(text)
         default: nil
         }
     }
 
+    /// The amount in thousandths, rounded up; nil when it is no quantity.
+    package static func milli(_ json: JSON) -> Int64? {
+        quantity(json).map { min(max($0.milliValue, 0), mostMilli) }
+    }
+
     /// The amount in whole units, rounded up.
     package static func value(_ json: JSON) -> Int64? {
-        milli(json).map { $0 / 1000 + ($0 % 1000 > 0 ? 1 : 0) }
+        quantity(json).map { min(max($0.value, 0), mostUnits) }
     }
 }
 

@@ -100,7 +100,7 @@ extension PodWorker {
         }
     }
 
-    private var probeAddress: String {
+    var probeAddress: String {
         podIPs.first ?? (pod.hostNetwork ? context.configuration.nodeIP.description : "127.0.0.1")
     }
 

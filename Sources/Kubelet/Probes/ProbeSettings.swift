@@ -30,7 +30,21 @@ package struct ProbeSettings: Sendable, Hashable {
     /// Nil when the container has no such probe, or one whose port it does not name.
     package init?(_ kind: ProbeKind, of container: ContainerView) {
         guard let json = container.json[kind.field], !json.isNull else { return nil }
-        func number(_ key: String, _ standard: Int, least: Int) -> Int { max(json[key].int ?? standard, least) }
+        guard let action = Self.action(json, of: container) else { return nil }
+        self.action = action
+        func number(_ key: String, _ standard: Int, least: Int) -> Int {
+            min(max(json[key].int ?? standard, least), Int(Int32.max))
+        }
+        initialDelay = number("initialDelaySeconds", 0, least: 0)
+        period = number("periodSeconds", 10, least: 1)
+        timeout = number("timeoutSeconds", 1, least: 1)
+        successThreshold = number("successThreshold", 1, least: 1)
+        failureThreshold = number("failureThreshold", 3, least: 1)
+        gracePeriod = json["terminationGracePeriodSeconds"].int
+    }
+
+    /// What `httpGet`, `tcpSocket` or `exec` asks for.
+    static func action(_ json: JSON, of container: ContainerView) -> Action? {
         func port(_ value: JSON?) -> Int? {
             if let number = value.int { return number }
             guard let name = value.string else { return nil }
@@ -39,23 +53,17 @@ package struct ProbeSettings: Sendable, Hashable {
         }
         if let http = json["httpGet"], let port = port(http["port"]) {
             let path = http["path"].string ?? "/"
-            action = .http(
+            return .http(
                 scheme: (http["scheme"].string ?? "HTTP").lowercased(), host: http["host"].string.flatMap(Self.filled),
                 port: port, path: path.hasPrefix("/") ? path : "/" + path,
                 headers: (http["httpHeaders"].array ?? []).map { [$0["name"].string ?? "", $0["value"].string ?? ""] })
         } else if let tcp = json["tcpSocket"], let port = port(tcp["port"]) {
-            action = .tcp(host: tcp["host"].string.flatMap(Self.filled), port: port)
+            return .tcp(host: tcp["host"].string.flatMap(Self.filled), port: port)
         } else if let command = json["exec"]["command"].array {
-            action = .exec(command.compactMap(\.string))
+            return .exec(command.compactMap(\.string))
         } else {
             return nil
         }
-        initialDelay = number("initialDelaySeconds", 0, least: 0)
-        period = number("periodSeconds", 10, least: 1)
-        timeout = number("timeoutSeconds", 1, least: 1)
-        successThreshold = number("successThreshold", 1, least: 1)
-        failureThreshold = number("failureThreshold", 3, least: 1)
-        gracePeriod = json["terminationGracePeriodSeconds"].int
     }
 
     private static func filled(_ text: String) -> String? { text.isEmpty ? nil : text }

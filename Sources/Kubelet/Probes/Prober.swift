@@ -22,11 +22,17 @@ struct Prober: Sendable {
     let userAgent: String
 
     func probe(_ settings: ProbeSettings, container: ContainerID, address: String) async -> ProbeResult {
-        switch settings.action {
-        case .exec(let command): await exec(command, in: container, timeout: settings.timeout)
-        case .tcp(let host, let port): await connect(host ?? address, port, timeout: settings.timeout)
+        await perform(settings.action, container: container, address: address, timeout: settings.timeout)
+    }
+
+    func perform(
+        _ action: ProbeSettings.Action, container: ContainerID, address: String, timeout: Int
+    ) async -> ProbeResult {
+        switch action {
+        case .exec(let command): await exec(command, in: container, timeout: timeout)
+        case .tcp(let host, let port): await connect(host ?? address, port, timeout: timeout)
         case .http(let scheme, let host, let port, let path, let headers):
-            await get(scheme, host ?? address, port, path, headers, timeout: settings.timeout)
+            await get(scheme, host ?? address, port, path, headers, timeout: timeout)
         }
     }
 

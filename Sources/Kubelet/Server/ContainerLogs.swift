@@ -6,8 +6,6 @@ package import Values
 /// A line of a log in CRI's form: `TIME stdout F text`.
 package struct LogLine: Sendable, Hashable {
     package let time: Timestamp
-    /// The time as it was written.
-    package let timeText: ArraySlice<UInt8>
     package let isStandardError: Bool
     /// The line goes on in the next one.
     package let isPartial: Bool
@@ -22,7 +20,6 @@ package struct LogLine: Sendable, Hashable {
         else { return nil }
         let third = line[(second + 1)...].firstIndex(of: space) ?? line.endIndex
         self.time = time
-        timeText = line[..<first]
         isStandardError = line[(first + 1)..<second].elementsEqual("stderr".utf8)
         isPartial = line[(second + 1)..<third].first == UInt8(ascii: "P")
         content = third < line.endIndex ? line[(third + 1)...] : []
@@ -99,7 +96,7 @@ package struct LogFormatter: Sendable {
             guard let line = LogLine(line) else { continue }
             if let since = request.since, line.time < since { continue }
             if request.timestamps, !isContinuation {
-                output += line.timeText
+                output += line.time.nano.utf8
                 output.append(UInt8(ascii: " "))
             }
             output += line.content

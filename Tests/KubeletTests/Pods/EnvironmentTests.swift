@@ -170,7 +170,7 @@ func pod(_ text: String) throws -> PodView { PodView(KubeObject(try JSON(parsing
         "what is not supported is said by name",
         arguments: [
             (#"{"initContainers":[{"name":"s","restartPolicy":"Always"}]}"#, "sidecar"),
-            (#"{"containers":[{"name":"c","lifecycle":{"preStop":{}}}]}"#, "preStop"),
+            (#"{"hostUsers":false}"#, "user namespace"),
             (#"{"containers":[{"name":"c","livenessProbe":{"grpc":{"port":1}}}]}"#, "grpc"),
         ])
     func unsupported(spec: String, word: String) throws {

@@ -17,6 +17,8 @@ final class FakeRuntime: PodRuntime {
         var stops: [Int] = []
         /// Makes the next sandboxes fail.
         var sandboxFailures = 0
+        /// What was run in containers.
+        var commands: [[String]] = []
         /// How often the command `live` still fails.
         var failures = 0
     }
@@ -83,6 +85,15 @@ final class FakeRuntime: PodRuntime {
         tell(.exited(id))
     }
 
+    /// As after a restart of the machine: namespaces and processes are gone.
+    func loseEverything() {
+        state.withLock { state in
+            for id in state.sandboxes.keys { state.sandboxes[id]?.state = .notReady }
+            state.containers = [:]
+        }
+        tell(.networkChanged)
+    }
+
     func setReady(_ ready: Bool) {
         state.withLock { $0.isReady = ready }
         tell(.networkChanged)
@@ -104,6 +115,7 @@ final class FakeRuntime: PodRuntime {
         _ id: ContainerID, command: [String], timeoutSeconds: Int?, limit: Int
     ) async throws -> (exitCode: Int, output: [UInt8]) {
         state.withLock { state in
+            state.commands.append(command)
             guard command == ["live"], state.failures > 0 else { return (0, []) }
             state.failures -= 1
             return (1, Array("probe says no".utf8))

@@ -58,7 +58,8 @@ struct Rig: Sendable {
     }
 
     func create(_ name: String, _ spec: String) async throws {
-        let text = #"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"\#(name)","namespace":"default"},"spec":\#(spec)}"#
+        let text =
+            #"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"\#(name)","namespace":"default"},"spec":\#(spec)}"#
         var pod = KubeObject(try JSON(parsing: text))
         pod["spec"]["nodeName"] = "lab"
         pod["spec"]["terminationGracePeriodSeconds"] = pod["spec"]["terminationGracePeriodSeconds"] ?? 7
@@ -96,7 +97,8 @@ struct Rig: Sendable {
     }
 
     @discardableResult
-    func wait(pod name: String, _ what: String = "", until condition: @escaping @Sendable (KubeObject?) -> Bool) async throws
+    func wait(pod name: String, _ what: String = "", until condition: @escaping @Sendable (KubeObject?) -> Bool)
+        async throws
         -> KubeObject?
     { try await wait(.pods, name, in: "default", what, until: condition) }
 
@@ -129,7 +131,8 @@ struct Rig: Sendable {
 }
 
 func isReady(_ pod: KubeObject?) -> Bool {
-    pod?["status"]["conditions"].array?.contains { $0["type"].string == "Ready" && $0["status"].string == "True" } == true
+    pod?["status"]["conditions"].array?.contains { $0["type"].string == "Ready" && $0["status"].string == "True" }
+        == true
 }
 
 @Suite("Kubelet") struct KubeletSuite {
@@ -145,9 +148,13 @@ func isReady(_ pod: KubeObject?) -> Bool {
                 let ready = node?["status"]["conditions"].array?.last
                 #expect(ready["reason"].string == "KubeletNotReady")
                 #expect(node?["status"]["nodeInfo"].object?.count == 10)
-                try await rig.wait(.leases, "lab", in: "kube-node-lease") { $0?["spec"]["holderIdentity"].string == "lab" }
+                try await rig.wait(.leases, "lab", in: "kube-node-lease") {
+                    $0?["spec"]["holderIdentity"].string == "lab"
+                }
                 rig.runtime.setReady(true)
-                try await rig.wait(.nodes, "lab", "ready without taints") { isReady($0) && $0?["spec"]["taints"].array?.isEmpty != false }
+                try await rig.wait(.nodes, "lab", "ready without taints") {
+                    isReady($0) && $0?["spec"]["taints"].array?.isEmpty != false
+                }
             }
         }
     }
@@ -156,7 +163,8 @@ func isReady(_ pod: KubeObject?) -> Bool {
     func lifecycle() async throws {
         try await Rig.with { rig in
             try await rig.running {
-                try await rig.create("web", #"{"containers":[{"name":"c","image":"someone/page"},{"name":"d","image":"app:1"}]}"#)
+                try await rig.create(
+                    "web", #"{"containers":[{"name":"c","image":"someone/page"},{"name":"d","image":"app:1"}]}"#)
                 let pod = try await rig.wait(pod: "web") { isReady($0) }
                 #expect(pod?["status"]["phase"].string == "Running")
                 #expect(pod?["status"]["podIP"].string == "10.244.0.5")
@@ -185,13 +193,17 @@ func isReady(_ pod: KubeObject?) -> Bool {
                 try await rig.create("web", Self.simple)
                 try await rig.wait(pod: "web") { isReady($0) }
                 rig.runtime.exit("c1", 1)
-                try await rig.wait(pod: "web", "restarted") { $0?["status"]["containerStatuses"][0]["restartCount"].int == 1 && isReady($0) }
+                try await rig.wait(pod: "web", "restarted") {
+                    $0?["status"]["containerStatuses"][0]["restartCount"].int == 1 && isReady($0)
+                }
                 rig.runtime.exit("c2", 2)
                 let pod = try await rig.wait(pod: "web", "backing off") {
                     $0?["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].string == "CrashLoopBackOff"
                 }
                 let status = pod?["status"]["containerStatuses"][0]
-                #expect(status["state"]["waiting"]["message"].string?.hasPrefix("back-off 10s restarting failed container=c pod=web_default(") == true)
+                #expect(
+                    status["state"]["waiting"]["message"].string?.hasPrefix(
+                        "back-off 10s restarting failed container=c pod=web_default(") == true)
                 #expect(status["lastState"]["terminated"]["exitCode"].int == 2)
                 #expect(pod?["status"]["phase"].string == "Running")
                 _ = try await rig.event("BackOff", of: "web")
@@ -205,11 +217,16 @@ func isReady(_ pod: KubeObject?) -> Bool {
             try await rig.running {
                 try await rig.create(
                     "job",
-                    #"{"restartPolicy":"Never","initContainers":[{"name":"i","image":"app:1"},{"name":"j","image":"app:1"}],"containers":[{"name":"c","image":"app:1"}]}"#)
-                try await rig.wait(pod: "job", "first") { $0?["status"]["initContainerStatuses"][0]["state"]["running"] != nil }
+                    #"{"restartPolicy":"Never","initContainers":[{"name":"i","image":"app:1"},{"name":"j","image":"app:1"}],"containers":[{"name":"c","image":"app:1"}]}"#
+                )
+                try await rig.wait(pod: "job", "first") {
+                    $0?["status"]["initContainerStatuses"][0]["state"]["running"] != nil
+                }
                 #expect(rig.runtime.containers().count == 1)
                 rig.runtime.exit("c1", 0)
-                try await rig.wait(pod: "job", "second") { $0?["status"]["initContainerStatuses"][1]["state"]["running"] != nil }
+                try await rig.wait(pod: "job", "second") {
+                    $0?["status"]["initContainerStatuses"][1]["state"]["running"] != nil
+                }
                 rig.runtime.exit("c2", 0)
                 try await rig.wait(pod: "job", "main") { $0?["status"]["phase"].string == "Running" }
                 rig.runtime.exit("c3", 0)
@@ -228,9 +245,12 @@ func isReady(_ pod: KubeObject?) -> Bool {
             try await rig.running {
                 try await rig.create(
                     "web",
-                    #"{"containers":[{"name":"c","image":"app:1","env":[{"name":"A","valueFrom":{"configMapKeyRef":{"name":"settings","key":"a"}}}],"volumeMounts":[{"name":"v","mountPath":"/v"}]}],"volumes":[{"name":"v","configMap":{"name":"settings"}}]}"#)
+                    #"{"containers":[{"name":"c","image":"app:1","env":[{"name":"A","valueFrom":{"configMapKeyRef":{"name":"settings","key":"a"}}}],"volumeMounts":[{"name":"v","mountPath":"/v"}]}],"volumes":[{"name":"v","configMap":{"name":"settings"}}]}"#
+                )
                 let failed = try await rig.event("FailedMount", of: "web")
-                #expect(failed["message"].string == #"MountVolume.SetUp failed for volume "v" : configmap "settings" not found"#)
+                #expect(
+                    failed["message"].string
+                        == #"MountVolume.SetUp failed for volume "v" : configmap "settings" not found"#)
                 var settings = KubeObject(.configMaps, kind: "ConfigMap", name: "settings", namespace: "default")
                 settings["data"] = ["a": "1"]
                 try await rig.client.create(.configMaps, settings)
@@ -249,7 +269,9 @@ func isReady(_ pod: KubeObject?) -> Bool {
             rig.runtime.state.withLock { $0.sandboxFailures = 1 }
             try await rig.running {
                 try await rig.create("web", #"{"containers":[{"name":"c","image":"nobody/has:it"}]}"#)
-                #expect(try await rig.event("FailedCreatePodSandBox", of: "web")["message"].string == "Failed to create pod sandbox: no address left in pool test")
+                #expect(
+                    try await rig.event("FailedCreatePodSandBox", of: "web")["message"].string
+                        == "Failed to create pod sandbox: no address left in pool test")
                 let pod = try await rig.wait(pod: "web") {
                     let reason = $0?["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].string
                     return reason == "ErrImagePull" || reason == "ImagePullBackOff"
@@ -279,7 +301,9 @@ func isReady(_ pod: KubeObject?) -> Bool {
                 try await rig.wait(pod: "next") { isReady($0) }
                 #expect(rig.runtime.container(id)?.state == .running)
                 rig.runtime.exit(id, 0)
-                let after = try await rig.wait(pod: "web", "restarted") { $0?["status"]["containerStatuses"][0]["restartCount"].int == 1 && isReady($0) }
+                let after = try await rig.wait(pod: "web", "restarted") {
+                    $0?["status"]["containerStatuses"][0]["restartCount"].int == 1 && isReady($0)
+                }
                 #expect(after?["status"]["podIP"] == before["status"]["podIP"])
                 #expect(after?["status"]["startTime"] == before["status"]["startTime"])
             }
@@ -293,11 +317,58 @@ func isReady(_ pod: KubeObject?) -> Bool {
             try await rig.running {
                 try await rig.create(
                     "web",
-                    #"{"containers":[{"name":"c","image":"app:1","readinessProbe":{"exec":{"command":["r"]},"periodSeconds":1},"livenessProbe":{"exec":{"command":["live"]},"periodSeconds":1,"failureThreshold":1}}]}"#)
+                    #"{"containers":[{"name":"c","image":"app:1","readinessProbe":{"exec":{"command":["r"]},"periodSeconds":1},"livenessProbe":{"exec":{"command":["live"]},"periodSeconds":1,"failureThreshold":1}}]}"#
+                )
                 let killing = try await rig.event("Unhealthy", of: "web")
                 #expect(killing["message"].string == "Liveness probe failed: probe says no")
-                try await rig.wait(pod: "web", "restarted") { $0?["status"]["containerStatuses"][0]["restartCount"].int == 1 }
+                try await rig.wait(pod: "web", "restarted") {
+                    $0?["status"]["containerStatuses"][0]["restartCount"].int == 1
+                }
                 try await rig.wait(pod: "web") { isReady($0) }
+            }
+        }
+    }
+
+    @Test("hooks run after the start and before the stop")
+    func hooks() async throws {
+        try await Rig.with { rig in
+            try await rig.running {
+                try await rig.create(
+                    "web",
+                    #"{"containers":[{"name":"c","image":"app:1","lifecycle":{"postStart":{"exec":{"command":["post"]}},"preStop":{"exec":{"command":["pre"]}}}}]}"#
+                )
+                try await rig.wait(pod: "web") { isReady($0) }
+                #expect(rig.runtime.state.withLock { $0.commands } == [["post"]])
+                try await rig.client.delete(.pods, "web", in: "default")
+                try await rig.wait(pod: "web", "gone") { $0 == nil }
+                #expect(rig.runtime.state.withLock { $0.commands } == [["post"], ["pre"]])
+            }
+        }
+    }
+
+    @Test("a pod whose sandbox went begins anew, with its init containers")
+    func lostSandbox() async throws {
+        try await Rig.with { rig in
+            try await rig.running {
+                try await rig.create(
+                    "web",
+                    #"{"initContainers":[{"name":"i","image":"app:1"}],"containers":[{"name":"c","image":"app:1"}]}"#)
+                try await rig.wait(pod: "web", "init") {
+                    $0?["status"]["initContainerStatuses"][0]["state"]["running"] != nil
+                }
+                rig.runtime.exit("c1", 0)
+                try await rig.wait(pod: "web") { isReady($0) }
+                rig.runtime.loseEverything()
+                try await rig.wait(pod: "web", "init again") {
+                    $0?["status"]["initContainerStatuses"][0]["state"]["running"] != nil
+                }
+                #expect(rig.runtime.sandboxes().map(\.spec.attempt) == [1])
+                rig.runtime.exit("c3", 0)
+                let pod = try await rig.wait(pod: "web", "ready again") { isReady($0) }
+                let status = pod?["status"]["containerStatuses"][0]
+                #expect(status["restartCount"].int == 1)
+                #expect(status["lastState"]["terminated"]["reason"].string == "ContainerStatusUnknown")
+                _ = try await rig.event("SandboxChanged", of: "web")
             }
         }
     }

@@ -57,7 +57,9 @@ import Values
 
     static let port = 20000 + Int(getpid() % 10000)
 
-    static func with(_ body: @escaping @Sendable (KubeClient, Place, Runtime, @escaping @Sendable () -> Kubelet) async throws -> Void)
+    static func with(
+        _ body: @escaping @Sendable (KubeClient, Place, Runtime, @escaping @Sendable () -> Kubelet) async throws -> Void
+    )
         async throws
     {
         let place = Place()
@@ -157,7 +159,9 @@ import Values
             #expect(pod?["status"]["qosClass"].string == "Guaranteed")
             // Logs, through the API server and the kubelet.
             let logs = try await api.transport.send(
-                APIRequest(method: "GET", path: "/api/v1/namespaces/default/pods/web/log", query: [("tailLines", "1"), ("follow", "true")]))
+                APIRequest(
+                    method: "GET", path: "/api/v1/namespaces/default/pods/web/log",
+                    query: [("tailLines", "1"), ("follow", "true")]))
             let line = try await Self.line(of: logs.body)
             #expect(line == "hello bird from web\n")
             let id = try #require(runtime.containers().first { $0.state == .running }?.id)

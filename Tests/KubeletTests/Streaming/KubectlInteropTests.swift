@@ -168,7 +168,8 @@ private let kubectls: [String] = {
             let process = Process()
             process.executableURL = URL(filePath: kubectl)
             process.arguments = [
-                "--server=http://127.0.0.1:\(port)", "--kubeconfig=/dev/null", "--cache-dir=\(Self.cache)", "port-forward",
+                "--server=http://127.0.0.1:\(port)", "--kubeconfig=/dev/null", "--cache-dir=\(Self.cache)",
+                "port-forward",
                 "pod/p", ":80", "--address=127.0.0.1",
             ]
             process.environment = ProcessInfo.processInfo.environment.merging([
