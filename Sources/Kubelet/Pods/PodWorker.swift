@@ -216,7 +216,10 @@ actor PodWorker {
 
     /// Reads what the runtime says of the pod's containers.
     func observe() {
-        let statuses = context.runtime.containers().filter { $0.labels[ContainerLabels.podUID] == uid }
+        // Those of a sandbox that was lost count no more, even while they cannot be removed.
+        let statuses = context.runtime.containers().filter {
+            $0.labels[ContainerLabels.podUID] == uid && $0.sandboxID == sandbox?.id
+        }
         for (name, var slot) in slots {
             guard let newest = statuses.filter({ $0.name == name }).max(by: { $0.attempt < $1.attempt }) else {
                 continue
