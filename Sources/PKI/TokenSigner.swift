@@ -43,7 +43,8 @@ public struct TokenSigner: Sendable {
         do {
             self.init(try P256.Signing.PrivateKey(pemRepresentation: privateKeyPEM))
         } catch {
-            throw PKIError("the key that signs service account tokens cannot be read (want a P-256 key in PEM): \(error)")
+            throw PKIError(
+                "the key that signs service account tokens cannot be read (want a P-256 key in PEM): \(error)")
         }
     }
 

@@ -8,10 +8,12 @@ import Testing
 @Suite(.timeLimit(.minutes(1))) struct HTTPServerTests {
     @Test func oneConnectionCarriesManyRequestsAlsoWhenSentAtOnce() async throws {
         try await withServer { request in
-            HTTPResponse(text: "\(request.method) \(request.path) \(request.query["q"] ?? "-") \(request.remoteAddress)\n")
+            HTTPResponse(
+                text: "\(request.method) \(request.path) \(request.query["q"] ?? "-") \(request.remoteAddress)\n")
         } _: { port in
             try await RawClient.with(port: port) { client in
-                try await client.send("GET /one HTTP/1.1\r\nHost: x\r\n\r\nGET /t%20wo?q=a%2Bb+c HTTP/1.1\r\nHost: x\r\n\r\n")
+                try await client.send(
+                    "GET /one HTTP/1.1\r\nHost: x\r\n\r\nGET /t%20wo?q=a%2Bb+c HTTP/1.1\r\nHost: x\r\n\r\n")
                 #expect(try await client.read(through: "127.0.0.1\n").hasSuffix("\r\n\r\nGET /one - 127.0.0.1\n"))
                 #expect(try await client.read(through: "127.0.0.1\n").hasSuffix("\r\n\r\nGET /t wo a+b c 127.0.0.1\n"))
                 try await client.send("HEAD /three HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -132,7 +134,9 @@ import Testing
     }
 
     @Test func aTakenPortIsNamed() async throws {
-        try await withServer { _ in HTTPResponse() } _: { port in
+        try await withServer { _ in
+            HTTPResponse()
+        } _: { port in
             let second = HTTPServer(.init(.address(host: "127.0.0.1", port: port))) { _ in HTTPResponse() }
             let error = await #expect(throws: HTTPServingError.self) { try await second.run() }
             #expect(error?.message.hasPrefix("cannot listen on 127.0.0.1:\(port): ") == true)

@@ -40,7 +40,9 @@ import Testing
     }
 
     @Test func aClientWhoseBodyIsNotWantedIsNotAskedForIt() async throws {
-        try await withServer { _ in HTTPResponse(status: 403, text: "no\n") } _: { port in
+        try await withServer { _ in
+            HTTPResponse(status: 403, text: "no\n")
+        } _: { port in
             try await RawClient.with(port: port) { client in
                 try await client.send("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
                 let answer = try await client.readToEnd()
@@ -50,7 +52,9 @@ import Testing
     }
 
     @Test func aBodyThatWasNotReadDoesNotBecomeTheNextRequest() async throws {
-        try await withServer { request in HTTPResponse(text: "\(request.method)\n") } _: { port in
+        try await withServer { request in
+            HTTPResponse(text: "\(request.method)\n")
+        } _: { port in
             try await RawClient.with(port: port) { client in
                 let smuggled = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
                 try await client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: \(smuggled.utf8.count)\r\n\r\n")

@@ -61,7 +61,9 @@ import Values
     }
 
     @Test func aRefusalCarriesItsBody() async throws {
-        try await withServer { _ in HTTPResponse(status: 403, text: "exec is forbidden\n") } _: { port in
+        try await withServer { _ in
+            HTTPResponse(status: 403, text: "exec is forbidden\n")
+        } _: { port in
             let result = try await HTTPUpgrade.connect(
                 host: "127.0.0.1", port: port, tls: nil, method: "GET", target: "/", headers: ["Upgrade": "echo"])
             #expect(result.status == 403 && result.connection == nil)
@@ -81,7 +83,8 @@ import Values
         try await withServer(handler: Self.echo) { backend in
             try await withServer { _ in
                 let result = try? await HTTPUpgrade.connect(
-                    host: "127.0.0.1", port: backend, tls: nil, method: "GET", target: "/", headers: ["Upgrade": "echo"])
+                    host: "127.0.0.1", port: backend, tls: nil, method: "GET", target: "/", headers: ["Upgrade": "echo"]
+                )
                 guard let result, let inner = result.connection else { return HTTPResponse(status: 502) }
                 return HTTPResponse(
                     status: result.status, headers: result.headers,

@@ -2,7 +2,6 @@
 
 import KubeClient
 import KubeObjects
-import Synchronization
 import Testing
 import Values
 
@@ -26,10 +25,11 @@ import Values
         let event = try #require(requests[0].json)
         let name = try #require(event["metadata"]["name"].string)
         #expect(name.hasPrefix("web.") && event["metadata"]["namespace"].string == "shop")
-        #expect(event["involvedObject"] == [
-            "kind": "Pod", "name": "web", "uid": "u1", "apiVersion": "v1", "namespace": "shop",
-            "fieldPath": "spec.containers{web}",
-        ])
+        #expect(
+            event["involvedObject"] == [
+                "kind": "Pod", "name": "web", "uid": "u1", "apiVersion": "v1", "namespace": "shop",
+                "fieldPath": "spec.containers{web}",
+            ])
         #expect(event["source"] == ["component": "kubelet", "host": "lab"] && event["count"].int == 1)
         #expect(event["type"].string == "Warning" && event["reason"].string == "BackOff")
         #expect(requests[2].path == "/api/v1/namespaces/shop/events/\(name)" && requests[2].json["count"].int == 3)
@@ -47,7 +47,7 @@ import Values
     }
 
     @Test func aServerThatIsAwayForAWhileLosesNothing() async throws {
-        let failures = Mutex(4)
+        let failures = Shared(4)
         let server = ScriptedServer { request in
             let fails = failures.withLock { left in
                 left -= 1

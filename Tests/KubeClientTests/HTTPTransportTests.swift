@@ -61,10 +61,11 @@ import Values
             let client = KubeClient(try HTTPTransport(configuration), userAgent: "catbird-test")
             let answer = try await client.json(
                 "POST", "/apis/x y/system:node%2F", query: [("labelSelector", "a in (b,c)&é")], body: ["k": "ü"])
-            #expect(answer == [
-                "path": "/prefix/apis/x y/system:node%2F", "selector": "a in (b,c)&é", "who": "admin",
-                "agent": "catbird-test", "body": #"{"k":"ü"}"#,
-            ])
+            #expect(
+                answer == [
+                    "path": "/prefix/apis/x y/system:node%2F", "selector": "a in (b,c)&é", "who": "admin",
+                    "agent": "catbird-test", "body": #"{"k":"ü"}"#,
+                ])
         }
     }
 
@@ -81,7 +82,9 @@ import Values
 
     @Test func aForeignServerIsRefused() async throws {
         let other = try CertificateAuthority.create(commonName: "other").certificatePEM
-        try await withServer { _ in HTTPResponse() } _: { configuration in
+        try await withServer { _ in
+            HTTPResponse()
+        } _: { configuration in
             var configuration = configuration
             configuration.caPEM = other
             let client = KubeClient(try HTTPTransport(configuration))
@@ -133,7 +136,8 @@ import Values
                     count += 1
                     if count == 40 { break }
                 }
-                #expect(try await client.get(.pods, "web", in: "default").kind == "Pod")
+                let pod = try await client.get(.pods, "web", in: "default")
+                #expect(pod.kind == "Pod")
                 group.cancelAll()
             }
         }
@@ -164,7 +168,9 @@ import Values
         await #expect(throws: (any Error).self) { try await client.get(.pods, "web") }
     }
 
-    @Test(arguments: ["", "https://", "https://a b", "https://x:0", "https://x:70000", "https://[::1", "https://u@h", "https://h?q"])
+    @Test(arguments: [
+        "", "https://", "https://a b", "https://x:0", "https://x:70000", "https://[::1", "https://u@h", "https://h?q",
+    ])
     func whatIsNoAddressIsRefused(server: String) {
         #expect(throws: ClientConfigurationError.self) { try HTTPTransport(ClientConfiguration(server: server)) }
     }

@@ -119,7 +119,11 @@ import Values
                     }
                 }
                 for value in 0..<300 {
-                    if value % 7 == 3 { server.remove("p\(value % 5)") } else { server.set("p\(value % 5)", value: value) }
+                    if value % 7 == 3 {
+                        server.remove("p\(value % 5)")
+                    } else {
+                        server.set("p\(value % 5)", value: value)
+                    }
                     if value % 50 == 49 { server.disconnect() }
                     await Task.yield()
                 }

@@ -16,26 +16,30 @@ import Values
         try await client.update(.pods, pod, subresource: "status")
         try await client.patch(.pods, "web", in: "default", type: .strategic, ["metadata": [:]])
         try await client.create(.pods, name: "web", in: "default", subresource: "binding", ["target": ["name": "lab"]])
-        try await client.delete(.pods, "web", in: "default", uid: "u", gracePeriodSeconds: 0, propagationPolicy: "Foreground")
+        try await client.delete(
+            .pods, "web", in: "default", uid: "u", gracePeriodSeconds: 0, propagationPolicy: "Foreground")
         let requests = server.requests
-        #expect(requests.map { "\($0.method) \($0.path)" } == [
-            "GET /api/v1/namespaces/default/pods/web", "POST /api/v1/namespaces/default/pods",
-            "PUT /api/v1/namespaces/default/pods/web/status", "PATCH /api/v1/namespaces/default/pods/web",
-            "POST /api/v1/namespaces/default/pods/web/binding", "DELETE /api/v1/namespaces/default/pods/web",
-        ])
+        #expect(
+            requests.map { "\($0.method) \($0.path)" } == [
+                "GET /api/v1/namespaces/default/pods/web", "POST /api/v1/namespaces/default/pods",
+                "PUT /api/v1/namespaces/default/pods/web/status", "PATCH /api/v1/namespaces/default/pods/web",
+                "POST /api/v1/namespaces/default/pods/web/binding", "DELETE /api/v1/namespaces/default/pods/web",
+            ])
         #expect(requests[1].json == pod.json)
         #expect(requests[3].headers.contains { $0 == ("Content-Type", "application/strategic-merge-patch+json") })
-        #expect(requests[5].json == [
-            "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": ["uid": "u"], "gracePeriodSeconds": 0,
-            "propagationPolicy": "Foreground",
-        ])
+        #expect(
+            requests[5].json == [
+                "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": ["uid": "u"], "gracePeriodSeconds": 0,
+                "propagationPolicy": "Foreground",
+            ])
         #expect(requests.allSatisfy { $0.headers.contains { $0 == ("User-Agent", "test") } })
     }
 
     @Test func itemsOfAListSayWhatTheyAre() async throws {
         let server = ScriptedServer { _ in
             .json([
-                "kind": "DeploymentList", "apiVersion": "apps/v1", "metadata": ["resourceVersion": "7", "continue": "c"],
+                "kind": "DeploymentList", "apiVersion": "apps/v1",
+                "metadata": ["resourceVersion": "7", "continue": "c"],
                 "items": [["metadata": ["name": "a"]]],
             ])
         }

@@ -68,15 +68,18 @@ import Values
             message { _ = try config.configuration(context: "broken") }
                 == "/home/me/config: context 'broken' names cluster 'gone', which is not there")
         #expect(message { _ = try config.configuration(context: "cloud") }.contains("'exec', which is not supported"))
-        #expect(message { _ = try Kubeconfig(text: "- 1", file: "f") } == "f is no kubeconfig: it holds array, not an object")
-        #expect(message { _ = try Kubeconfig(text: "clusters: 1", file: "f") } == "f: 'clusters' is integer, not a list")
+        #expect(
+            message { _ = try Kubeconfig(text: "- 1", file: "f") }
+                == "f is no kubeconfig: it holds array, not an object")
+        #expect(
+            message { _ = try Kubeconfig(text: "clusters: 1", file: "f") } == "f: 'clusters' is integer, not a list")
         #expect(message { _ = try Kubeconfig(text: "users: [{}]", file: "f") } == "f: users[0] has no name")
         #expect(message { _ = try Kubeconfig(text: "a: [", file: "f") }.hasPrefix("f is no kubeconfig: "))
         let half = Self.yaml.replacing(", client-key-data: S0VZ", with: "")
         #expect(
             message { _ = try Kubeconfig(text: half, file: "f").configuration() }
                 == "f: user 'lab' has only one of client-certificate and client-key; both are needed")
-        let garbled = Self.yaml.replacing("Q0E=", with: "!")
+        let garbled = Self.yaml.replacing("Q0E=", with: "a.b")
         #expect(
             message { _ = try Kubeconfig(text: garbled, file: "f").configuration() }
                 == "f: cluster 'lab': certificate-authority-data is no text in Base64")
@@ -112,7 +115,9 @@ import Values
         let error = #expect(throws: ClientConfigurationError.self) {
             try ClientConfiguration.discover(environment: ["HOME": "/nowhere"])
         }
-        #expect(error?.message.hasPrefix("no cluster to talk to: there is no /nowhere/.kube/config, and this is no pod") == true)
+        #expect(
+            error?.message.hasPrefix("no cluster to talk to: there is no /nowhere/.kube/config, and this is no pod")
+                == true)
     }
 
     @Test func aPodFindsItsServerAndToken() throws {
@@ -129,7 +134,8 @@ import Values
             close(file)
         }
         let found = try ClientConfiguration.inCluster(
-            environment: ["KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"], serviceAccount: folder)
+            environment: ["KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"],
+            serviceAccount: folder)
         #expect(found.server == "https://[fd00::1]:443" && found.caPEM == "CA" && found.tokenFile == folder + "/token")
         #expect(found.namespace == "kube-system")
     }
@@ -143,7 +149,9 @@ import Values
             return Int(state >> 33) % bound
         }
         let original = Array(Self.yaml.utf8)
-        let pieces = ["{", "}", "[", "]", ":", "-", "\n", "&a", "*a", "!!binary", "'", "\"", "|", ">", "\0", "\u{FFFD}", "<<: "]
+        let pieces = [
+            "{", "}", "[", "]", ":", "-", "\n", "&a", "*a", "!!binary", "'", "\"", "|", ">", "\0", "\u{FFFD}", "<<: ",
+        ]
         for _ in 0..<400 {
             var bytes = original
             for _ in 0...random(6) {
@@ -152,7 +160,9 @@ import Values
                 case 0: bytes[place] = UInt8(random(256))
                 case 1: bytes.removeSubrange(place..<min(bytes.count, place + 1 + random(30)))
                 case 2: bytes.insert(contentsOf: pieces[random(pieces.count)].utf8, at: place)
-                default: bytes.insert(contentsOf: bytes[place..<min(bytes.count, place + random(60))], at: random(bytes.count))
+                default:
+                    bytes.insert(
+                        contentsOf: bytes[place..<min(bytes.count, place + random(60))], at: random(bytes.count))
                 }
                 if bytes.isEmpty { bytes = original }
             }

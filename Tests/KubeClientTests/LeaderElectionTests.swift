@@ -18,7 +18,8 @@ import Values
                 case "GET":
                     return lease.object.map { APIResponse.json($0) } ?? .failure(404, "NotFound")
                 case "POST" where lease.object != nil: return .failure(409, "AlreadyExists")
-                case "PUT" where request.json["metadata"]["resourceVersion"] != lease.object["metadata"]["resourceVersion"]:
+                case "PUT"
+                where request.json["metadata"]["resourceVersion"] != lease.object["metadata"]["resourceVersion"]:
                     return .failure(409, "Conflict")
                 default:
                     lease.version += 1
@@ -32,7 +33,8 @@ import Values
 
     @Test func oneLeadsAtATimeAndHandsOver() async throws {
         let server = LeaseServer()
-        let leading = Mutex<(now: Int, most: Int, turns: Int)>((0, 0, 0))
+        struct Leading { var now = 0, most = 0, turns = 0 }
+        let leading = Shared(Leading())
         @Sendable func lead(_ name: String) async throws {
             try await LeaderElection(
                 KubeClient(server), namespace: "kube-system", name: "controllers", identity: name,

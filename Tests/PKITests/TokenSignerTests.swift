@@ -38,7 +38,9 @@ import Values
         #expect(throws: TokenError.notOurs(#"its algorithm is "none", not ES256"#)) { try signer.verify(token) }
     }
 
-    @Test(arguments: ["", ".", "..", "a.b", "a.b.c.d", "e30.e30.e30", "????.????.????", String(repeating: "a", count: 70_000)])
+    @Test(arguments: [
+        "", ".", "..", "a.b", "a.b.c.d", "e30.e30.e30", "????.????.????", String(repeating: "a", count: 70_000),
+    ])
     func textThatIsNoTokenIsRefused(text: String) {
         #expect(throws: TokenError.self) { try signer.verify(text) }
     }

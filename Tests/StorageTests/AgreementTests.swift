@@ -69,7 +69,9 @@ import Testing
             let operation: Operation
             switch Int.random(in: 0..<100, using: &random) {
             case 0..<40:
-                let value = (0..<Int.random(in: 0..<40, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+                let value = (0..<Int.random(in: 0..<40, using: &random)).map { _ in
+                    UInt8.random(in: 0...255, using: &random)
+                }
                 operation = .put(key, value, expecting: expecting)
             case 40..<55: operation = .delete(key, expecting: expecting)
             case 55..<65: operation = .get(key, at: past)

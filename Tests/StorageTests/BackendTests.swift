@@ -67,10 +67,11 @@ import Testing
             let keys = ["/a", "/a/", "/a/b", "/a/b/c", "/a/\u{E9}", "/a/e\u{301}", "/a/\u{10FFFF}", "/a0", "/b", "/"]
             for key in keys { _ = try await store.put(key, bytes(key), expecting: 0) }
             let below = try await store.range(prefix: "/a/")
-            #expect(below.keyValues.map { bytes($0.key) } == [
-                bytes("/a/"), bytes("/a/b"), bytes("/a/b/c"), bytes("/a/e\u{301}"), bytes("/a/\u{E9}"),
-                bytes("/a/\u{10FFFF}"),
-            ])
+            #expect(
+                below.keyValues.map { bytes($0.key) } == [
+                    bytes("/a/"), bytes("/a/b"), bytes("/a/b/c"), bytes("/a/e\u{301}"), bytes("/a/\u{E9}"),
+                    bytes("/a/\u{10FFFF}"),
+                ])
             #expect(try await store.range(prefix: "").keyValues.count == keys.count)
             #expect(try await store.range(prefix: "/c").keyValues.isEmpty)
             let page = try await store.range(prefix: "/a/", from: "/a/b\0", limit: 2, at: nil)

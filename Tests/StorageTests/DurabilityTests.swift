@@ -69,7 +69,9 @@ import Testing
         let database = folder.database
         let crashes = folder.path + "/crash"
         // Larger than a page, so that a value that is torn would show.
-        @Sendable func value(_ index: Int) -> [UInt8] { [UInt8](repeating: UInt8(index % 251), count: 9000) + bytes("\(index)") }
+        @Sendable func value(_ index: Int) -> [UInt8] {
+            [UInt8](repeating: UInt8(index % 251), count: 9000) + bytes("\(index)")
+        }
         let acknowledged = Progress()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {

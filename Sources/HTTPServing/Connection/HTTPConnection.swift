@@ -72,7 +72,9 @@ final class HTTPConnection: Sendable {
                     method: head.method.rawValue, target: head.uri, headers: head.headers, client: certificate,
                     remoteAddress: remoteAddress, body: HTTPRequestBody(body))
             else {
-                try await send(HTTPResponse(status: 400, text: "the request's target has a broken escape\n"), to: head, keepAlive: false)
+                try await send(
+                    HTTPResponse(status: 400, text: "the request's target has a broken escape\n"), to: head,
+                    keepAlive: false)
                 return
             }
             if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }),
@@ -235,7 +237,8 @@ final class HTTPConnection: Sendable {
     func nextPart(within timeout: TimeAmount) async throws -> HTTPServerRequestPart? {
         let queue = queue
         let timer = channel.eventLoop.scheduleTask(in: timeout) {
-            queue.finish(throwing: HTTPServingError("the client sent nothing for \(timeout.nanoseconds / 1_000_000_000) s"))
+            queue.finish(
+                throwing: HTTPServingError("the client sent nothing for \(timeout.nanoseconds / 1_000_000_000) s"))
         }
         defer { timer.cancel() }
         return try await queue.next()

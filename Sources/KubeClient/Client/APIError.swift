@@ -33,7 +33,8 @@ public struct APIError: Error, Sendable, Hashable, CustomStringConvertible {
             self.init(status: status, code: code)
         } else {
             let text = String(decoding: body.prefix(500), as: UTF8.self).split(separator: "\n").joined(separator: " ")
-            self.init(code: code, reason: "", message: "the server answered \(code): \(text.isEmpty ? "(no text)" : text)")
+            self.init(
+                code: code, reason: "", message: "the server answered \(code): \(text.isEmpty ? "(no text)" : text)")
         }
     }
 

@@ -84,7 +84,7 @@ private actor WatchReader {
             for line in complete {
                 do {
                     events.append(try event(line))
-                } catch where !events.isEmpty {
+                } catch  where !events.isEmpty {
                     // What came before the failure counts; the failure is reported at the next turn.
                     failure = error
                     break

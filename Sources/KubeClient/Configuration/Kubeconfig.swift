@@ -72,7 +72,8 @@ public struct Kubeconfig: Sendable {
         }
         guard let clusterName = context.value["cluster"].string, let cluster = clusters[clusterName] else {
             let cluster = context.value["cluster"].string ?? ""
-            throw ClientConfigurationError("\(context.file): context '\(name)' names cluster '\(cluster)', which is not there")
+            throw ClientConfigurationError(
+                "\(context.file): context '\(name)' names cluster '\(cluster)', which is not there")
         }
         guard let server = cluster.value["server"].string, !server.isEmpty else {
             throw ClientConfigurationError("\(cluster.file): cluster '\(clusterName)' has no server")
@@ -107,7 +108,8 @@ public struct Kubeconfig: Sendable {
         let hasIdentity = result.certificatePEM != nil || result.token != nil || result.tokenFile != nil
         if !hasIdentity, let plugin = ["exec", "auth-provider", "username"].first(where: { user.value[$0] != nil }) {
             throw ClientConfigurationError(
-                "\(user.file): \(what) identifies itself by '\(plugin)', which is not supported; use a client certificate or a token")
+                "\(user.file): \(what) identifies itself by '\(plugin)', which is not supported; use a client certificate or a token"
+            )
         }
     }
 

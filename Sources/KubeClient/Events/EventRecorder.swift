@@ -43,7 +43,8 @@ public final class EventRecorder: Sendable {
     public func record(
         _ object: KubeObject, type: EventType, reason: String, message: String, fieldPath: String? = nil
     ) {
-        record(reference: Self.reference(to: object), type: type, reason: reason, message: message, fieldPath: fieldPath)
+        record(
+            reference: Self.reference(to: object), type: type, reason: reason, message: message, fieldPath: fieldPath)
     }
 
     /// The same, for an object that is known by reference only (`kind`, `name`, `namespace`, `uid`, `apiVersion`).

@@ -53,7 +53,8 @@ struct SQLiteLog: Sendable {
             try pool.read { database in
                 (
                     try Int.fetchOne(database, sql: "PRAGMA application_id") ?? 0,
-                    try Int.fetchOne(database, sql: "SELECT COUNT(*) FROM sqlite_schema WHERE tbl_name <> 'grdb_migrations'") == 0
+                    try Int.fetchOne(
+                        database, sql: "SELECT COUNT(*) FROM sqlite_schema WHERE tbl_name <> 'grdb_migrations'") == 0
                 )
             }
         }
@@ -68,7 +69,8 @@ struct SQLiteLog: Sendable {
         let pool = pool
         return try Self.checked("the store cannot be read") {
             try pool.read { database in
-                let compacted = try Int64.fetchOne(database, sql: "SELECT value FROM meta WHERE name = 'compacted'") ?? 0
+                let compacted =
+                    try Int64.fetchOne(database, sql: "SELECT value FROM meta WHERE name = 'compacted'") ?? 0
                 let last = try Int64.fetchOne(database, sql: "SELECT MAX(revision) FROM log") ?? 0
                 var index = KeyIndex()
                 let rows = try Row.fetchCursor(
@@ -264,7 +266,8 @@ struct SQLiteLog: Sendable {
         switch error.resultCode {
         case .SQLITE_FULL: return .unavailable("\(what): the disk is full; make room and try again")
         case .SQLITE_CORRUPT, .SQLITE_NOTADB:
-            return .unavailable("\(what): the file is damaged or no SQLite database (\(reason)); restore it or remove it")
+            return .unavailable(
+                "\(what): the file is damaged or no SQLite database (\(reason)); restore it or remove it")
         default: return .unavailable("\(what): \(reason)")
         }
     }
