@@ -172,14 +172,19 @@ public final class Dataplane: Sendable {
         for route in actual where wanted[route.destination] == nil { try netlink.deleteRoute(route) }
     }
 
-    /// False when a route to the same destination is there, which must be somebody else's.
+    /// False when a route to the same destination is there that is somebody else's. One of ours may have come in
+    /// between: a pod that is being wired gets its route at once.
     private func add(_ route: Route) throws(Errno) -> Bool {
         do throws(Errno) {
             try netlink.addRoute(route)
             return true
         } catch {
             guard error.alreadyExists else { throw error }
-            return false
+            guard try netlink.routes(protocol: .calico).contains(where: { $0.destination == route.destination }) else {
+                return false
+            }
+            try netlink.replaceRoute(route)
+            return true
         }
     }
 

@@ -66,6 +66,9 @@ struct PodLink: Sendable {
             try pod.setLink(link.index, LinkOptions(up: true))
             try pod.ensureAddress(InterfaceAddress(interface: link.index, address: CIDR(host: address)))
             try pod.replaceRoute(Route(to: CIDR(host: Self.gateway), interface: link.index, scope: .link))
+            // Known beforehand: the first packet need not ask, and a node without a default route, whose proxy ARP stays
+            // silent, is a gateway as well.
+            try pod.setNeighbour(Neighbour(interface: link.index, address: Self.gateway, mac: Self.hostMAC))
             if let everything = CIDR("0.0.0.0/0") {
                 try pod.replaceRoute(Route(to: everything, via: Self.gateway, interface: link.index))
             }

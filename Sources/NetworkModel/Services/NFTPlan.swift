@@ -53,8 +53,11 @@ public enum NFTPlan {
                 "ct status dnat ip saddr . ip daddr @hairpins masquerade",
                 "ip saddr @masqueraded ip daddr != @pods masquerade",
             ])
-        // What is still addressed to a Service here found no endpoint, or no such port: say so at once.
-        content.chains["unserved"] = .init(["ip daddr @service-addresses reject"])
+        // What is still addressed to a Service here found no endpoint, or no such port: say so at once. ICMP is limited
+        // in rate, a reset is not.
+        content.chains["unserved"] = .init([
+            "meta l4proto tcp ip daddr @service-addresses reject with tcp reset", "ip daddr @service-addresses reject",
+        ])
         content.chains["filter-forward"] = .init(
             hook: "type filter hook forward priority filter; policy accept;", ["ct state new jump unserved"])
         content.chains["filter-output"] = .init(

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CNIProtocol
+import Glibc
+import KubeClient
+import KubeObjects
+import Linux
+import NetworkAgent
+import Testing
+import Values
+
+/// Two nodes with an agent each, and the real plugin between them and the tests.
+private final class TwoNodes: Sendable {
+    let laboratory: Laboratory
+    let api = MemoryAPI()
+    static let names = ["a", "b"]
+    static let plugin: String = {
+        let parts = #filePath.split(separator: "/").dropLast(3)
+        return "/" + parts.joined(separator: "/") + "/.build/debug/catbird-cni"
+    }()
+
+    init(pool: KubeObject) async throws {
+        laboratory = try Laboratory()
+        for name in Self.names { try laboratory.makeNamespace(name) }
+        try laboratory.cable(("a", "eth0", "172.30.0.2/24"), ("b", "eth0", "172.30.0.3/24"))
+        try await api.client.create(.ipPools, pool)
+        try await api.client.create(.nodes, Sample.node("a", ["zone": "east"], address: "172.30.0.2"))
+        try await api.client.create(.nodes, Sample.node("b", ["zone": "west"], address: "172.30.0.3"))
+        try await api.client.create(.namespaces, KubeObject(.namespaces, kind: "Namespace", name: "default"))
+    }
+
+    func agent(_ node: String) -> NetworkAgent {
+        NetworkAgent(
+            client: api.client, nodeName: node,
+            configuration: NetworkAgentConfiguration(
+                socketPath: "\(laboratory.folder)/\(node).sock", pluginPath: Self.plugin,
+                binaryDirectory: "\(laboratory.folder)/bin-\(node)", networkDirectory: "\(laboratory.folder)/net-\(node)",
+                namespace: laboratory.namespace(node), kernelHasIPIP: false))
+    }
+
+    func conflist(_ node: String) -> String { "\(laboratory.folder)/net-\(node)/10-calico.conflist" }
+
+    func withAgents<Result: Sendable>(_ body: @Sendable () async throws -> Result) async throws -> Result {
+        for node in Self.names {
+            try Files.makeDirectories("\(laboratory.folder)/net-\(node)")
+            // Its being there says that the agent listens; one of an earlier run would say so too soon.
+            unlink(conflist(node))
+        }
+        return try await withThrowingTaskGroup(of: Void.self) { group in
+            for node in Self.names { group.addTask { try await self.agent(node).run() } }
+            for node in Self.names { try await laboratory.waitForFile(conflist(node)) }
+            let result = try await body()
+            group.cancelAll()
+            return result
+        }
+    }
+
+    struct Answer {
+        let isSuccess: Bool
+        let json: JSON
+        var address: String { String(json["ips"][0]["address"].string?.split(separator: "/").first ?? "") }
+    }
+
+    /// Runs the plugin for a pod whose namespace is named like it.
+    func call(_ command: String, pod: String, node: String, container: String? = nil, previous: JSON? = nil) async throws -> Answer {
+        let list = try NetworkConfigurationList(parsing: Files.read(conflist(node)))
+        let configuration = try #require(list.configuration(plugin: 0, previousResult: previous))
+        var spawner = ProcessSpawner("\(laboratory.folder)/bin-\(node)/calico", [])
+        spawner.environment = [
+            "CNI_COMMAND": command, "CNI_CONTAINERID": container ?? "sandbox-\(pod)", "CNI_NETNS": laboratory.path(pod),
+            "CNI_IFNAME": "eth0", "CNI_PATH": "\(laboratory.folder)/bin-\(node)",
+            "CNI_ARGS": "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=\(pod)",
+        ]
+        let output = try await spawner.run(input: configuration.serialized())
+        return Answer(isSuccess: output.status.isSuccess, json: output.output.isEmpty ? [:] : try JSON(parsing: output.output))
+    }
+
+    func startPod(_ name: String, on node: String) async throws -> Answer {
+        try await api.client.create(.pods, Sample.pod(name, node: node))
+        try laboratory.makeNamespace(name)
+        return try await call("ADD", pod: name, node: node)
+    }
+}
+
+@Suite(.serialized, .enabled(if: geteuid() == 0)) struct AgentRootTests {
+    @Test func podsOfTwoNodesReachEachOtherThroughTheTunnel() async throws {
+        let nodes = try await TwoNodes(pool: Sample.pool("all", "10.244.0.0/16", vxlan: "Always"))
+        let laboratory = nodes.laboratory
+        try await nodes.withAgents {
+            let one = try await nodes.startPod("one", on: "a")
+            let two = try await nodes.startPod("two", on: "b")
+            #expect(one.isSuccess && two.isSuccess, "\(one.json) \(two.json)")
+            #expect(one.json["interfaces"][0]["name"].string?.hasPrefix("cali") == true)
+            #expect(one.json["interfaces"][1]["sandbox"].string == laboratory.path("one"))
+            for (node, address) in [("a", two.address), ("b", one.address)] {
+                let target = try #require(IPAddress(address))
+                try await laboratory.wait(in: node) {
+                    let netlink = try NetlinkSocket(in: laboratory.namespace(node))
+                    guard let tunnel = try netlink.link("vxlan.calico") else { return false }
+                    return try netlink.routes(protocol: .calico).contains {
+                        $0.destination.contains(target) && $0.interface == tunnel.index
+                    }
+                }
+            }
+            #expect(try await laboratory.ping(two.address, from: "one"))
+            #expect(try await laboratory.ping(one.address, from: "two"))
+            #expect(try await laboratory.ping(two.address, from: "a"))
+
+            let node = try await nodes.api.client.get(.nodes, "a")
+            #expect(node.annotations["projectcalico.org/IPv4Address"] == "172.30.0.2/24")
+            #expect(node.annotations["projectcalico.org/IPv4VXLANTunnelAddr"] != nil)
+            let pod = try await nodes.api.client.get(.pods, "one", in: "default")
+            #expect(pod.annotations["cni.projectcalico.org/podIP"] == "\(one.address)/32")
+
+            #expect(try await nodes.call("CHECK", pod: "one", node: "a", previous: one.json).isSuccess)
+            let again = try await nodes.call("ADD", pod: "one", node: "a")
+            #expect(again.address == one.address)
+
+            for _ in 0..<2 {
+                #expect(try await nodes.call("DEL", pod: "one", node: "a", previous: one.json).isSuccess)
+            }
+            let check = try await nodes.call("CHECK", pod: "one", node: "a", previous: one.json)
+            #expect(!check.isSuccess)
+            let held = nodes.api.objects(.ipamHandles).map(\.name).sorted()
+            #expect(held == ["k8s-pod-network.sandbox-two", "vxlan-tunnel-addr-a", "vxlan-tunnel-addr-b"])
+            let links = try NetlinkSocket(in: laboratory.namespace("a")).links()
+            #expect(!links.contains { $0.name.hasPrefix("cali") })
+        }
+        // The kernel goes on without its agents.
+        let routes = try NetlinkSocket(in: laboratory.namespace("a")).routes(protocol: .calico)
+        #expect(routes.contains { $0.gateway != nil })
+    }
+
+    @Test func aNewSandboxOfTheSamePodOutlivesTheOldOnesDEL() async throws {
+        let nodes = try await TwoNodes(pool: Sample.pool("all", "10.244.0.0/16"))
+        try await nodes.withAgents {
+            let first = try await nodes.startPod("web", on: "a")
+            try nodes.laboratory.makeNamespace("again")
+            let environment = nodes.laboratory.path("again")
+            #expect(first.isSuccess && !environment.isEmpty)
+            let second = try await nodes.call("ADD", pod: "web", node: "a", container: "sandbox-new")
+            #expect(!second.isSuccess || second.address != first.address)
+            #expect(try await nodes.call("DEL", pod: "web", node: "a", previous: first.json).isSuccess)
+            let handles = nodes.api.objects(.ipamHandles).map(\.name)
+            #expect(handles.contains("k8s-pod-network.sandbox-new") == second.isSuccess)
+        }
+    }
+
+    @Test func withoutAPoolTheErrorSaysWhy() async throws {
+        let nodes = try await TwoNodes(pool: Sample.pool("east", "10.1.0.0/24", selector: "zone == \"east\""))
+        try await nodes.withAgents {
+            let answer = try await nodes.startPod("lost", on: "b")
+            #expect(!answer.isSuccess)
+            let message = answer.json["msg"].string ?? ""
+            #expect(message.contains("pod default/lost on node b") && message.contains("zone is \"west\""), "\(message)")
+            #expect(message.contains("kubectl label node b zone=east"))
+            #expect(nodes.api.objects(.ipamHandles).isEmpty)
+        }
+    }
+
+    @Test func withoutItsAgentThePluginAsksToTryAgain() async throws {
+        let nodes = try await TwoNodes(pool: Sample.pool("all", "10.244.0.0/16"))
+        let one = try await nodes.withAgents { try await nodes.startPod("one", on: "a") }
+        let answer = try await nodes.call("DEL", pod: "one", node: "a", previous: one.json)
+        #expect(!answer.isSuccess)
+        #expect(answer.json["code"].int == 11)
+        // The next agent finds the pod and gives its address back.
+        try await nodes.withAgents {
+            let repeated = try await nodes.call("DEL", pod: "one", node: "a", previous: one.json)
+            #expect(repeated.isSuccess)
+        }
+        #expect(!nodes.api.objects(.ipamHandles).contains { $0.name.contains("sandbox-one") })
+    }
+}
