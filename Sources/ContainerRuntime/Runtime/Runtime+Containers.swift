@@ -232,6 +232,7 @@ extension Runtime {
         try await kill(record, gate)
     }
 
+    @inline(never)
     private func kill(_ record: ContainerRecord, _ gate: Gate) async throws {
         try signal(record, SIGKILL)
         if record.sharesProcesses { try await cgroups.killAll(in: record.status.cgroupPath) }
@@ -240,6 +241,7 @@ extension Runtime {
         try Task.checkCancellation()
     }
 
+    @inline(never)
     private func signal(_ record: ContainerRecord, _ number: Int32) throws {
         guard let pid = record.status.pid.flatMap({ Int32(exactly: $0) }),
             ProcessIdentity.startTime(of: pid) == record.pidStarted
@@ -258,20 +260,33 @@ extension Runtime {
     public func removeContainer(_ id: ContainerID) async throws { try await dispose(id) }
 
     /// Ends and removes whatever there is of a container, in any state of making. May be repeated.
+    ///
+    /// In steps that are not inlined: Swift 6.3.1's optimizer crashes when it splits them as one function.
     func dispose(_ id: ContainerID) async throws {
         guard let record = state.withLock({ $0.containers[id] }) else { return }
-        if record.phase == .created || record.phase == .running, let gate = state.withLock({ $0.gates[id] }) {
-            try await kill(record, gate)
-        }
-        try update(id) { $0.phase = .removing }
-        if record.phase == .creating || record.phase == .removing { try await killMonitor(id) }
-        if Files.exists("\(paths.crunRoot)/\(id)") { _ = try await runCrun(["delete", "--force", id]) }
-        try await cgroups.destroy(record.status.cgroupPath)
+        try await halt(record)
+        try await forget(record)
         try discard(id)
     }
 
-    /// Removes the files of a container that has no process any more. Not inlined: Swift 6.3.1's optimizer crashes when
-    /// it splits `dispose` with this in it.
+    @inline(never)
+    private func halt(_ record: ContainerRecord) async throws {
+        let id = record.status.id
+        if record.phase == .created || record.phase == .running, let gate = state.withLock({ $0.gates[id] }) {
+            try await kill(record, gate)
+        }
+        _ = try update(id) { $0.phase = .removing }
+        if record.phase == .creating || record.phase == .removing { try await killMonitor(id) }
+    }
+
+    @inline(never)
+    private func forget(_ record: ContainerRecord) async throws {
+        let id = record.status.id
+        if Files.exists("\(paths.crunRoot)/\(id)") { _ = try await runCrun(["delete", "--force", id]) }
+        try await cgroups.destroy(record.status.cgroupPath)
+    }
+
+    /// Removes the files of a container that has no process any more.
     @inline(never)
     private func discard(_ id: ContainerID) throws {
         try Mounts.unmount(paths.rootfs(id))
@@ -287,14 +302,25 @@ extension Runtime {
     }
 
     /// Of a container whose making was interrupted only the monitor's own file tells of it.
+    @inline(never)
     private func killMonitor(_ id: ContainerID) async throws {
+        guard let process = monitor(of: id) else { return }
+        let group = state.withLock { $0.containers[id]?.status.cgroupPath } ?? ""
+        try await cgroups.killAll(in: group)
+        try end(process)
+        _ = await process.wait()
+    }
+
+    @inline(never)
+    private func end(_ process: ChildProcess) throws { try process.signal(SIGKILL) }
+
+    @inline(never)
+    private func monitor(of id: ContainerID) -> ChildProcess? {
         guard let text = try? Files.text(paths.bundle(id) + "/conmon.pid"), let pid = Int32(text.filter { !$0.isWhitespace }),
             let command = try? Files.read("/proc/\(pid)/cmdline"),
-            String(decoding: command, as: UTF8.self).contains(id), let process = try? ChildProcess.adopt(pid)
-        else { return }
-        try await cgroups.killAll(in: state.withLock { $0.containers[id]?.status.cgroupPath } ?? "")
-        try process.signal(SIGKILL)
-        _ = await process.wait()
+            String(decoding: command, as: UTF8.self).contains(id)
+        else { return nil }
+        return try? ChildProcess.adopt(pid)
     }
 }
 
