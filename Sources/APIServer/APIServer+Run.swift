@@ -2,12 +2,13 @@
 
 import HTTPServing
 import Logging
-public import NIOCore
+import NIOCore
 import Storage
 
 extension APIServer {
-    /// Serves HTTPS until the task is cancelled. `onBound` is told the address, also when the port was left to chance.
-    public func run(onBound: @escaping @Sendable (SocketAddress) -> Void = { _ in }) async throws {
+    /// Serves HTTPS until the task is cancelled. `onBound` is told the port once clients can connect, also when it was
+    /// left to chance.
+    public func run(onBound: @escaping @Sendable (_ port: Int) -> Void = { _ in }) async throws {
         try await start()
         let server = HTTPServer(
             HTTPServerConfiguration(
@@ -18,7 +19,7 @@ extension APIServer {
             logger: logger
         ) { request in await self.respond(to: request) }
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await server.run(onBound: onBound) }
+            group.addTask { try await server.run { onBound($0.port ?? 0) } }
             group.addTask { try await self.compactRegularly() }
             defer { group.cancelAll() }
             try await group.next()

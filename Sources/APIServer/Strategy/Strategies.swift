@@ -43,7 +43,7 @@ enum Strategies {
         "persistentvolumeclaims": ["phase": "Pending"],
         "persistentvolumes": ["phase": "Pending"],
         "ingresses.networking.k8s.io": ["loadBalancer": [:]],
-        "horizontalpodautoscalers.autoscaling": ["desiredReplicas": 0, "currentMetrics": .null],
+        "horizontalpodautoscalers.autoscaling": ["desiredReplicas": 0],
     ]
 }
 

@@ -50,7 +50,7 @@ extension APIServer {
         }
         metadata["uid"] = JSON(UID.make())
         metadata["creationTimestamp"] = JSON(Timestamp.now.description)
-        metadata["generation"] = Generations.isCounted(type) ? 1 : nil
+        metadata["generation"] = Generations.isCounted(type) ? JSON(1) : Optional<JSON>.none
         object.metadata = metadata
         if object.name.isEmpty {
             throw StatusError.invalid(

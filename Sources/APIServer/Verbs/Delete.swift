@@ -168,7 +168,7 @@ extension APIServer {
             if policy == .foreground { finalizers.append(foregroundFinalizer) }
         }
         if finalizers != object.finalizers {
-            object.metadata["finalizers"] = finalizers.isEmpty ? nil : JSON(finalizers)
+            object.metadata["finalizers"] = finalizers.isEmpty ? Optional<JSON>.none : JSON(finalizers)
         }
     }
 
