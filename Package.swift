@@ -111,7 +111,7 @@ let allTargets: [Target] = [
     tests("PKITests", ["PKI", "Values"]),
     tests("HTTPServingTests", nioHTTP + ["HTTPServing", "PKI", "Values"]),
     tests("KubeClientTests", nioHTTP + ["KubeClient", "KubeObjects", "HTTPServing", "PKI", "Values"]),
-    tests("APIServerTests", ["APIServer", "Storage", "KubeClient", "KubeObjects", "PKI", "HTTPServing", "Values"]),
+    tests("APIServerTests", nioHTTP + ["APIServer", "Storage", "KubeClient", "KubeObjects", "PKI", "HTTPServing", "Values"]),
     tests("ControllersTests", ["Controllers", "APIServer", "Storage", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values"]),
     tests("ClusterDNSTests", ["ClusterDNS", "KubeClient", "KubeObjects", "Values"]),
     tests("NetworkAgentTests", ["NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeObjects", "Linux", "Values"]),

@@ -8,7 +8,8 @@ import Values
 extension APIServer {
     /// A way to the server for components of the same process: the same handling of requests, without HTTP.
     public func inProcessTransport(user: String, groups: [String]) -> any APITransport {
-        InProcessTransport(server: self, user: UserInfo(user, groups: groups + [UserInfo.Group.authenticated]))
+        let others = groups.filter { $0 != UserInfo.Group.authenticated }
+        return InProcessTransport(server: self, user: UserInfo(user, groups: others + [UserInfo.Group.authenticated]))
     }
 }
 

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeClient
+import KubeObjects
+import PKI
+import Testing
+import Values
+
+/// The real kubectl against the server over HTTPS.
+@Suite(.enabled(if: HTTPSFixture.kubectl != nil, "no kubectl on the PATH")) struct KubectlTests {
+    private static let manifest = """
+        apiVersion: apps/v1
+        kind: Deployment
+        metadata:
+          name: web
+        spec:
+          replicas: 2
+          selector:
+            matchLabels: {app: web}
+          template:
+            metadata:
+              labels: {app: web}
+            spec:
+              containers:
+              - name: web
+                image: busybox
+        ---
+        apiVersion: v1
+        kind: Service
+        metadata:
+          name: web
+        spec:
+          type: NodePort
+          selector: {app: web}
+          ports:
+          - port: 80
+        """
+
+    @Test func applyCreatesChangesAndLeavesAlone() async throws {
+        let fixture = try await HTTPSFixture()
+        let created = try await fixture.kubectl("apply", "-f", "-", input: Self.manifest)
+        #expect(created.status == 0, "\(created.errors)")
+        #expect(created.text == "deployment.apps/web created\nservice/web created\n")
+        let again = try await fixture.kubectl("apply", "-f", "-", input: Self.manifest)
+        #expect(again.text == "deployment.apps/web unchanged\nservice/web unchanged\n")
+        let more = Self.manifest.replacing("replicas: 2", with: "replicas: 3")
+        let changed = try await fixture.kubectl("apply", "-f", "-", input: more)
+        #expect(changed.text == "deployment.apps/web configured\nservice/web unchanged\n")
+        let table = try await fixture.kubectl("get", "deployment", "web", "--no-headers")
+        #expect(table.text.split(separator: " ").prefix(2) == ["web", "0/3"])
+        let wrong = Self.manifest.replacing("replicas:", with: "replica:")
+        let refused = try await fixture.kubectl("apply", "-f", "-", input: wrong)
+        #expect(refused.status == 1)
+        #expect(refused.errors.contains("unknown field \"spec.replica\""))
+        let deleted = try await fixture.kubectl("delete", "deployment/web", "service/web")
+        #expect(deleted.status == 0, "\(deleted.errors)")
+        await fixture.stop()
+    }
+
+    @Test func typedCommandsSpeakProtobuf() async throws {
+        let fixture = try await HTTPSFixture()
+        let made = try await fixture.kubectl("create", "deployment", "web", "--image=busybox", "--replicas=2")
+        #expect(made.text == "deployment.apps/web created\n", "\(made.errors)")
+        let scaled = try await fixture.kubectl("scale", "deployment/web", "--replicas=4", "--current-replicas=2")
+        #expect(scaled.text == "deployment.apps/web scaled\n", "\(scaled.errors)")
+        let exposed = try await fixture.kubectl("expose", "deployment", "web", "--port=80")
+        #expect(exposed.status == 0, "\(exposed.errors)")
+        let token = try await fixture.kubectl("create", "token", "default")
+        #expect(token.text.split(separator: ".").count == 3, "\(token.errors)")
+        let may = try await fixture.kubectl("auth", "can-i", "delete", "nodes")
+        #expect(may.text == "yes\n")
+        let described = try await fixture.kubectl("describe", "deployment", "web")
+        #expect(described.text.contains("Replicas:               4 desired"), "\(described.text)")
+        await fixture.stop()
+    }
+
+    @Test func certificatesSayWhoCalls() async throws {
+        let fixture = try await HTTPSFixture()
+        let bob = try fixture.authority.issue(commonName: "bob", organizations: ["dev"])
+        try fixture.writeKubeconfig("bob", certificate: bob.certificatePEM, key: bob.privateKeyPEM)
+        let refused = try await fixture.kubectl("get", "pods", user: "bob")
+        #expect(refused.status == 1)
+        #expect(
+            refused.errors.contains(
+                "Error from server (Forbidden): pods is forbidden: User \"bob\" cannot list resource \"pods\" in API "
+                    + "group \"\" in the namespace \"default\""))
+        let other = try CertificateAuthority.create(commonName: "other")
+        let foreign = try other.issue(commonName: "catbird-admin", organizations: ["system:masters"])
+        try fixture.writeKubeconfig("foreign", certificate: foreign.certificatePEM, key: foreign.privateKeyPEM)
+        #expect(try await fixture.kubectl("get", "pods", user: "foreign").status == 1)
+        await fixture.stop()
+    }
+
+    @Test func poolsAreRefusedWithTheReason() async throws {
+        let fixture = try await HTTPSFixture()
+        let manifest = """
+            apiVersion: crd.projectcalico.org/v1
+            kind: IPPool
+            metadata:
+              name: zone-east-ippool
+            spec:
+              cidr: 10.244.102.1/24
+              nodeSelector: all()
+            """
+        let refused = try await fixture.kubectl("apply", "-f", "-", input: manifest)
+        #expect(refused.status == 1)
+        // kubectl shortens the sentence of the Status.
+        #expect(refused.errors.contains("IPPool \"zone-east-ippool\" is invalid: spec.cidr"))
+        #expect(refused.errors.contains("10.244.102.0/24"))
+        await fixture.stop()
+    }
+
+    @Test func waitsAndWatchesEnd() async throws {
+        let fixture = try await HTTPSFixture()
+        _ = try await fixture.kubectl("create", "configmap", "cm", "--from-literal=a=b")
+        async let waited = fixture.kubectl("wait", "--for=jsonpath={.data.a}=c", "configmap/cm", "--timeout=30s")
+        _ = try await fixture.kubectl("patch", "configmap", "cm", "-p", "{\"data\":{\"a\":\"c\"}}")
+        let done = try await waited
+        #expect(done.text == "configmap/cm condition met\n", "\(done.errors)")
+        await fixture.stop()
+    }
+}
