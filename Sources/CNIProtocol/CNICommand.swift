@@ -73,7 +73,9 @@ public struct CNIParameters: Sendable, Hashable {
         }
         guard missing.isEmpty else {
             throw CNIError(
-                .invalidEnvironment, "\(command.rawValue) needs \(missing.joined(separator: ", ")), which \(missing.count == 1 ? "is" : "are") not set")
+                .invalidEnvironment,
+                "\(command.rawValue) needs \(missing.joined(separator: ", ")), which \(missing.count == 1 ? "is" : "are") not set"
+            )
         }
         if !containerID.isEmpty, !Self.isContainerID(containerID) {
             throw CNIError(

@@ -83,7 +83,8 @@ public struct NetworkConfigurationList: Sendable, Hashable {
         disableGC = try Self.flag("disableGC", json)
         if let list = json["plugins"] {
             guard let elements = list.array, !elements.isEmpty else {
-                throw CNIError(.invalidConfiguration, "network \"\(name)\": plugins is not a list with at least one plugin")
+                throw CNIError(
+                    .invalidConfiguration, "network \"\(name)\": plugins is not a list with at least one plugin")
             }
             plugins = elements
         } else {

@@ -12,7 +12,8 @@ import Values
     static func book(_ api: MemoryAPI, _ node: String) -> AddressBook {
         AddressBook(client: api.client, node: node) {
             IPAMObjects(
-                pools: api.objects(.ipPools), blocks: api.objects(.ipamBlocks), affinities: api.objects(.blockAffinities),
+                pools: api.objects(.ipPools), blocks: api.objects(.ipamBlocks),
+                affinities: api.objects(.blockAffinities),
                 nodes: api.objects(.nodes))
         }
     }
@@ -40,7 +41,9 @@ import Values
                 let handle = try #require(attribute.handleID)
                 #expect(found.updateValue(address, forKey: handle) == nil, "\(handle) holds two addresses")
             }
-            let owners = api.objects(.blockAffinities).compactMap { try? BlockAffinity($0) }.filter { $0.cidr == block.cidr }
+            let owners = api.objects(.blockAffinities).compactMap { try? BlockAffinity($0) }.filter {
+                $0.cidr == block.cidr
+            }
             #expect(owners.map(\.node) == [block.node].compactMap(\.self))
         }
         #expect(found == held)
@@ -50,7 +53,9 @@ import Values
     }
 
     @Test func theFirstAddressClaimsABlockInCalicosShape() async throws {
-        let api = try await cluster([Sample.pool("east", "192.168.0.0/24", selector: "zone == 'east'")], nodes: [Sample.node("a", ["zone": "east"])])
+        let api = try await cluster(
+            [Sample.pool("east", "192.168.0.0/24", selector: "zone == 'east'")],
+            nodes: [Sample.node("a", ["zone": "east"])])
         let assigned = try await Self.book(api, "a").assign(Self.request("web", node: "a"))
         #expect("\(assigned.address)" == "192.168.0.0")
         #expect(assigned.explanation.contains("from pool east (192.168.0.0/24), block 192.168.0.0/26"))
@@ -106,8 +111,10 @@ import Values
         }
         let text = try #require(error?.description)
         for part in [
-            "pod default/web on node a", "3 pools were considered", "east (192.168.0.0/24): its nodeSelector zone == \"east\"",
-            "zone is not set", "west (192.168.1.0/24)", "tiny (192.168.9.0/26): all 1 blocks of /26 are taken (b has 1)",
+            "pod default/web on node a", "3 pools were considered",
+            "east (192.168.0.0/24): its nodeSelector zone == \"east\"",
+            "zone is not set", "west (192.168.1.0/24)",
+            "tiny (192.168.9.0/26): all 1 blocks of /26 are taken (b has 1)",
             "63 free addresses",
         ] { #expect(text.contains(part), "\(part) is not in: \(text)") }
         #expect(api.objects(.ipamHandles).count == 1)
@@ -139,7 +146,9 @@ import Values
 
     @Test func aFailingAPILeavesNoHandle() async throws {
         let api = try await cluster([Sample.pool("p", "10.0.0.0/24")], nodes: [Sample.node("a")])
-        api.interfere { $0.method != "GET" && $0.path.contains("ipamblocks") ? MemoryAPI.failure(500, "InternalError") : nil }
+        api.interfere {
+            $0.method != "GET" && $0.path.contains("ipamblocks") ? MemoryAPI.failure(500, "InternalError") : nil
+        }
         await #expect(throws: APIError.self) { try await Self.book(api, "a").assign(Self.request("web", node: "a")) }
         api.interfere(nil)
         #expect(api.objects(.ipamHandles).isEmpty)
@@ -150,17 +159,20 @@ import Values
     /// then says Conflict for no reason, each seeing the objects of a while ago: no address is given twice or lost.
     @Test(arguments: 1...6) func nothingIsGivenTwiceOrLost(seed: UInt64) async throws {
         let nodes = ["a", "b", "c", "d"]
-        let api = try await cluster([Sample.pool("p", "10.0.0.0/27", blockSize: 29)], nodes: nodes.map { Sample.node($0) })
+        let api = try await cluster(
+            [Sample.pool("p", "10.0.0.0/27", blockSize: 29)], nodes: nodes.map { Sample.node($0) })
         let chaos = Guarded(SplitMix(seed))
         api.interfere { request in
-            guard request.method == "PUT" || request.method == "POST", request.path.contains("ipam") || request.path.contains("affin")
+            guard request.method == "PUT" || request.method == "POST",
+                request.path.contains("ipam") || request.path.contains("affin")
             else { return nil }
             return chaos.withLock { $0.next() % 5 == 0 } ? MemoryAPI.failure(409, "Conflict") : nil
         }
         let stale = Guarded(IPAMObjects())
         let refresh = { @Sendable in
             let now = IPAMObjects(
-                pools: api.objects(.ipPools), blocks: api.objects(.ipamBlocks), affinities: api.objects(.blockAffinities),
+                pools: api.objects(.ipPools), blocks: api.objects(.ipamBlocks),
+                affinities: api.objects(.blockAffinities),
                 nodes: api.objects(.nodes))
             stale.withLock { $0 = now }
         }

@@ -34,7 +34,8 @@ private final class TwoNodes: Sendable {
             client: api.client, nodeName: node,
             configuration: NetworkAgentConfiguration(
                 socketPath: "\(laboratory.folder)/\(node).sock", pluginPath: Self.plugin,
-                binaryDirectory: "\(laboratory.folder)/bin-\(node)", networkDirectory: "\(laboratory.folder)/net-\(node)",
+                binaryDirectory: "\(laboratory.folder)/bin-\(node)",
+                networkDirectory: "\(laboratory.folder)/net-\(node)",
                 namespace: laboratory.namespace(node), kernelHasIPIP: false))
     }
 
@@ -62,7 +63,9 @@ private final class TwoNodes: Sendable {
     }
 
     /// Runs the plugin for a pod whose namespace is named like it.
-    func call(_ command: String, pod: String, node: String, container: String? = nil, previous: JSON? = nil) async throws -> Answer {
+    func call(_ command: String, pod: String, node: String, container: String? = nil, previous: JSON? = nil)
+        async throws -> Answer
+    {
         let list = try NetworkConfigurationList(parsing: Files.read(conflist(node)))
         let configuration = try #require(list.configuration(plugin: 0, previousResult: previous))
         var spawner = ProcessSpawner("\(laboratory.folder)/bin-\(node)/calico", [])
@@ -72,7 +75,8 @@ private final class TwoNodes: Sendable {
             "CNI_ARGS": "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=\(pod)",
         ]
         let output = try await spawner.run(input: configuration.serialized())
-        return Answer(isSuccess: output.status.isSuccess, json: output.output.isEmpty ? [:] : try JSON(parsing: output.output))
+        return Answer(
+            isSuccess: output.status.isSuccess, json: output.output.isEmpty ? [:] : try JSON(parsing: output.output))
     }
 
     func startPod(_ name: String, on node: String) async throws -> Answer {
@@ -152,7 +156,8 @@ private final class TwoNodes: Sendable {
             let answer = try await nodes.startPod("lost", on: "b")
             #expect(!answer.isSuccess)
             let message = answer.json["msg"].string ?? ""
-            #expect(message.contains("pod default/lost on node b") && message.contains("zone is \"west\""), "\(message)")
+            #expect(
+                message.contains("pod default/lost on node b") && message.contains("zone is \"west\""), "\(message)")
             #expect(message.contains("kubectl label node b zone=east"))
             #expect(nodes.api.objects(.ipamHandles).isEmpty)
         }

@@ -78,7 +78,9 @@ enum Greeting {
             address.sin_family = sa_family_t(AF_INET)
             address.sin_port = port.bigEndian
             let bound = withUnsafePointer(to: &address) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(fd, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    bind(fd, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                }
             }
             guard bound == 0, listen(fd, 16) == 0 else { throw Errno("bind") }
             return fd
@@ -119,7 +121,9 @@ enum Greeting {
             target.sin_port = port.bigEndian
             target.sin_addr.s_addr = (IPAddress(address)?.v4Bits ?? 0).bigEndian
             let connected = withUnsafePointer(to: &target) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(fd, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    connect(fd, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                }
             }
             guard connected == 0 else { throw Errno("connect", address) }
             return String(decoding: try FileDescriptor.read(fd, upTo: 100), as: UTF8.self)

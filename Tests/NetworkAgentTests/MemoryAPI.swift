@@ -46,7 +46,9 @@ final class MemoryAPI: APITransport {
     private static func collection(_ path: String) -> String {
         var parts = path.split(separator: "/", omittingEmptySubsequences: false)
         parts.removeLast()
-        if let index = parts.firstIndex(of: "namespaces"), index + 2 < parts.count { parts.removeSubrange(index...index + 1) }
+        if let index = parts.firstIndex(of: "namespaces"), index + 2 < parts.count {
+            parts.removeSubrange(index...index + 1)
+        }
         return parts.joined(separator: "/")
     }
 
@@ -67,8 +69,10 @@ final class MemoryAPI: APITransport {
         switch request.method {
         case "GET":
             if let object = state.objects[path] { return reply(object) }
-            let isNamed = !["pods", "nodes", "namespaces", "services", "endpointslices", "ippools", "ipamblocks",
-                "blockaffinities", "ipamhandles", "ipamconfigs", "events"].contains(String(path.split(separator: "/").last ?? ""))
+            let isNamed = ![
+                "pods", "nodes", "namespaces", "services", "endpointslices", "ippools", "ipamblocks",
+                "blockaffinities", "ipamhandles", "ipamconfigs", "events",
+            ].contains(String(path.split(separator: "/").last ?? ""))
             if isNamed { return Self.failure(404, "NotFound") }
             if request.query.contains(where: { $0.0 == "watch" }) { return watch(path, request, &state) }
             let items = state.objects.filter { Self.collection($0.key) == path || $0.key.hasPrefix(path + "/") }
@@ -86,7 +90,9 @@ final class MemoryAPI: APITransport {
         case "PUT", "PATCH":
             guard let old = state.objects[path] else { return Self.failure(404, "NotFound") }
             let body = try JSON(parsing: request.body)
-            if let version = body["metadata"]["resourceVersion"].string, version != old["metadata"]["resourceVersion"].string {
+            if let version = body["metadata"]["resourceVersion"].string,
+                version != old["metadata"]["resourceVersion"].string
+            {
                 return Self.failure(409, "Conflict")
             }
             var object = request.method == "PUT" ? body : Self.merge(old, body)
@@ -96,7 +102,9 @@ final class MemoryAPI: APITransport {
             guard let old = state.objects[path] else { return Self.failure(404, "NotFound") }
             let wanted = (try? JSON(parsing: request.body))["preconditions"]
             for field in ["uid", "resourceVersion"] {
-                if let value = wanted[field].string, value != old["metadata"][field].string { return Self.failure(409, "Conflict") }
+                if let value = wanted[field].string, value != old["metadata"][field].string {
+                    return Self.failure(409, "Conflict")
+                }
             }
             state.objects[path] = nil
             state.version += 1
@@ -119,7 +127,8 @@ final class MemoryAPI: APITransport {
     }
 
     private func tell(_ path: String, _ event: String, _ object: JSON, _ state: inout State) {
-        for watcher in state.watchers.values where Self.collection(path) == watcher.prefix || path.hasPrefix(watcher.prefix + "/") {
+        for watcher in state.watchers.values
+        where Self.collection(path) == watcher.prefix || path.hasPrefix(watcher.prefix + "/") {
             watcher.continuation.yield(JSON.object(["type": JSON(event), "object": object]).serialized() + [0x0A])
         }
     }
@@ -152,7 +161,9 @@ final class MemoryAPI: APITransport {
 
 /// Ready-made objects.
 enum Sample {
-    static func pool(_ name: String, _ cidr: String, selector: String = "all()", blockSize: Int = 26, vxlan: String = "Never") -> KubeObject {
+    static func pool(
+        _ name: String, _ cidr: String, selector: String = "all()", blockSize: Int = 26, vxlan: String = "Never"
+    ) -> KubeObject {
         var object = KubeObject(.ipPools, kind: "IPPool", name: name)
         object["spec"] = [
             "cidr": JSON(cidr), "nodeSelector": JSON(selector), "blockSize": JSON(blockSize), "natOutgoing": true,

@@ -36,7 +36,9 @@ import Values
         try laboratory.cable(("node", "p1", "10.244.1.1/24"), ("pod1", "eth0", "10.244.1.2/24"))
         try laboratory.cable(("node", "p2", "10.244.2.1/24"), ("pod2", "eth0", "10.244.2.2/24"))
         let everything = try #require(CIDR("0.0.0.0/0"))
-        for (name, gateway) in [("client", "172.31.0.1"), ("pod1", "10.244.1.1"), ("pod2", "10.244.2.1"), ("node", "172.31.0.9")] {
+        for (name, gateway) in [
+            ("client", "172.31.0.1"), ("pod1", "10.244.1.1"), ("pod2", "10.244.2.1"), ("node", "172.31.0.9"),
+        ] {
             try NetlinkSocket(in: laboratory.namespace(name)).addRoute(Route(to: everything, via: IPAddress(gateway)))
         }
         let dataplane = try Dataplane(in: laboratory.namespace("node"))
@@ -55,7 +57,9 @@ import Values
 
         try apply(["10.244.1.2"])
         #expect(try await read("10.96.0.7", 80, from: "pod2") == "pod1 10.244.2.2")
-        #expect(try await read("10.96.0.7", 80, from: "pod1").hasPrefix("pod1 "), "a pod reaches itself through its Service")
+        #expect(
+            try await read("10.96.0.7", 80, from: "pod1").hasPrefix("pod1 "), "a pod reaches itself through its Service"
+        )
         #expect(try await read("10.96.0.7", 80, from: "node").hasPrefix("pod1 "))
         #expect(try await read("172.31.0.1", 30080, from: "client").hasPrefix("pod1 10.244.1.1"))
         #expect(try await read("172.31.0.1", 30080, from: "node").hasPrefix("pod1 "))
@@ -65,7 +69,9 @@ import Values
 
         try apply(["10.244.1.2", "10.244.2.2"])
         var seen: Set<String> = []
-        for _ in 0..<60 where seen.count < 2 { seen.insert(String(try await read("10.96.0.7", 80, from: "node").prefix(4))) }
+        for _ in 0..<60 where seen.count < 2 {
+            seen.insert(String(try await read("10.96.0.7", 80, from: "node").prefix(4)))
+        }
         #expect(seen == ["pod1", "pod2"])
 
         try apply(["10.244.2.2"])

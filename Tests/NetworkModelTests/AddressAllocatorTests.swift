@@ -8,7 +8,9 @@ import Values
 @Suite struct AddressAllocatorTests {
     static let now = Timestamp(seconds: 1_700_000_000)
 
-    private func request(_ node: String = "a", choice: AddressRequest.PoolChoice? = nil, labels: [String: String] = [:]) -> AddressRequest {
+    private func request(_ node: String = "a", choice: AddressRequest.PoolChoice? = nil, labels: [String: String] = [:])
+        -> AddressRequest
+    {
         AddressRequest(
             node: node, use: .workload, handleID: "net.c", values: ["node": node], subject: "pod default/web",
             namespace: "default", namespaceLabels: labels, choice: choice)
@@ -43,7 +45,8 @@ import Values
 
     @Test func annotationsOverruleSelectorsAndOrder() throws {
         let snapshot = IPAMSnapshot(
-            pools: [try pool("a-pool", "10.1.0.0/24"), try pool("z-pool", "10.2.0.0/24", "has(never)")], nodes: ["a": [:]])
+            pools: [try pool("a-pool", "10.1.0.0/24"), try pool("z-pool", "10.2.0.0/24", "has(never)")],
+            nodes: ["a": [:]])
         for name in ["z-pool", "10.2.0.0/24"] {
             let result = try plan(request(choice: .init([name, "a-pool"], source: "the annotation")), snapshot)
             #expect(result.pool.name == "z-pool")
@@ -54,7 +57,8 @@ import Values
     @Test func blocksOfAnotherSizeAreNotOverlapped() throws {
         let odd = try #require(CIDR("10.1.0.0/28"))
         let snapshot = IPAMSnapshot(
-            pools: [try pool("p", "10.1.0.0/24")], blocks: [odd: IPAMBlock(odd, node: "b", now: Self.now)], nodes: ["a": [:]])
+            pools: [try pool("p", "10.1.0.0/24")], blocks: [odd: IPAMBlock(odd, node: "b", now: Self.now)],
+            nodes: ["a": [:]])
         #expect(try plan(request(), snapshot).block.cidr.description == "10.1.0.64/26")
     }
 
@@ -74,7 +78,8 @@ import Values
     @Test func everyReasonIsSaid() throws {
         var pools = [
             try pool("disabled", "10.1.0.0/24"), try pool("manual", "10.2.0.0/24"), try pool("deleting", "10.3.0.0/24"),
-            try pool("tunnel", "10.4.0.0/24"), try pool("spaces", "10.5.0.0/24"), try pool("zone", "10.6.0.0/24", "zone == 'x'"),
+            try pool("tunnel", "10.4.0.0/24"), try pool("spaces", "10.5.0.0/24"),
+            try pool("zone", "10.6.0.0/24", "zone == 'x'"),
             try pool("six", "fd00::/64"),
         ]
         pools[0].isDisabled = true
@@ -101,7 +106,8 @@ import Values
     @Test(arguments: ["pool", "[]", "[1]", "{}"]) func malformedAnnotationsAreQuoted(text: String) {
         let error = #expect(throws: AddressRequest.PoolChoice.Malformed.self) {
             try AddressRequest.PoolChoice(
-                podName: "web", podAnnotations: [:], namespace: "default", namespaceAnnotations: [CalicoKeys.ipv4Pools: text])
+                podName: "web", podAnnotations: [:], namespace: "default",
+                namespaceAnnotations: [CalicoKeys.ipv4Pools: text])
         }
         #expect(error?.description.contains("of namespace default is \(text)") == true)
     }
@@ -136,7 +142,8 @@ import Values
 
     static let broken: [JSON] = [
         ["cidr": "10.0.0.1/30"], ["cidr": "10.0.0.0/8", "allocations": []],
-        ["cidr": "10.0.0.0/31", "allocations": [nil]], ["cidr": "10.0.0.0/31", "allocations": [3, nil], "attributes": []],
+        ["cidr": "10.0.0.0/31", "allocations": [nil]],
+        ["cidr": "10.0.0.0/31", "allocations": [3, nil], "attributes": []],
         ["cidr": "10.0.0.0/31", "allocations": [nil, nil], "unallocated": [0, 0]],
         ["cidr": "10.0.0.0/31", "allocations": [nil, nil], "unallocated": [7]],
     ]

@@ -17,13 +17,17 @@ import Values
     @Test func sha256() {
         #expect(
             Hex.text(SHA256.digest("abc".utf8)) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
-        #expect(Hex.text(SHA256.digest(Self.long.utf8)) == "4273267c8ce854ce6d14d37070c0d809da76fe211a5c0cc0f8a533723ebed06e")
+        #expect(
+            Hex.text(SHA256.digest(Self.long.utf8))
+                == "4273267c8ce854ce6d14d37070c0d809da76fe211a5c0cc0f8a533723ebed06e")
     }
 
     @Test func sha3() {
         #expect(
             Hex.text(SHA3.digest256("".utf8)) == "a7ffc6f8bf1ed76651c14756a061d662f580ff4de43b49fa82d80a4b80f8434a")
-        #expect(Hex.text(SHA3.digest256(Self.long.utf8)) == "84ea25ffd0edd8732d809bad11f4f8dc5708bcd4aad3d7b6916ff25baeeaef61")
+        #expect(
+            Hex.text(SHA3.digest256(Self.long.utf8))
+                == "84ea25ffd0edd8732d809bad11f4f8dc5708bcd4aad3d7b6916ff25baeeaef61")
         #expect(IPAMNames.hostnameHash("node-1") == "A3XPYDATRKB7Q4SM2O5FN4RXIHBFIL2PITFX26BAIP5XAB2X74CA")
     }
 }

@@ -20,7 +20,8 @@ import Values
 
     static func messages(_ spec: JSON, old: JSON? = nil, existing: [KubeObject] = existing) -> [String] {
         IPPoolValidation.validate(
-            pool("new", spec), existing: existing + (old.map { [pool("new", $0)] } ?? []), old: old.map { pool("new", $0) }
+            pool("new", spec), existing: existing + (old.map { [pool("new", $0)] } ?? []),
+            old: old.map { pool("new", $0) }
         ).map(\.description)
     }
 

@@ -12,7 +12,9 @@ import Values
             tunnelMAC: IPAMNames.vxlanMAC(node: name))
     }
 
-    private func plan(_ vxlan: EncapsulationMode, ipip: EncapsulationMode = .never, withPool: Bool = true) throws -> NetworkPlan {
+    private func plan(_ vxlan: EncapsulationMode, ipip: EncapsulationMode = .never, withPool: Bool = true) throws
+        -> NetworkPlan
+    {
         let nodes = [
             try node("a", "192.168.49.2/24", "10.0.0.0"), try node("b", "192.168.49.3/24", "10.0.0.64"),
             try node("c", "192.168.50.2/24", "10.0.0.128"),
@@ -24,7 +26,8 @@ import Values
         }
         return NetworkPlan(
             NetworkInput(
-                node: "a", nodes: Dictionary(uniqueKeysWithValues: nodes.map { ($0.name, $0) }), pools: withPool ? [pool] : [],
+                node: "a", nodes: Dictionary(uniqueKeysWithValues: nodes.map { ($0.name, $0) }),
+                pools: withPool ? [pool] : [],
                 blocks: blocks, workloads: [IPAddress(10, 0, 0, 5): "cali5"], kernelHasIPIP: false))
     }
 
@@ -53,7 +56,8 @@ import Values
         let plan = try plan(.never)
         #expect(hops(plan)["10.0.0.128/26"] == nil)
         #expect(plan.problems.count == 1)
-        #expect(plan.problems.first?.contains("node c (192.168.50.2/24) is not in the subnet of 192.168.49.2/24") == true)
+        #expect(
+            plan.problems.first?.contains("node c (192.168.50.2/24) is not in the subnet of 192.168.49.2/24") == true)
     }
 
     @Test func podsOutliveTheirPool() throws {
@@ -66,7 +70,9 @@ import Values
 @Suite struct NFTContentTests {
     private func service(_ endpoints: [String], nodePort: Int? = nil) -> [ServicePort] {
         var object = KubeObject(.services, kind: "Service", name: "web", namespace: "default")
-        object["spec"] = ["clusterIP": "10.96.0.7", "ports": [["port": 80, "nodePort": nodePort.map { JSON($0) } ?? .null]]]
+        object["spec"] = [
+            "clusterIP": "10.96.0.7", "ports": [["port": 80, "nodePort": nodePort.map { JSON($0) } ?? .null]],
+        ]
         var slice = KubeObject(.endpointSlices, kind: "EndpointSlice", name: "web-1", namespace: "default")
         slice["addressType"] = "IPv4"
         slice["ports"] = [["port": 8080]]
@@ -116,12 +122,15 @@ import Values
         var slice = KubeObject(.endpointSlices, kind: "EndpointSlice", name: "s")
         slice["addressType"] = "IPv4"
         slice["ports"] = [["port": 8080]]
-        let ending: JSON = ["addresses": ["10.0.0.1"], "conditions": ["ready": false, "serving": true, "terminating": true]]
+        let ending: JSON = [
+            "addresses": ["10.0.0.1"], "conditions": ["ready": false, "serving": true, "terminating": true],
+        ]
         var object = KubeObject(.services, kind: "Service", name: "web")
         object["spec"] = ["clusterIP": "10.96.0.7", "ports": [["port": 80]]]
         slice["endpoints"] = [ending]
         #expect(ServiceModel.ports(of: object, slices: [slice]).first?.endpoints.count == 1)
         slice["endpoints"] = [ending, ["addresses": ["10.0.0.2"], "conditions": ["ready": true]]]
-        #expect(ServiceModel.ports(of: object, slices: [slice]).first?.endpoints.map(\.address) == [IPAddress(10, 0, 0, 2)])
+        #expect(
+            ServiceModel.ports(of: object, slices: [slice]).first?.endpoints.map(\.address) == [IPAddress(10, 0, 0, 2)])
     }
 }

@@ -8,7 +8,8 @@ import Testing
 
     @Test(arguments: [
         "", " ", "all()", "zone == \"east\"", "zone=='east'", "zone != 'west'", "absent != 'x'", "has(rack)",
-        "!has(absent)", "!!has(rack)", "! ! has(rack)", "zone contains 'as'", "zone contains ''", "zone starts with 'ea'",
+        "!has(absent)", "!!has(rack)", "! ! has(rack)", "zone contains 'as'", "zone contains ''",
+        "zone starts with 'ea'",
         "zone startswith 'ea'", "zone ends with 'st'", "zone endswith \"st\"", "zone in {'west', 'east'}",
         "zone in {'east',}", "zone not in {'west'}", "zone notin {}", "absent not in {'x'}", "a.b/c_d-e == 'x'",
         "in in {'y'}", "rack == \"0\" && zone == \"east\"", "zone == 'west' || rack == '0'",
@@ -33,9 +34,11 @@ import Testing
         ("rack == '0", "closing quote", 8), ("rack ==", "expected string", 7), ("rack", "expected an operator", 4),
         ("has (rack)", "expected an operator", 4), ("all ()", "expected an operator", 4), ("has(rack", "expected )", 8),
         ("rack == '0' zone == 'x'", "expected && or ||", 12), ("rack == '0' &&", "expected a label", 14),
-        ("(rack == '0'", "expected )", 12), ("rack in ['0']", "expected {", 8), ("rack in {'0' '1'}", "expected , or }", 13),
+        ("(rack == '0'", "expected )", 12), ("rack in ['0']", "expected {", 8),
+        ("rack in {'0' '1'}", "expected , or }", 13),
         ("rack not '0'", "expected \"in\"", 9), ("rack starts '0'", "expected \"with\"", 12),
-        ("rack ==\n'0'", "expected string", 7), ("&& has(a)", "expected a label", 0), ("rack == '\\''", "expected && or ||", 11),
+        ("rack ==\n'0'", "expected string", 7), ("&& has(a)", "expected a label", 0),
+        ("rack == '\\''", "expected && or ||", 11),
         ("rack like '0'", "expected an operator", 5),
     ]
 

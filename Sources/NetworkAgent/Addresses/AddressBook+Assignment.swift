@@ -58,7 +58,8 @@ extension AddressBook {
                 member.continuation.resume(
                     returning: Assigned(
                         address: held.address, block: held.block,
-                        explanation: "\(held.address) from block \(held.block), which the sandbox held already", isNew: isNew))
+                        explanation: "\(held.address) from block \(held.block), which the sandbox held already",
+                        isNew: isNew))
                 continue
             }
             switch AddressAllocator.decide(request, snapshot, now: .now) {
@@ -217,7 +218,8 @@ extension AddressBook {
                     object.resourceVersion.isEmpty
                         ? try await client.create(.ipamHandles, object) : try await client.update(.ipamHandles, object))
             } catch let error as APIError where error.isAlreadyExists || error.isConflict || error.isNotFound {
-                do { handle.object = try await client.get(.ipamHandles, handle.object.name) } catch let error as APIError
+                do { handle.object = try await client.get(.ipamHandles, handle.object.name) } catch let error
+                    as APIError
                     where error.isNotFound
                 { handle.object = IPAMHandle(handleID: handleID).object }
             }

@@ -49,9 +49,12 @@ actor NodePresence {
     }
 
     private func findUnderlay() {
-        guard underlay == nil, let object = view.nodes[nil, node], let network = NodeNetwork(object) else { return }
+        guard let object = view.nodes[nil, node],
+            let address = NodeNetwork.reportedAddress(object) ?? NodeNetwork(object)?.address.address,
+            underlay?.address.address != address
+        else { return }
         do {
-            underlay = try dataplane.underlay(network.address.address).map { ($0.address, $0.mtu) }
+            underlay = try dataplane.underlay(address).map { ($0.address, $0.mtu) }
         } catch {
             logger.warning("the node's addresses cannot be listed: \(error)")
         }
@@ -129,7 +132,11 @@ actor NodePresence {
             do {
                 try await client.patch(
                     .ipPools, object.name, type: .merge,
-                    ["metadata": ["annotations": .object([CalicoKeys.encapsulationNote: note.map { JSON($0) } ?? .null])]])
+                    [
+                        "metadata": [
+                            "annotations": .object([CalicoKeys.encapsulationNote: note.map { JSON($0) } ?? .null])
+                        ]
+                    ])
             } catch let error as APIError where error.isNotFound {
                 continue
             }

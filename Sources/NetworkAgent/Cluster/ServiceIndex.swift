@@ -21,7 +21,8 @@ actor ServiceIndex {
     func takeSlices(_ events: [InformerEvent]) {
         for event in events {
             let slice = event.object
-            if case .updated(let old, _) = event, let before = Self.service(of: old), before != Self.service(of: slice) {
+            if case .updated(let old, _) = event, let before = Self.service(of: old), before != Self.service(of: slice)
+            {
                 slices[before]?[event.key] = nil
                 update(before)
             }

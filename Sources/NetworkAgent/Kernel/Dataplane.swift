@@ -104,8 +104,9 @@ public final class Dataplane: Sendable {
             id: UInt32(NetworkPlan.Tunnel.networkIdentifier), port: UInt16(NetworkPlan.Tunnel.port),
             local: tunnel.underlay)
         var link = try netlink.link(name)
-        if let found = link, found.vxlan?.id != wanted.id || found.vxlan?.port != wanted.port
-            || found.vxlan?.local != wanted.local
+        if let found = link,
+            found.vxlan?.id != wanted.id || found.vxlan?.port != wanted.port
+                || found.vxlan?.local != wanted.local
         {
             logger.notice("\(name) is made anew: it was made for another address or tunnel")
             try netlink.deleteLink(name)
@@ -144,7 +145,9 @@ public final class Dataplane: Sendable {
             if let address = neighbour.address, !addresses.contains(address) { try netlink.deleteNeighbour(neighbour) }
         }
         for entry in try netlink.forwardingEntries(interface: tunnel) {
-            if let mac = entry.mac, !macs.contains(mac), entry.address != nil { try netlink.deleteForwardingEntry(entry) }
+            if let mac = entry.mac, !macs.contains(mac), entry.address != nil {
+                try netlink.deleteForwardingEntry(entry)
+            }
         }
     }
 
@@ -166,7 +169,8 @@ public final class Dataplane: Sendable {
             }
             if try !add(route), reported.insert("\(route.destination)").inserted {
                 logger.error(
-                    "a route to \(route.destination) that is not Catbird's is in the way, and stays: remove it for pods to be reached")
+                    "a route to \(route.destination) that is not Catbird's is in the way, and stays: remove it for pods to be reached"
+                )
             }
         }
         for route in actual where wanted[route.destination] == nil { try netlink.deleteRoute(route) }

@@ -60,7 +60,9 @@ struct PodLink: Sendable {
         let podInterface = podInterface
         return try Namespaces.inNamespaces(net: .fd(netns)) {
             let pod = try NetlinkSocket()
-            if let loopback = try pod.link("lo"), !loopback.isUp { try pod.setLink(loopback.index, LinkOptions(up: true)) }
+            if let loopback = try pod.link("lo"), !loopback.isUp {
+                try pod.setLink(loopback.index, LinkOptions(up: true))
+            }
             let link = try pod.requireLink(podInterface)
             try Sysctl.write("net/ipv4/ip_forward", "0")
             try pod.setLink(link.index, LinkOptions(up: true))
@@ -100,7 +102,8 @@ struct PodLink: Sendable {
             throw PodLinkProblem(description: "the node has no interface \(hostInterface)")
         }
         guard link.alias == handleID else {
-            throw PodLinkProblem(description: "\(hostInterface) belongs to another sandbox (\(link.alias ?? "no alias"))")
+            throw PodLinkProblem(
+                description: "\(hostInterface) belongs to another sandbox (\(link.alias ?? "no alias"))")
         }
         let routes = try host.routes(protocol: .calico)
         guard routes.contains(where: { $0.destination == CIDR(host: address) && $0.interface == link.index }) else {

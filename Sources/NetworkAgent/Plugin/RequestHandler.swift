@@ -22,7 +22,9 @@ struct RequestHandler: Sendable {
     /// The MTU that pods get.
     let mtu: @Sendable () async -> Int
 
-    func answer(_ parameters: CNIParameters, _ configuration: NetworkConfiguration, _ netns: Int32?) async throws -> JSON {
+    func answer(_ parameters: CNIParameters, _ configuration: NetworkConfiguration, _ netns: Int32?) async throws
+        -> JSON
+    {
         switch parameters.command {
         case .add: return try await add(parameters, configuration, netns)
         case .delete: try await delete(parameters, configuration)
@@ -98,7 +100,8 @@ struct RequestHandler: Sendable {
         }
         guard arrived else {
             throw CNIError(
-                .tryAgainLater, "the agent of node \(node) has not reached the API server, \(command) will have to be repeated",
+                .tryAgainLater,
+                "the agent of node \(node) has not reached the API server, \(command) will have to be repeated",
                 details: "still missing: \(view.missingForAddresses)")
         }
     }
@@ -112,7 +115,9 @@ struct RequestHandler: Sendable {
             let pod = try await client.get(.pods, name, in: namespace)
             guard sandbox.uid.map({ $0 == pod.uid }) ?? true else {
                 throw CNIError(
-                    .plugin, "\(sandbox.subject) is another one by now: its uid is \(pod.uid), and the sandbox is for \(sandbox.uid ?? "")")
+                    .plugin,
+                    "\(sandbox.subject) is another one by now: its uid is \(pod.uid), and the sandbox is for \(sandbox.uid ?? "")"
+                )
             }
             return pod
         } catch let error as APIError where error.isNotFound {
@@ -141,7 +146,8 @@ struct RequestHandler: Sendable {
         request.namespaceLabels["projectcalico.org/name"] = namespace
         if let asked = pod.annotations[CalicoKeys.ipAddresses], !asked.isEmpty {
             throw CNIError(
-                .unsupportedField, "\(sandbox.subject): annotation \(CalicoKeys.ipAddresses) (\(asked)) asks for given addresses, which Catbird does not do yet",
+                .unsupportedField,
+                "\(sandbox.subject): annotation \(CalicoKeys.ipAddresses) (\(asked)) asks for given addresses, which Catbird does not do yet",
                 details: "remove the annotation, or choose a pool with \(CalicoKeys.ipv4Pools)")
         }
         do {
@@ -210,10 +216,12 @@ struct RequestHandler: Sendable {
         }
     }
 
-    private func check(_ parameters: CNIParameters, _ configuration: NetworkConfiguration, _ netns: Int32?) async throws {
+    private func check(_ parameters: CNIParameters, _ configuration: NetworkConfiguration, _ netns: Int32?) async throws
+    {
         guard let netns else { throw CNIError(.invalidEnvironment, "CHECK came without a network namespace") }
         let sandbox = Sandbox(parameters, networkName)
-        guard let previous = try configuration.previousResult(), let address = previous.ips.first?.address.address else {
+        guard let previous = try configuration.previousResult(), let address = previous.ips.first?.address.address
+        else {
             throw CNIError(.invalidConfiguration, "CHECK needs prevResult with an address")
         }
         try await waitForObjects("CHECK")
@@ -225,7 +233,9 @@ struct RequestHandler: Sendable {
         }
         let link = sandbox.link
         do {
-            try await OwnThread.run(awaiting: { [dataplane] in try dataplane.inspect(link, netns: netns, address: address) })
+            try await OwnThread.run(awaiting: { [dataplane] in
+                try dataplane.inspect(link, netns: netns, address: address)
+            })
         } catch {
             throw CNIError(.plugin, "\(sandbox.subject): \(error)")
         }
@@ -235,11 +245,13 @@ struct RequestHandler: Sendable {
     private func collect(_ configuration: NetworkConfiguration) async throws {
         try await waitForObjects("GC")
         let valid = Set(
-            configuration.validAttachments.map { IPAMNames.handleID(network: networkName, containerID: $0.containerID) })
+            configuration.validAttachments.map { IPAMNames.handleID(network: networkName, containerID: $0.containerID) }
+        )
         var stale: [String: [(IPAddress, [String: String])]] = [:]
         for block in await book.snapshot().blocks.values {
             for (address, attribute) in block.assignments where attribute.values["node"] == node {
-                guard let handleID = attribute.handleID, handleID.hasPrefix("\(networkName)."), !valid.contains(handleID)
+                guard let handleID = attribute.handleID, handleID.hasPrefix("\(networkName)."),
+                    !valid.contains(handleID)
                 else { continue }
                 stale[handleID, default: []].append((address, attribute.values))
             }

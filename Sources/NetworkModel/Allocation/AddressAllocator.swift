@@ -19,7 +19,8 @@ public enum AddressAllocator {
         // Own blocks of any pool come before a new block of any pool, as pools share a node's limit of blocks.
         for attempt in [ownBlock, newBlock] {
             for (index, candidate) in qualified.enumerated() {
-                guard let (origin, block) = attempt(candidate.pool, qualified.map(\.pool), request, snapshot, now) else {
+                guard let (origin, block) = attempt(candidate.pool, qualified.map(\.pool), request, snapshot, now)
+                else {
                     continue
                 }
                 var taken = block
@@ -80,12 +81,18 @@ public enum AddressAllocator {
         if pool.isDisabled { return no("it is disabled (spec.disabled is true)") }
         if let message = pool.notAllocatable { return no("its status says Allocatable=False: \(message)") }
         guard pool.allowedUses.contains(request.use) else {
-            return no("its allowedUses (\(pool.allowedUses.map(\.rawValue).joined(separator: ", "))) leave out \(request.use.rawValue)")
+            return no(
+                "its allowedUses (\(pool.allowedUses.map(\.rawValue).joined(separator: ", "))) leave out \(request.use.rawValue)"
+            )
         }
         if chosen { return .success("\(request.choice?.source ?? "the request") names it") }
-        if !pool.isAutomatic { return no("its assignmentMode is Manual: a pod or namespace has to name it in \(CalicoKeys.ipv4Pools)") }
+        if !pool.isAutomatic {
+            return no("its assignmentMode is Manual: a pod or namespace has to name it in \(CalicoKeys.ipv4Pools)")
+        }
         guard pool.nodeSelector.matches(labels) else {
-            return no("its nodeSelector \(pool.nodeSelector) does not select the node: \(pool.nodeSelector.facts(about: labels))")
+            return no(
+                "its nodeSelector \(pool.nodeSelector) does not select the node: \(pool.nodeSelector.facts(about: labels))"
+            )
         }
         var reason: String
         if pool.nodeSelector.labels.isEmpty {
@@ -96,7 +103,8 @@ public enum AddressAllocator {
         if let selector = pool.namespaceSelector, request.use == .workload {
             let facts = selector.facts(about: request.namespaceLabels)
             guard selector.matches(request.namespaceLabels) else {
-                return no("its namespaceSelector \(selector) does not select namespace \(request.namespace ?? ""): \(facts)")
+                return no(
+                    "its namespaceSelector \(selector) does not select namespace \(request.namespace ?? ""): \(facts)")
             }
             reason += ", and its namespaceSelector \(selector) the namespace: \(facts)"
         }
@@ -111,8 +119,10 @@ public enum AddressAllocator {
     private static func ownBlock(
         _ pool: IPPool, _ pools: [IPPool], _ request: AddressRequest, _ snapshot: IPAMSnapshot, _ now: Timestamp
     ) -> Find? {
-        let claims = snapshot.affinities.filter { $0.node == request.node && $0.type == "host" && pool.cidr.contains($0.cidr) }
-            .sorted { $0.name < $1.name }
+        let claims = snapshot.affinities.filter {
+            $0.node == request.node && $0.type == "host" && pool.cidr.contains($0.cidr)
+        }
+        .sorted { $0.name < $1.name }
         for claim in claims where !claim.isDeleted {
             if let block = snapshot.blocks[claim.cidr] {
                 guard block.node == request.node, !block.isDeleted, block.freeCount > 0 else { continue }
@@ -184,7 +194,8 @@ public enum AddressAllocator {
         let ownText = "the node's \(own.count) block(s) of it are full"
         if !snapshot.config.autoAllocateBlocks { return "\(ownText), and autoAllocateBlocks is off" }
         if !mayClaim(pools, request, snapshot) {
-            return "\(ownText), and the node has reached its limit of \(snapshot.config.maxBlocksPerHost) blocks (maxBlocksPerHost)"
+            return
+                "\(ownText), and the node has reached its limit of \(snapshot.config.maxBlocksPerHost) blocks (maxBlocksPerHost)"
         }
         var owners: [String: Int] = [:]
         for block in blocks { owners[block.node ?? "no node", default: 0] += 1 }

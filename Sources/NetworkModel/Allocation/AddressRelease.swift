@@ -28,7 +28,9 @@ public enum AddressRelease {
         guard let labels = snapshot.nodes[node] else { return [] }
         return snapshot.affinities.filter { claim in
             guard claim.node == node, claim.type == "host" else { return false }
-            if claim.isDeleted || claim.state == .pendingDeletion { return snapshot.blocks[claim.cidr]?.isEmpty ?? true }
+            if claim.isDeleted || claim.state == .pendingDeletion {
+                return snapshot.blocks[claim.cidr]?.isEmpty ?? true
+            }
             guard snapshot.blocks[claim.cidr]?.isEmpty ?? true else { return false }
             return !snapshot.pools.contains { $0.cidr.contains(claim.cidr) && $0.nodeSelector.matches(labels) }
         }

@@ -64,7 +64,9 @@ extension AddressRequest.PoolChoice {
         let names = (try? JSON(parsing: text))?.array?.map(\.string)
         guard let names, !names.isEmpty, !names.contains(nil) else {
             throw Malformed(
-                description: "\(source) is \(text), which is not a JSON list of pool names or networks such as [\"default-ipv4-ippool\"]")
+                description:
+                    "\(source) is \(text), which is not a JSON list of pool names or networks such as [\"default-ipv4-ippool\"]"
+            )
         }
         pools = names.compactMap(\.self)
     }

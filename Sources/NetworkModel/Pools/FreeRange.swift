@@ -18,7 +18,9 @@ public enum FreeRange {
     public static func suggestion(like wanted: CIDR, avoiding used: [CIDR]) -> CIDR? {
         let wanted = wanted.network
         let taken = used + customary
-        if let free = next(from: wanted.first, within: wanted, length: wanted.prefixLength, taken: taken) { return free }
+        if let free = next(from: wanted.first, within: wanted, length: wanted.prefixLength, taken: taken) {
+            return free
+        }
         let ranges = privateRanges.filter { $0.family == wanted.family && $0.prefixLength <= wanted.prefixLength }
         let own = ranges.filter { $0.contains(wanted) }
         for range in own {

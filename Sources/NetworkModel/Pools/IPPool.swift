@@ -89,7 +89,9 @@ public struct IPPool: Sendable, Hashable {
             nodeSelector: try selector("nodeSelector") ?? .all, namespaceSelector: try selector("namespaceSelector"),
             isAutomatic: spec["assignmentMode"].string != "Manual")
         guard Self.blockSizes(cidr.family).contains(blockSize) else {
-            throw problem("spec.blockSize \(blockSize) is not a prefix length from \(Self.blockSizes(cidr.family).lowerBound) to \(Self.blockSizes(cidr.family).upperBound)")
+            throw problem(
+                "spec.blockSize \(blockSize) is not a prefix length from \(Self.blockSizes(cidr.family).lowerBound) to \(Self.blockSizes(cidr.family).upperBound)"
+            )
         }
         let uses = (spec["allowedUses"].array ?? []).compactMap { $0.string.flatMap(PoolUse.init(rawValue:)) }
         if !uses.isEmpty { allowedUses = uses }

@@ -43,7 +43,9 @@ public enum IPPoolValidation {
         }
         guard let text = value.string, let cidr = CIDR(text) else {
             let reason =
-                value.string.flatMap { IPAddress($0) }.map { "a prefix length is missing: \($0) alone is \(CIDR(host: $0))" }
+                value.string.flatMap { IPAddress($0) }.map {
+                    "a prefix length is missing: \($0) alone is \(CIDR(host: $0))"
+                }
                 ?? "it is not a network such as 192.168.0.0/24"
             return (nil, [.invalid(field, value, reason)])
         }
@@ -54,7 +56,8 @@ public enum IPPoolValidation {
         let clash = others.first { $0.cidr.overlaps(cidr) }
         var errors: [FieldError] = []
         if cidr.hasHostBits {
-            var detail = "the address has host bits set: the /\(cidr.prefixLength) network that holds it is \(cidr.network)"
+            var detail =
+                "the address has host bits set: the /\(cidr.prefixLength) network that holds it is \(cidr.network)"
             if let clash {
                 detail += ", which overlaps pool \(named(clash)); \(advice(free, cidr))"
             } else {
@@ -68,7 +71,9 @@ public enum IPPoolValidation {
         }
         for reserved in ["169.254.0.0/16", "fe80::/10"].compactMap({ CIDR($0) }) where reserved.overlaps(cidr) {
             errors.append(
-                .invalid(field, value, "it overlaps the link-local range \(reserved), which no pool may use; \(advice(free, cidr))"))
+                .invalid(
+                    field, value,
+                    "it overlaps the link-local range \(reserved), which no pool may use; \(advice(free, cidr))"))
         }
         return (cidr, errors)
     }
@@ -90,15 +95,18 @@ public enum IPPoolValidation {
             return [
                 .invalid(
                     field, JSON(size),
-                    "the block size of an \(cidr.family.rawValue) pool is a prefix length from \(allowed.lowerBound) to \(allowed.upperBound)")
+                    "the block size of an \(cidr.family.rawValue) pool is a prefix length from \(allowed.lowerBound) to \(allowed.upperBound)"
+                )
             ]
         }
         guard cidr.prefixLength > size, !(spec["disabled"].bool ?? false) else { return [] }
-        let larger = allowed.contains(cidr.prefixLength) ? "set spec.blockSize to \(cidr.prefixLength) or more, or " : ""
+        let larger =
+            allowed.contains(cidr.prefixLength) ? "set spec.blockSize to \(cidr.prefixLength) or more, or " : ""
         return [
             .invalid(
                 "spec.cidr", JSON("\(cidr)"),
-                "it is smaller than one block of /\(size)\(given == nil ? " (the default block size)" : ""): \(larger)take a network of /\(size) or larger")
+                "it is smaller than one block of /\(size)\(given == nil ? " (the default block size)" : ""): \(larger)take a network of /\(size) or larger"
+            )
         ]
     }
 
@@ -121,7 +129,9 @@ public enum IPPoolValidation {
         }
         if cidr?.family == .v6, enabled.contains("ipipMode") {
             errors.append(
-                .invalid("spec.ipipMode", spec["ipipMode"] ?? .null, "IP in IP carries IPv4 only; use vxlanMode for an IPv6 pool"))
+                .invalid(
+                    "spec.ipipMode", spec["ipipMode"] ?? .null,
+                    "IP in IP carries IPv4 only; use vxlanMode for an IPv6 pool"))
         }
         return errors
     }
@@ -134,7 +144,8 @@ public enum IPPoolValidation {
             guard let value = spec[field], let text = value.string, !text.isEmpty else { continue }
             let path = "spec.\(field)"
             if text.utf8.count > 1024 {
-                errors.append(.invalid(path, JSON(String(text.prefix(40)) + "..."), "it is longer than 1024 characters"))
+                errors.append(
+                    .invalid(path, JSON(String(text.prefix(40)) + "..."), "it is longer than 1024 characters"))
                 continue
             }
             do {
@@ -143,7 +154,9 @@ public enum IPPoolValidation {
                 }
             } catch {
                 errors.append(
-                    .invalid(path, value, "\(error.reason) at character \(error.offset + 1); a selector looks like \(example)"))
+                    .invalid(
+                        path, value,
+                        "\(error.reason) at character \(error.offset + 1); a selector looks like \(example)"))
             }
         }
         return errors
@@ -171,18 +184,22 @@ public enum IPPoolValidation {
         let field = "spec.allowedUses"
         let value = JSON.array(list)
         if uses.contains(.workload) || uses.contains(.tunnel) {
-            errors.append(.invalid(field, value, "LoadBalancer cannot be combined with Workload or Tunnel: make a pool of its own"))
+            errors.append(
+                .invalid(
+                    field, value, "LoadBalancer cannot be combined with Workload or Tunnel: make a pool of its own"))
         }
         for mode in ["ipipMode", "vxlanMode"] {
             if let text = spec[mode].string, !text.isEmpty, text != "Never" {
-                errors.append(.invalid("spec.\(mode)", JSON(text), "a LoadBalancer pool has no encapsulation; set Never"))
+                errors.append(
+                    .invalid("spec.\(mode)", JSON(text), "a LoadBalancer pool has no encapsulation; set Never"))
             }
         }
         if spec["disableBGPExport"].bool == true {
             errors.append(.invalid("spec.disableBGPExport", true, "a LoadBalancer pool must be exported"))
         }
         if let selector = spec["nodeSelector"].string, !selector.isEmpty, selector != "all()" {
-            errors.append(.invalid("spec.nodeSelector", JSON(selector), "a LoadBalancer pool belongs to all nodes; set all()"))
+            errors.append(
+                .invalid("spec.nodeSelector", JSON(selector), "a LoadBalancer pool belongs to all nodes; set all()"))
         }
         return errors
     }
@@ -195,7 +212,8 @@ public enum IPPoolValidation {
             errors.append(
                 .invalid(
                     "spec.cidr", JSON("\(after)"),
-                    "the network of a pool cannot be changed (it is \(before)): create another pool, then delete this one"))
+                    "the network of a pool cannot be changed (it is \(before)): create another pool, then delete this one"
+                ))
         }
         func size(_ spec: JSON?) -> Int {
             spec["blockSize"].int.flatMap { $0 == 0 ? nil : $0 } ?? IPPool.defaultBlockSize(before?.family ?? .v4)
@@ -204,12 +222,16 @@ public enum IPPoolValidation {
             errors.append(
                 .invalid(
                     "spec.blockSize", JSON(size(spec)),
-                    "the block size of a pool cannot be changed (it is \(size(old))): create another pool, then delete this one"))
+                    "the block size of a pool cannot be changed (it is \(size(old))): create another pool, then delete this one"
+                ))
         }
         let wasForServices = old["allowedUses"].array?.contains("LoadBalancer") ?? false
         let isForServices = spec["allowedUses"].array?.contains("LoadBalancer") ?? false
         if wasForServices, !isForServices {
-            errors.append(.invalid("spec.allowedUses", spec["allowedUses"] ?? .null, "a LoadBalancer pool cannot be turned to other uses"))
+            errors.append(
+                .invalid(
+                    "spec.allowedUses", spec["allowedUses"] ?? .null,
+                    "a LoadBalancer pool cannot be turned to other uses"))
         }
         return errors
     }

@@ -95,7 +95,8 @@ extension IPPool {
     public func encapsulationNote(kernelHasIPIP: Bool) -> String? {
         guard ipipMode != .never else { return nil }
         let cause = kernelHasIPIP ? "Catbird carries pods in VXLAN only" : "the kernel has no ipip module"
-        return "ipipMode \(ipipMode.rawValue) is carried by VXLAN (same mode, overhead 50 bytes instead of 20): \(cause)"
+        return
+            "ipipMode \(ipipMode.rawValue) is carried by VXLAN (same mode, overhead 50 bytes instead of 20): \(cause)"
     }
 }
 

@@ -22,18 +22,21 @@ public struct NodeNetwork: Sendable, Hashable {
     /// without an IPv4 address.
     public init?(_ node: KubeObject) {
         let annotations = node.annotations
-        let reported = node["status"]["addresses"].array?.first {
-            $0["type"].string == "InternalIP" && ($0["address"].string.flatMap { IPAddress($0) })?.family == .v4
-        }
         let annotated = annotations[CalicoKeys.ipv4Address]
         guard
             let address = annotated.flatMap({ CIDR($0) })
-                ?? (annotated ?? reported?["address"].string).flatMap({ IPAddress($0) }).map({ CIDR(host: $0) })
+                ?? (annotated.flatMap({ IPAddress($0) }) ?? Self.reportedAddress(node)).map({ CIDR(host: $0) })
         else { return nil }
         self.init(
             name: node.name, address: address,
             tunnelAddress: annotations[CalicoKeys.vxlanTunnelAddress].flatMap { IPAddress($0) },
             tunnelMAC: annotations[CalicoKeys.vxlanTunnelMAC].flatMap { MACAddress($0) }
                 ?? IPAMNames.vxlanMAC(node: node.name))
+    }
+
+    /// The IPv4 address that the node's kubelet reports, which is newer than any annotation when it changes.
+    public static func reportedAddress(_ node: KubeObject) -> IPAddress? {
+        (node["status"]["addresses"].array ?? []).lazy.filter { $0["type"].string == "InternalIP" }
+            .compactMap { $0["address"].string.flatMap { IPAddress($0) } }.first { $0.family == .v4 }
     }
 }

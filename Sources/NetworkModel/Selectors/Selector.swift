@@ -67,7 +67,8 @@ extension Selector.Node {
         case .contains(let label, let value):
             labels[label].map { value.isEmpty || Self.contains(Array($0.utf8), Array(value.utf8)) } ?? false
         case .startsWith(let label, let value): labels[label]?.utf8.starts(with: value.utf8) ?? false
-        case .endsWith(let label, let value): labels[label]?.utf8.reversed().starts(with: value.utf8.reversed()) ?? false
+        case .endsWith(let label, let value):
+            labels[label]?.utf8.reversed().starts(with: value.utf8.reversed()) ?? false
         case .isIn(let label, let values): labels[label].map(values.contains) ?? false
         case .isNotIn(let label, let values): !(labels[label].map(values.contains) ?? false)
         case .not(let node): !node.matches(labels)

@@ -46,7 +46,8 @@ extension NFTContent {
     /// Commands that make the table what this says, whatever it held: one transaction, so that no packet meets a
     /// table half made.
     public var replacement: [String] {
-        ["add table \(table)", "delete table \(table)", "add table \(table)"] + NFTContent(table: table).changes(to: self)
+        ["add table \(table)", "delete table \(table)", "add table \(table)"]
+            + NFTContent(table: table).changes(to: self)
     }
 
     /// Commands that turn this into `new`, touching only what differs, in an order in which each finds what it needs.

@@ -80,7 +80,8 @@ public enum NFTPlan {
         }
         let transport = port.transport.rawValue
         for address in port.clusterIPs {
-            content.sets["cluster-addresses"]?.elements["\(address) . \(transport) . \(port.port)"] = "goto \(port.chain)"
+            content.sets["cluster-addresses"]?.elements["\(address) . \(transport) . \(port.port)"] =
+                "goto \(port.chain)"
         }
         guard !port.externalIPs.isEmpty || port.nodePort != nil else { return }
         content.chains[port.externalChain] = .init([
