@@ -7,16 +7,16 @@ public struct StoreWatch: AsyncSequence, Sendable {
     public typealias Failure = StorageError
 
     private let subscription: WatchSubscription
-    private let history: [StoreEvent]
     private let core: StoreCore
 
+    /// `history`: what happened before the subscription began.
     init(_ subscription: WatchSubscription, history: [StoreEvent], core: StoreCore) {
         self.subscription = subscription
-        self.history = history
         self.core = core
+        subscription.setHistory(history)
     }
 
-    public func makeAsyncIterator() -> Iterator { Iterator(subscription: subscription, history: history) }
+    public func makeAsyncIterator() -> Iterator { Iterator(subscription: subscription) }
 
     /// The revision up to which a reader that has handled every batch it took knows everything; nil while events wait
     /// for it. What a bookmark may say.
@@ -24,24 +24,13 @@ public struct StoreWatch: AsyncSequence, Sendable {
 
     public struct Iterator: AsyncIteratorProtocol {
         let subscription: WatchSubscription
-        var history: [StoreEvent]
 
-        public mutating func next() async throws(StorageError) -> [StoreEvent]? {
-            guard history.isEmpty else {
-                defer { history = [] }
-                return history
-            }
-            return try await subscription.next()
-        }
+        public mutating func next() async throws(StorageError) -> [StoreEvent]? { try await subscription.next() }
 
         public mutating func next(
             isolation actor: isolated (any Actor)?
         ) async throws(StorageError) -> [StoreEvent]? {
-            guard history.isEmpty else {
-                defer { history = [] }
-                return history
-            }
-            return try await subscription.next()
+            try await subscription.next()
         }
     }
 }

@@ -9,8 +9,8 @@ import Synchronization
 public final class WorkQueue<Key: Hashable & Sendable>: Sendable {
     private let state: Mutex<WorkQueueState<Key>>
     private let clock: any Clock<Duration>
-    private let wake: AsyncStream<Void>
-    private let continuation: AsyncStream<Void>.Continuation
+    /// Wakes the run; nil while there is none.
+    private let waker = Mutex<AsyncStream<Void>.Continuation?>(nil)
 
     public init(
         leastDelay: Duration = .milliseconds(5), mostDelay: Duration = .seconds(30),
@@ -18,8 +18,6 @@ public final class WorkQueue<Key: Hashable & Sendable>: Sendable {
     ) {
         state = Mutex(WorkQueueState(leastDelay: leastDelay, mostDelay: mostDelay))
         self.clock = clock
-        // One element is enough: it says "look", and looking takes everything.
-        (wake, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     /// Keys waiting or being worked on now; those that wait for their delay do not count.
@@ -27,19 +25,19 @@ public final class WorkQueue<Key: Hashable & Sendable>: Sendable {
 
     public func add(_ key: Key) {
         state.withLock { $0.add(key) }
-        continuation.yield()
+        wake()
     }
 
     public func add(_ keys: some Sequence<Key>) {
         state.withLock { state in for key in keys { state.add(key) } }
-        continuation.yield()
+        wake()
     }
 
     /// Adds the key once `delay` has passed; of several delays of a key the one that ends first counts.
     public func addAfter(_ key: Key, _ delay: Duration) {
         guard delay > .zero else { return add(key) }
         state.withLock { $0.addLater(key, delay, now: .now) }
-        continuation.yield()
+        wake()
     }
 
     /// Adds the key after a delay that doubles with each call since the last ``forget(_:)``.
@@ -53,16 +51,21 @@ public final class WorkQueue<Key: Hashable & Sendable>: Sendable {
 
     /// Works on keys until cancelled, with at most `workers` at a time. One call at a time.
     public func run(workers: Int, _ body: @escaping @Sendable (Key) async throws -> Void) async {
+        // One element is enough: it says "look", and looking takes everything. A stream whose reader was cancelled is
+        // over for good, so each run has its own.
+        let (wakes, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        waker.withLock { $0 = continuation }
+        defer { waker.withLock { $0 = nil } }
         await withDiscardingTaskGroup { group in
             state.withLock { $0.restart() }
-            var signals = wake.makeAsyncIterator()
+            var signals = wakes.makeAsyncIterator()
             repeat {
                 let (keys, timers) = state.withLock { ($0.take(workers: workers), $0.takeTimers()) }
                 for timer in timers {
                     group.addTask {
                         guard (try? await self.clock.sleep(for: timer.delay)) != nil else { return }
                         self.state.withLock { $0.fire(timer) }
-                        self.continuation.yield()
+                        self.wake()
                     }
                 }
                 for key in keys { group.addTask { await self.work(on: key, body) } }
@@ -70,6 +73,8 @@ public final class WorkQueue<Key: Hashable & Sendable>: Sendable {
             group.cancelAll()
         }
     }
+
+    private func wake() { _ = waker.withLock { $0?.yield() } }
 
     private func work(on key: Key, _ body: @Sendable (Key) async throws -> Void) async {
         let failures = state.withLock { $0.failures[key] ?? 0 }
@@ -81,7 +86,7 @@ public final class WorkQueue<Key: Hashable & Sendable>: Sendable {
             if !Task.isCancelled { addRateLimited(key) }
         }
         state.withLock { $0.done(key) }
-        continuation.yield()
+        wake()
     }
 }
 

@@ -5,6 +5,8 @@ import Synchronization
 /// Events waiting for one watcher, up to a bound.
 final class WatchSubscription: Sendable {
     private struct State {
+        /// What happened before the subscription began: the watcher asked for it, so it does not count as lag.
+        var history: [StoreEvent] = []
         var events: [StoreEvent] = []
         var failure: StorageError?
     }
@@ -23,12 +25,13 @@ final class WatchSubscription: Sendable {
     }
 
     /// Whether every event was taken.
-    var isEmpty: Bool { state.withLock { $0.events.isEmpty && $0.failure == nil } }
+    var isEmpty: Bool { state.withLock { $0.history.isEmpty && $0.events.isEmpty && $0.failure == nil } }
 
     /// False when the watcher has fallen behind and is ended.
     func append(_ events: ArraySlice<StoreEvent>) -> Bool {
         let fits = state.withLock { state in
-            guard events.count <= limit - state.events.count else {
+            guard state.failure == nil else { return false }
+            guard state.events.isEmpty || events.count <= limit - state.events.count else {
                 state.events = []
                 state.failure = .lagged
                 return false
@@ -40,6 +43,12 @@ final class WatchSubscription: Sendable {
         return fits
     }
 
+    /// Before the watcher reads: what happened before the subscription began.
+    func setHistory(_ history: [StoreEvent]) {
+        state.withLock { $0.history = history }
+        continuation.yield()
+    }
+
     func fail(_ error: StorageError) {
         state.withLock { if $0.failure == nil { $0.failure = error } }
         continuation.yield()
@@ -49,8 +58,12 @@ final class WatchSubscription: Sendable {
     func next() async throws(StorageError) -> [StoreEvent]? {
         while true {
             let (events, failure) = state.withLock { state in
-                defer { state.events = [] }
-                return (state.events, state.events.isEmpty ? state.failure : nil)
+                defer {
+                    state.history = []
+                    state.events = []
+                }
+                let events = state.history.isEmpty ? state.events : state.history + state.events
+                return (events, events.isEmpty ? state.failure : nil)
             }
             if !events.isEmpty { return events }
             if let failure { throw failure }
