@@ -73,7 +73,8 @@ import Values
                 "rules": [["apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]]],
             ], as: "bob")
         #expect(refused.status == 403)
-        #expect(refused.json["message"].string?.contains("attempting to grant RBAC permissions not currently held") == true)
+        #expect(
+            refused.json["message"].string?.contains("attempting to grant RBAC permissions not currently held") == true)
         let allowed = try await fixture.send(
             "POST", path,
             [
@@ -129,12 +130,14 @@ import Values
             "POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews",
             [
                 "spec": [
-                    "user": "eve", "groups": ["system:masters"], "nonResourceAttributes": ["path": "/x", "verb": "get"],
+                    "user": "eve", "groups": ["system:masters"],
+                    "nonResourceAttributes": ["path": "/x", "verb": "get"],
                 ]
             ])
         #expect(other.json["status"]["allowed"].bool == true)
         let rules = try await fixture.send(
-            "POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", ["spec": ["namespace": "default"]], as: "bob")
+            "POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", ["spec": ["namespace": "default"]],
+            as: "bob")
         #expect(rules.json["status"]["resourceRules"].array?.contains { $0["resources"] == ["pods"] } == true)
         let me = try await fixture.send("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", [:], as: "bob")
         #expect(me.json["status"]["userInfo"]["username"].string == "bob")

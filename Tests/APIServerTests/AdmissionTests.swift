@@ -81,7 +81,8 @@ import Values
             "POST", "/api/v1/namespaces/n1/configmaps", ["metadata": ["name": "a"]])
         #expect(refused.status == 403)
         #expect(
-            refused.json["message"].string == "configmaps \"a\" is forbidden: unable to create new content in namespace "
+            refused.json["message"].string
+                == "configmaps \"a\" is forbidden: unable to create new content in namespace "
                 + "n1 because it is being terminated")
         #expect(refused.json["details"]["causes"][0]["reason"].string == "NamespaceTerminating")
         var empty = deleted.json
@@ -89,7 +90,8 @@ import Values
         #expect(try await fixture.send("PUT", "/api/v1/namespaces/n1/finalize", empty).status == 200)
         #expect(try await fixture.send("GET", "/api/v1/namespaces/n1").status == 404)
         let immortal = try await fixture.send("DELETE", "/api/v1/namespaces/default")
-        #expect(immortal.json["message"].string == "namespaces \"default\" is forbidden: this namespace may not be deleted")
+        #expect(
+            immortal.json["message"].string == "namespaces \"default\" is forbidden: this namespace may not be deleted")
     }
 }
 

@@ -36,9 +36,11 @@ import Values
         #expect(twice.json["reason"].string == "AlreadyExists")
         let deployments = try await fixture.send("GET", "/apis/apps/v1/namespaces/default/deployments/x")
         #expect(deployments.json["message"].string == "deployments.apps \"x\" not found")
-        let elsewhere = try await fixture.send("POST", "/api/v1/namespaces/nowhere/configmaps", [
-            "metadata": ["name": "a"]
-        ])
+        let elsewhere = try await fixture.send(
+            "POST", "/api/v1/namespaces/nowhere/configmaps",
+            [
+                "metadata": ["name": "a"]
+            ])
         #expect(elsewhere.status == 404)
         #expect(elsewhere.json["message"].string == "namespaces \"nowhere\" not found")
     }
@@ -190,7 +192,8 @@ import Values
         let fixture = try await Fixture()
         _ = try await fixture.client.create(.configMaps, configMap("a", labels: ["app": "web"]))
         _ = try await fixture.client.create(.configMaps, configMap("b", labels: ["app": "db"]))
-        let names = try await fixture.client.list(.configMaps, in: "default", labelSelector: "app in (web)").items.map(\.name)
+        let names = try await fixture.client.list(.configMaps, in: "default", labelSelector: "app in (web)").items.map(
+            \.name)
         #expect(names == ["a"])
         let single = try await fixture.client.list(.configMaps, fieldSelector: "metadata.name=b").items.map(\.name)
         #expect(single == ["b"])

@@ -20,7 +20,9 @@ import Values
             "PATCH", path + "/a", ["metadata": ["finalizers": ["example.com/hold", "example.com/more"]]],
             type: "application/merge-patch+json")
         #expect(added.status == 422)
-        #expect(added.json["message"].string?.contains("no new finalizers can be added if the object is being deleted") == true)
+        #expect(
+            added.json["message"].string?.contains("no new finalizers can be added if the object is being deleted")
+                == true)
         let released = try await fixture.send(
             "PATCH", path + "/a", ["metadata": ["finalizers": .null]], type: "application/merge-patch+json")
         #expect(released.status == 200)
@@ -111,5 +113,39 @@ import Values
         #expect(try await fixture.send("GET", pods + "/web").status == 404)
         let budget = try await fixture.send("GET", budgets + "/b")
         #expect(budget.json["status"]["disruptionsAllowed"].int == 0)
+    }
+}
+
+@Suite struct PodPartTests {
+    private let path = "/api/v1/namespaces/default/pods/web"
+
+    @Test func onlyItsPartIsWrittenThroughAPath() async throws {
+        let fixture = try await Fixture()
+        _ = try await fixture.client.create(.pods, pod("web"))
+        let strategic = "application/strategic-merge-patch+json"
+        let debugged = try await fixture.send(
+            "PATCH", path + "/ephemeralcontainers",
+            [
+                "spec": [
+                    "ephemeralContainers": [["name": "debug", "image": "busybox"]],
+                    "containers": [["name": "main", "image": "other"]],
+                ]
+            ], type: strategic)
+        #expect(debugged.status == 200)
+        #expect(debugged.json["spec"]["ephemeralContainers"][0]["name"].string == "debug")
+        #expect(debugged.json["spec"]["containers"][0]["image"].string == "busybox")
+        let resized = try await fixture.send(
+            "PATCH", path + "/resize",
+            [
+                "spec": [
+                    "containers": [["name": "main", "image": "other", "resources": ["requests": ["cpu": "100m"]]]]
+                ]
+            ], type: strategic)
+        #expect(resized.json["spec"]["containers"][0]["resources"]["requests"]["cpu"].string == "100m")
+        #expect(resized.json["spec"]["containers"][0]["image"].string == "busybox")
+        let moved = try await fixture.send(
+            "PATCH", path, ["spec": ["nodeName": "n2"]], type: "application/merge-patch+json")
+        #expect(moved.status == 422)
+        #expect(moved.json["message"].string?.contains("pod updates may not change fields other than") == true)
     }
 }

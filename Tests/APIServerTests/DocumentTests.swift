@@ -14,9 +14,10 @@ import Values
         let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
         let table = try await fixture.send("GET", "/api/v1/namespaces/default/pods", accept: accept).json
         #expect(table["kind"].string == "Table")
-        #expect(table["columnDefinitions"].array?.prefix(5).compactMap { $0["name"].string } == [
-            "Name", "Ready", "Status", "Restarts", "Age",
-        ])
+        #expect(
+            table["columnDefinitions"].array?.prefix(5).compactMap { $0["name"].string } == [
+                "Name", "Ready", "Status", "Restarts", "Age",
+            ])
         #expect(table["rows"][0]["cells"].array?.prefix(4) == ["web", "0/1", "Pending", "0"])
         #expect(table["rows"][0]["object"]["kind"].string == "PartialObjectMetadata")
         #expect(table["metadata"]["resourceVersion"].string != nil)

@@ -49,7 +49,8 @@ import Values
             for index in 0..<12 {
                 group.addTask {
                     try await fixture.send(
-                        "POST", Self.groups[index % 2], pool("p\(index)", "10.1.0.0/16")).status
+                        "POST", Self.groups[index % 2], pool("p\(index)", "10.1.0.0/16")
+                    ).status
                 }
             }
             return try await group.reduce(into: []) { $0.append($1) }

@@ -84,7 +84,8 @@ import Values
         for index in 0..<6 {
             // More changes than are remembered.
             for _ in 0..<1000 {
-                _ = try await fixture.storage.put("/registry/core/configmaps/default/x\(index)", Array("{}".utf8), expecting: nil)
+                _ = try await fixture.storage.put(
+                    "/registry/core/configmaps/default/x\(index)", Array("{}".utf8), expecting: nil)
             }
         }
         let old = try await fixture.watch(path + "?resourceVersion=1")

@@ -92,11 +92,14 @@ final class RBACAuthorizer: Sendable {
             let kind = binding["roleRef"]["kind"].string ?? ""
             let name = binding["roleRef"]["name"].string ?? ""
             let rules =
-                kind == "ClusterRole" ? compiled.clusterRoles[name] : compiled.roles["\(binding.namespace ?? "")/\(name)"]
+                kind == "ClusterRole"
+                ? compiled.clusterRoles[name] : compiled.roles["\(binding.namespace ?? "")/\(name)"]
             guard let rules else { continue }
             let place = binding.namespace.map { "RoleBinding \"\(binding.name)/\($0)\"" }
             for subject in binding["subjects"].array ?? [] {
-                guard let subjectName = subject["name"].string, let subjectKind = subject["kind"].string else { continue }
+                guard let subjectName = subject["name"].string, let subjectKind = subject["kind"].string else {
+                    continue
+                }
                 let grant = Grant(
                     namespace: binding.namespace, rules: rules,
                     source: "\(place ?? "ClusterRoleBinding \"\(binding.name)\"") of \(kind) \"\(name)\" "

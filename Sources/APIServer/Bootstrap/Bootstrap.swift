@@ -17,7 +17,8 @@ extension APIServer {
         for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] {
             var priority = KubeObject(.priorityClasses, kind: "PriorityClass", name: name)
             priority["value"] = JSON(value)
-            priority["description"] = JSON("Used for system critical pods that must not be moved from their current node.")
+            priority["description"] = JSON(
+                "Used for system critical pods that must not be moved from their current node.")
             try await ensure(.priorityClasses, priority)
         }
         try await publishKubernetesService()

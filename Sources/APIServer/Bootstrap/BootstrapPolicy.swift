@@ -17,35 +17,52 @@ enum BootstrapPolicy {
 
     private static var clusterRoles: [KubeObject] {
         [
-            role("cluster-admin", [
-                PolicyRule(["*"], groups: ["*"], resources: ["*"]), PolicyRule(["*"], urls: ["*"]),
-            ]),
+            role(
+                "cluster-admin",
+                [
+                    PolicyRule(["*"], groups: ["*"], resources: ["*"]), PolicyRule(["*"], urls: ["*"]),
+                ]),
             role("admin", view + edit + admin, aggregates: "admin"),
             role("edit", view + edit, aggregates: "edit"),
             role("view", view, aggregates: "view"),
             role("system:discovery", [PolicyRule(["get"], urls: discoveryPaths)]),
-            role("system:public-info-viewer", [
-                PolicyRule(["get"], urls: ["/healthz", "/livez", "/readyz", "/version", "/version/"])
-            ]),
-            role("system:service-account-issuer-discovery", [
-                PolicyRule(
-                    ["get"],
-                    urls: ["/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/openid/v1/jwks", "/openid/v1/jwks/"])
-            ]),
-            role("system:monitoring", [
-                PolicyRule(["get"], urls: ["/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/readyz", "/readyz/*"])
-            ]),
-            role("system:basic-user", [
-                PolicyRule(
-                    ["create"], groups: ["authorization.k8s.io"],
-                    resources: ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]),
-                PolicyRule(["create"], groups: ["authentication.k8s.io"], resources: ["selfsubjectreviews"]),
-            ]),
+            role(
+                "system:public-info-viewer",
+                [
+                    PolicyRule(["get"], urls: ["/healthz", "/livez", "/readyz", "/version", "/version/"])
+                ]),
+            role(
+                "system:service-account-issuer-discovery",
+                [
+                    PolicyRule(
+                        ["get"],
+                        urls: [
+                            "/.well-known/openid-configuration", "/.well-known/openid-configuration/",
+                            "/openid/v1/jwks", "/openid/v1/jwks/",
+                        ])
+                ]),
+            role(
+                "system:monitoring",
+                [
+                    PolicyRule(
+                        ["get"],
+                        urls: ["/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/readyz", "/readyz/*"])
+                ]),
+            role(
+                "system:basic-user",
+                [
+                    PolicyRule(
+                        ["create"], groups: ["authorization.k8s.io"],
+                        resources: ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]),
+                    PolicyRule(["create"], groups: ["authentication.k8s.io"], resources: ["selfsubjectreviews"]),
+                ]),
             role("system:node", node),
-            role("system:auth-delegator", [
-                PolicyRule(["create"], groups: ["authentication.k8s.io"], resources: ["tokenreviews"]),
-                PolicyRule(["create"], groups: ["authorization.k8s.io"], resources: ["subjectaccessreviews"]),
-            ]),
+            role(
+                "system:auth-delegator",
+                [
+                    PolicyRule(["create"], groups: ["authentication.k8s.io"], resources: ["tokenreviews"]),
+                    PolicyRule(["create"], groups: ["authorization.k8s.io"], resources: ["subjectaccessreviews"]),
+                ]),
         ]
     }
 
@@ -123,7 +140,8 @@ enum BootstrapPolicy {
         PolicyRule(read + ["create", "delete", "patch"], groups: [""], resources: ["pods"]),
         PolicyRule(["create"], groups: [""], resources: ["pods/eviction", "serviceaccounts/token"]),
         PolicyRule(read, groups: [""], resources: ["configmaps", "secrets"]),
-        PolicyRule(["get"], groups: [""], resources: ["persistentvolumeclaims", "persistentvolumes", "serviceaccounts"]),
+        PolicyRule(
+            ["get"], groups: [""], resources: ["persistentvolumeclaims", "persistentvolumes", "serviceaccounts"]),
         PolicyRule(
             ["create", "delete", "get", "patch", "update"], groups: ["coordination.k8s.io"], resources: ["leases"]),
         PolicyRule(read, groups: ["discovery.k8s.io"], resources: ["endpointslices"]),
@@ -138,9 +156,11 @@ enum BootstrapPolicy {
         role.metadata["annotations"] = annotations
         role["rules"] = .array(rules.map(\.json))
         if let aggregates {
-            let selector: JSON = ["matchLabels": .object([
-                "rbac.authorization.k8s.io/aggregate-to-\(aggregates)": "true"
-            ])]
+            let selector: JSON = [
+                "matchLabels": .object([
+                    "rbac.authorization.k8s.io/aggregate-to-\(aggregates)": "true"
+                ])
+            ]
             role["aggregationRule"] = ["clusterRoleSelectors": .array([selector])]
         }
         return role

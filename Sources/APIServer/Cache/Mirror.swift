@@ -89,7 +89,8 @@ final class Mirror: Sendable {
                     revision = batch.last?.revision ?? revision
                 }
             } catch {
-                logger.warning("the watch of the store ended; reading everything again", metadata: ["error": "\(error)"])
+                logger.warning(
+                    "the watch of the store ended; reading everything again", metadata: ["error": "\(error)"])
             }
             guard !Task.isCancelled else { return }
             // Watchers may have missed something: they are sent away and list again.
@@ -119,7 +120,10 @@ final class Mirror: Sendable {
                 events[object.resource.prefix, default: []].append(event)
             }
             for (prefix, events) in events {
-                for subscription in (state.subscriptions[prefix] ?? [:]).values { subscription.send(.events(events)) }
+                for subscription in (state.subscriptions[prefix] ?? [:]).values
+                where !subscription.send(.events(events)) {
+                    state.subscriptions[prefix]?[subscription.id] = nil
+                }
             }
         }
         advance(to: last.revision)
@@ -254,7 +258,8 @@ extension StorageKey {
             return
         }
         let group = String(key[rest.startIndex..<first])
-        self.init(GroupVersionResource(group == "core" ? "" : group, "", String(key[key.utf8.index(after: first)..<second])))
+        self.init(
+            GroupVersionResource(group == "core" ? "" : group, "", String(key[key.utf8.index(after: first)..<second])))
         known[prefix] = self
     }
 }

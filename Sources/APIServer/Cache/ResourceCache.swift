@@ -36,7 +36,10 @@ struct ResourceCache: Sendable {
     /// The revision of the last change.
     private(set) var lastChange: Int64
 
-    static let historyLimit = 4096
+    /// History is bounded by count and by size, so that large objects that change often do not fill the memory.
+    static let historyLimit = 2048
+    static let historyBytesLimit = 2 << 20
+    private var historyBytes = 0
 
     init(start: Int64) {
         historyStart = start
@@ -63,13 +66,19 @@ struct ResourceCache: Sendable {
         }
         let event = CacheEvent(kind: kind, object: object, previous: previous)
         history.append(event)
+        historyBytes += object.value.count
         lastChange = object.revision
-        if history.count > Self.historyLimit {
-            let forgotten = history.count - Self.historyLimit * 3 / 4
-            historyStart = history[forgotten - 1].revision
-            history.removeFirst(forgotten)
-        }
+        if history.count > Self.historyLimit || historyBytes > Self.historyBytesLimit { forget() }
         return event
+    }
+
+    /// Drops the older half of the history.
+    private mutating func forget() {
+        let count = history.count / 2
+        guard count > 0 else { return }
+        historyStart = history[count - 1].revision
+        for event in history[..<count] { historyBytes -= event.object.value.count }
+        history.removeFirst(count)
     }
 
     /// The events after a revision; nil when some of them have been forgotten.

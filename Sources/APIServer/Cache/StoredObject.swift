@@ -126,7 +126,9 @@ struct StorageKey: Sendable, Hashable {
 
     /// What is stored in each folder.
     private static let types: [String: ResourceType] = Dictionary(
-        ResourceRegistry.shared.resources.filter { $0.resource == $0.storage }.map { (StorageKey($0.storage).prefix, $0) },
+        ResourceRegistry.shared.resources.filter { $0.resource == $0.storage }.map {
+            (StorageKey($0.storage).prefix, $0)
+        },
         uniquingKeysWith: { first, _ in first })
 
     init(_ resource: GroupVersionResource) {

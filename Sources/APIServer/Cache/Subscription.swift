@@ -23,7 +23,11 @@ struct Subscription: Sendable {
         (signals, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(Self.capacity))
     }
 
-    func send(_ signal: WatchSignal) {
-        if case .dropped = continuation.yield(signal) { continuation.finish() }
+    /// False when nobody listens any more, or too slowly.
+    @discardableResult
+    func send(_ signal: WatchSignal) -> Bool {
+        if case .enqueued = continuation.yield(signal) { return true }
+        continuation.finish()
+        return false
     }
 }

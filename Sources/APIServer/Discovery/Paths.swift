@@ -53,7 +53,8 @@ extension APIServer {
     private var version: JSON {
         let numbers = configuration.version.dropFirst().split(separator: ".")
         return [
-            "major": JSON(numbers.first.map(String.init) ?? "1"), "minor": JSON(numbers.dropFirst().first.map(String.init) ?? ""),
+            "major": JSON(numbers.first.map(String.init) ?? "1"),
+            "minor": JSON(numbers.dropFirst().first.map(String.init) ?? ""),
             "emulationMajor": JSON(numbers.first.map(String.init) ?? "1"),
             "emulationMinor": JSON(numbers.dropFirst().first.map(String.init) ?? ""),
             "gitVersion": JSON(configuration.version), "gitCommit": "catbird", "gitTreeState": "clean",
@@ -64,9 +65,9 @@ extension APIServer {
 
     private static var architecture: String {
         #if arch(arm64)
-            "arm64"
+        "arm64"
         #else
-            "amd64"
+        "amd64"
         #endif
     }
 }

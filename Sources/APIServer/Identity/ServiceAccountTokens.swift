@@ -114,7 +114,8 @@ struct ServiceAccountTokens: Sendable {
             throw Rejection("token is bound to \(resource.resource) \"\(name)\", which does not exist")
         }
         if let uid, uid != object.uid {
-            throw Rejection("token is bound to another \(resource.resource) \"\(name)\" (uid \(uid), now \(object.uid))")
+            throw Rejection(
+                "token is bound to another \(resource.resource) \"\(name)\" (uid \(uid), now \(object.uid))")
         }
         return object
     }

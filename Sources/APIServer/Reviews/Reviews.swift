@@ -16,7 +16,8 @@ extension APIServer {
         var review = try accept(body ?? DecodedBody(object: KubeObject([:]), duplicates: []), context)
         switch context.resource.resource {
         case "subjectaccessreviews", "localsubjectaccessreviews":
-            if context.type.isNamespaced, review["spec"]["resourceAttributes"]["namespace"].string != context.namespace {
+            if context.type.isNamespaced, review["spec"]["resourceAttributes"]["namespace"].string != context.namespace
+            {
                 throw StatusError.badRequest("namespace must match the namespace of the path")
             }
             review["status"] = accessStatus(review, Self.subject(review["spec"]))

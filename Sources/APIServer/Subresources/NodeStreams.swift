@@ -22,7 +22,9 @@ extension APIServer {
         var headers: [(String, String)] = [("Connection", "Upgrade"), ("Upgrade", upgrade)]
         for (name, value) in context.request.headers {
             let lower = name.lowercased()
-            if lower.hasPrefix("sec-websocket-") || lower == "x-stream-protocol-version" { headers.append((name, value)) }
+            if lower.hasPrefix("sec-websocket-") || lower == "x-stream-protocol-version" {
+                headers.append((name, value))
+            }
         }
         let answer = try await connect(target, method: context.request.method, headers)
         guard answer.status == 101, let kubelet = answer.connection else {
@@ -64,7 +66,8 @@ extension APIServer {
         }
         let text = String(decoding: body.prefix(2000), as: UTF8.self)
         let code = (400..<600).contains(status) ? status : 502
-        return StatusError(code, code == 400 ? "BadRequest" : "InternalError", text.isEmpty ? "the kubelet answered \(status)" : text)
+        return StatusError(
+            code, code == 400 ? "BadRequest" : "InternalError", text.isEmpty ? "the kubelet answered \(status)" : text)
     }
 
     // MARK: Targets

@@ -19,7 +19,8 @@ extension APIServer {
         let kind = binding["target"]["kind"].string ?? "Node"
         let node = binding["target"]["name"].string ?? ""
         if !binding.name.isEmpty, binding.name != name {
-            throw StatusError.badRequest("name in URL (\(name)) does not match name in Binding object (\(binding.name))")
+            throw StatusError.badRequest(
+                "name in URL (\(name)) does not match name in Binding object (\(binding.name))")
         }
         var errors: [FieldError] = []
         if !["", "Node"].contains(kind) { errors.append(.notSupported("target.kind", JSON(kind), ["Node"])) }
@@ -78,7 +79,8 @@ extension APIServer {
         }
         guard let budget = budgets.first else { return }
         guard budgets.count == 1 else {
-            throw StatusError.internalError("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.")
+            throw StatusError.internalError(
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.")
         }
         _ = try await modify(type, budget.namespace, budget.name, dryRun: isDryRun) { old in
             let allowed = old["status"]["disruptionsAllowed"].int ?? 0
@@ -91,7 +93,8 @@ extension APIServer {
                         [
                             "reason": "DisruptionBudget",
                             "message": JSON(
-                                "The disruption budget \(old.name) needs \(desired) healthy pods and has \(healthy) currently"),
+                                "The disruption budget \(old.name) needs \(desired) healthy pods and has \(healthy) currently"
+                            ),
                         ]
                     ])
             }

@@ -70,7 +70,10 @@ extension APIServer {
         guard seconds <= ServiceAccountTokens.maximumSeconds else {
             throw StatusError.invalid(
                 ("authentication.k8s.io", "TokenRequest"), name: "",
-                [.invalid("spec.expirationSeconds", JSON(seconds), "may not specify a duration larger than 2^32 seconds")])
+                [
+                    .invalid(
+                        "spec.expirationSeconds", JSON(seconds), "may not specify a duration larger than 2^32 seconds")
+                ])
         }
         let audiences = request["spec"]["audiences"].array?.compactMap(\.string) ?? []
         let issued = try tokens.issue(
@@ -100,7 +103,8 @@ extension APIServer {
             case "Node": .nodes
             case "Secret": .secrets
             default:
-                throw .badRequest("cannot bind token to object of type \(reference["apiVersion"].string ?? ""), Kind=\(kind)")
+                throw .badRequest(
+                    "cannot bind token to object of type \(reference["apiVersion"].string ?? ""), Kind=\(kind)")
             }
         let namespace = kind == "Node" ? nil : account.namespace
         guard let bound = mirror.object(StorageKey(resource), namespace, name)?.object() else {
@@ -115,7 +119,9 @@ extension APIServer {
         var binding = ServiceAccountTokens.Binding(kind: kind, name: name, uid: bound.uid)
         if kind == "Pod" {
             guard bound["spec"]["serviceAccountName"].string == account.name else {
-                throw .badRequest("cannot bind token for serviceaccount \"\(account.name)\" to pod running with different serviceaccount name.")
+                throw .badRequest(
+                    "cannot bind token for serviceaccount \"\(account.name)\" to pod running with different serviceaccount name."
+                )
             }
             if let node = bound["spec"]["nodeName"].string,
                 let object = mirror.object(StorageKey(.nodes), nil, node)?.object()

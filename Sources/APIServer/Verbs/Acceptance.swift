@@ -44,7 +44,8 @@ extension APIServer {
     func fitToPath(_ object: inout KubeObject, _ context: RequestContext) throws(StatusError) {
         if context.type.isNamespaced {
             if let namespace = object.namespace, namespace != context.namespace {
-                throw .badRequest("the namespace of the provided object does not match the namespace sent on the request")
+                throw .badRequest(
+                    "the namespace of the provided object does not match the namespace sent on the request")
             }
             object.metadata["namespace"] = context.namespace.map { JSON($0) }
         } else {
@@ -59,8 +60,10 @@ extension APIServer {
     }
 
     /// The rules of the kind; address pools are checked against all other pools too.
-    func validate(_ object: KubeObject, old: KubeObject?, _ type: ResourceType) async throws {
-        var errors = type.validate(object, old: old, registry: registry)
+    func validate(
+        _ object: KubeObject, old: KubeObject?, _ type: ResourceType, subresource: String? = nil
+    ) async throws {
+        var errors = type.validate(object, old: old, subresource: subresource, registry: registry)
         if type.storage == .ipPools, !object.isBeingDeleted {
             let others = mirror.list(StorageKey(.ipPools)).objects.map { $0.object() }.filter { $0.name != object.name }
             errors += IPPoolValidation.validate(object, existing: others, old: old)

@@ -21,7 +21,8 @@ extension APIServer {
     }
 
     /// Takes an object through defaults, strategy, admission and validation into the store.
-    func create(_ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool) async throws -> StoredObject {
+    func create(_ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool) async throws -> StoredObject
+    {
         try await exclusively(type) {
             let generates = object.name.isEmpty && object.metadata["generateName"].string?.isEmpty == false
             // A generated name that is taken is drawn again.
@@ -42,7 +43,9 @@ extension APIServer {
     ) async throws -> KubeObject {
         var object = object
         var metadata = object.metadata ?? .object([:])
-        for field in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields"] {
+        for field in [
+            "resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields",
+        ] {
             metadata[field] = nil
         }
         if object.name.isEmpty, let base = metadata["generateName"].string, !base.isEmpty {
@@ -50,14 +53,14 @@ extension APIServer {
         }
         metadata["uid"] = JSON(UID.make())
         metadata["creationTimestamp"] = JSON(Timestamp.now.description)
-        metadata["generation"] = Generations.isCounted(type) ? JSON(1) : Optional<JSON>.none
+        metadata["generation"] = nil
         object.metadata = metadata
         if object.name.isEmpty {
             throw StatusError.invalid(
                 type, name: "", [.required("metadata.name", "name or generateName is required")])
         }
         object = type.defaulted(object, registry: registry)
-        Strategies.prepareForCreate(&object, type)
+        object = type.preparedForCreate(object)
         var review = AdmissionReview(
             operation: .create, type: type, subresource: "", object: object, old: nil, user: user, dryRun: dryRun)
         try await admission.admit(&review)

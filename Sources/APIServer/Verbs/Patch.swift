@@ -36,7 +36,9 @@ struct ReceivedPatch: Sendable {
     }
 
     /// The patched object. `schemaType` names the lists that merge.
-    func apply(to object: KubeObject, _ type: ResourceType, _ registry: ResourceRegistry) throws(StatusError) -> KubeObject {
+    func apply(to object: KubeObject, _ type: ResourceType, _ registry: ResourceRegistry) throws(StatusError)
+        -> KubeObject
+    {
         do throws(PatchError) {
             switch kind {
             case .json: return KubeObject(try JSONPatch.apply(body, to: object.json))

@@ -76,15 +76,18 @@ extension APIServer {
             throw refuse(.notSupported("resourceVersionMatch", JSON(match), ["Exact", "NotOlderThan"]))
         }
         if context.request.query("continue")?.isEmpty == false {
-            throw refuse(.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"))
+            throw refuse(
+                .forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"))
         }
         if version == nil, context.info.verb != "watch" {
             throw refuse(
-                .forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"))
+                .forbidden(
+                    "resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"))
         }
         if match == "Exact", version == 0 {
             throw refuse(
-                .forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""))
+                .forbidden(
+                    "resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""))
         }
     }
 

@@ -42,42 +42,27 @@ extension APIServer {
         }
     }
 
-    /// What the stored object becomes when a client sends `sent` to the object itself or to its `status`.
+    /// What the stored object becomes when a client sends `sent` to the object itself or to a part of it.
     func changed(_ sent: KubeObject, from old: KubeObject, _ context: RequestContext) async throws -> Change {
         let type = context.type
-        let isStatus = context.info.subresource == "status"
-        var object = isStatus ? Self.withStatus(of: sent, old, type) : sent
+        let part = context.info.subresource.isEmpty ? nil : context.info.subresource
+        var object = PodParts.restricted(sent, old, part, type)
         Self.keepSystemMetadata(&object, old)
-        if !isStatus, type.subresource("status") != nil { object["status"] = old["status"] }
         object = type.defaulted(object, registry: registry)
-        if !isStatus { Strategies.prepareForUpdate(&object, old: old, type) }
+        object = type.preparedForUpdate(object, old: old, subresource: part)
         var review = AdmissionReview(
-            operation: .update, type: type, subresource: context.info.subresource, object: object, old: old,
-            user: context.user, dryRun: context.isDryRun)
+            operation: .update, type: type, subresource: part ?? "", object: object, old: old, user: context.user,
+            dryRun: context.isDryRun)
         try await admission.admit(&review)
         object = review.object
-        if !isStatus { try await allocate(&object, old: old, type) }
-        if Generations.isCounted(type), Generations.specChanged(object, old) {
-            object.metadata["generation"] = JSON(old.generation + 1)
-        }
+        if part == nil { try await allocate(&object, old: old, type) }
         object.metadata["resourceVersion"] = old.metadata["resourceVersion"]
         if object == old { return .keep }
         try checkFinalizers(object, old, type)
-        try await validate(object, old: old, type)
+        try await validate(object, old: old, type, subresource: part)
         try checkEscalation(object, type, context.user)
         if Self.isFinished(object, type) { return .delete(object) }
         return .write(object)
-    }
-
-    /// A write to `status` changes the status and, as Kubernetes' own kinds allow, labels and annotations.
-    private static func withStatus(of sent: KubeObject, _ old: KubeObject, _ type: ResourceType) -> KubeObject {
-        var object = old
-        object["status"] = sent["status"]
-        if !type.isCustom {
-            object.metadata["labels"] = sent.metadata["labels"]
-            object.metadata["annotations"] = sent.metadata["annotations"]
-        }
-        return object
     }
 
     /// What only the server writes stays as it is.
@@ -124,16 +109,28 @@ extension APIServer {
     }
 }
 
-/// When `metadata.generation` rises.
-enum Generations {
-    static func isCounted(_ type: ResourceType) -> Bool { KindDescription.of(type).strategy.countsGenerations }
-
-    static func specChanged(_ object: KubeObject, _ old: KubeObject) -> Bool {
-        func rest(_ object: KubeObject) -> JSONObject {
-            var members = object.json.object ?? [:]
-            for field in ["metadata", "status", "apiVersion", "kind"] { members.removeValue(forKey: field) }
-            return members
+/// The parts of a pod that have a path of their own: nothing else can be written there.
+enum PodParts {
+    static func restricted(
+        _ sent: KubeObject, _ old: KubeObject, _ part: String?, _ type: ResourceType
+    ) -> KubeObject {
+        guard type.storage == .pods, let part else { return sent }
+        var object = old
+        switch part {
+        case "ephemeralcontainers":
+            object["spec"]["ephemeralContainers"] = sent["spec"]["ephemeralContainers"]
+        case "resize":
+            for list in ["containers", "initContainers"] {
+                guard var containers = old["spec"][list].array else { continue }
+                for index in containers.indices {
+                    let name = containers[index]["name"]
+                    guard let wanted = sent["spec"][list].array?.first(where: { $0["name"] == name }) else { continue }
+                    for field in ["resources", "resizePolicy"] { containers[index][field] = wanted[field] }
+                }
+                object["spec"][list] = .array(containers)
+            }
+        default: return sent
         }
-        return rest(object) != rest(old)
+        return object
     }
 }

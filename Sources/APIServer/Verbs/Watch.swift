@@ -32,7 +32,8 @@ extension APIServer {
                 defer { mirror.unsubscribe(key, watch.subscription) }
                 var writer = WatchWriter(encoding: encoding, selection: selection, prefix: prefix, sink: sink)
                 try await writer.begin(watch, endOfInitialEvents: start.marksEnd, bookmarks: bookmarks)
-                try await writer.run(watch.subscription, seconds: timeout, bookmarks: bookmarks)
+                try await writer.run(
+                    watch.subscription, seconds: timeout, bookmarks: bookmarks, revision: { mirror.revision })
             })
     }
 
@@ -60,7 +61,8 @@ extension APIServer {
         if !match.isEmpty {
             throw refuse(
                 .forbidden(
-                    "resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"))
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"))
         }
         if let version, version > 0 { return (.after(version), false) }
         return (.snapshot, false)
@@ -76,7 +78,6 @@ struct WatchWriter: Sendable {
     let sink: any ByteSink
     /// A watch of tables names the columns in its first event only.
     private var hasSentColumns = false
-    private var lastBookmark: Int64 = 0
 
     init(encoding: ObjectEncoding, selection: Selection, prefix: String, sink: any ByteSink) {
         self.encoding = encoding
@@ -95,36 +96,36 @@ struct WatchWriter: Sendable {
         for object in watch.initial where selection.matches(object) { bytes += line("ADDED", object) }
         for event in watch.missed { bytes += lines(event) }
         if endOfInitialEvents { bytes += bookmark(watch.revision, initialEventsEnd: true) }
-        lastBookmark = watch.revision
         // Even without events the answer must begin, or the client waits for its head.
         try await sink.write(bytes)
     }
 
     /// Sends events until the time is up, the watcher has fallen behind or nobody reads any more.
-    mutating func run(_ subscription: Subscription, seconds: Int, bookmarks: Bool) async throws {
+    ///
+    /// `revision` is how far the subscription has been told of events when it is asked.
+    mutating func run(
+        _ subscription: Subscription, seconds: Int, bookmarks: Bool, revision: @escaping @Sendable () -> Int64
+    ) async throws {
         let timers = Task {
             var left = Duration.seconds(seconds)
             while left > .zero {
                 let step = min(left, Self.bookmarkInterval)
                 try await Task.sleep(for: step)
                 left -= step
-                subscription.send(left > .zero ? .progress(0) : .timeUp)
+                subscription.send(.progress(revision()))
             }
+            subscription.send(.timeUp)
         }
         defer { timers.cancel() }
-        var seen = lastBookmark
         for await signal in subscription.signals {
             switch signal {
             case .events(let events):
                 var bytes: [UInt8] = []
                 for event in events { bytes += lines(event) }
-                seen = max(seen, events.last?.revision ?? 0)
                 if !bytes.isEmpty { try await sink.write(bytes) }
-            case .progress:
-                if bookmarks, seen > 0 { try await sink.write(bookmark(seen)) }
-            case .timeUp:
-                if bookmarks, seen > 0 { try await sink.write(bookmark(seen)) }
-                return
+            case .progress(let revision):
+                if bookmarks { try await sink.write(bookmark(revision)) }
+            case .timeUp: return
             }
         }
     }
@@ -168,8 +169,7 @@ struct WatchWriter: Sendable {
         }
     }
 
-    private mutating func bookmark(_ revision: Int64, initialEventsEnd: Bool = false) -> [UInt8] {
-        lastBookmark = revision
+    private func bookmark(_ revision: Int64, initialEventsEnd: Bool = false) -> [UInt8] {
         var metadata: JSON = ["resourceVersion": JSON(String(revision)), "creationTimestamp": .null]
         if initialEventsEnd { metadata["annotations"] = [Self.initialEventsEnd: "true"] }
         var object: JSON = [

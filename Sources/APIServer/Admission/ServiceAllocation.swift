@@ -182,7 +182,8 @@ struct ServiceAllocator: Sendable {
                 own.insert(claim)
             } else if allocates {
                 guard let free = freePort(transport, own) else {
-                    errors.append(FieldError(.internalError, field, detail: "failed to allocate a nodePort: range is full"))
+                    errors.append(
+                        FieldError(.internalError, field, detail: "failed to allocate a nodePort: range is full"))
                     continue
                 }
                 ports[index]["nodePort"] = JSON(free)
