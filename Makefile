@@ -1,46 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-# Products and tests share one configuration and one folder, so that nothing is built twice.
+# `make lab` and `make test` do everything; the rest is for daily work.
 
-SHELL := /bin/bash
-SWIFT ?= swift
-FLAGS := -c release --static-swift-stdlib
+RELEASE := swift build -c release --static-swift-stdlib
 BIN := .build/release
-PREFIX ?= /usr/local
-BENCH_ARGS ?=
-# Extra arguments for the tests, as in: make test TEST_ARGS="--filter Storage"
-TEST_ARGS ?=
 
-.PHONY: all build packages lab test bench format lint clean install
-
-all: build
+.PHONY: lab test build bench format lint clean install packages
 
 packages:
-	@scripts/install-packages
+	scripts/install-packages
 
 build: packages
-	$(SWIFT) build $(FLAGS) --build-tests
+	$(RELEASE)
 
-# The whole lab page, end to end, on a cluster that is made for it and removed.
 lab: build
-	CATBIRD="$(CURDIR)/$(BIN)/catbird" scripts/lab
+	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/lab
 
-# As root all of them; without root those that need the kernel say that they were skipped.
-test: build
-	CATBIRD_BIN="$(CURDIR)/$(BIN)" $(SWIFT) test $(FLAGS) --skip-build $(TEST_ARGS)
+test: packages
+	swift test
 
 bench: build
-	CATBIRD="$(CURDIR)/$(BIN)/catbird" scripts/bench $(BENCH_ARGS)
+	CATBIRD=$(CURDIR)/$(BIN)/catbird Benchmarks/run
 
 format:
-	$(SWIFT) format --in-place --parallel --recursive Sources Tests Package.swift
+	swift format --in-place --recursive Sources Tests Package.swift
 
 lint:
-	$(SWIFT) format lint --strict --parallel --recursive Sources Tests Package.swift
-
-clean:
-	$(SWIFT) package clean
+	swift format lint --strict --recursive Sources Tests Package.swift
 
 install: build
-	install -d "$(DESTDIR)$(PREFIX)/bin"
-	install -m 0755 $(BIN)/catbird $(BIN)/catbird-cni "$(DESTDIR)$(PREFIX)/bin/"
-	ln -sf catbird "$(DESTDIR)$(PREFIX)/bin/calicoctl"
+	install -d $(DESTDIR)/usr/local/bin
+	install -m 0755 $(BIN)/catbird $(BIN)/catbird-cni $(DESTDIR)/usr/local/bin/
+	ln -sf catbird $(DESTDIR)/usr/local/bin/calicoctl
+	ln -sf catbird $(DESTDIR)/usr/local/bin/kubectl-catbird
+
+clean:
+	rm -rf .build
