@@ -63,14 +63,16 @@ private final class TwoNodes: Sendable {
     }
 
     /// Runs the plugin for a pod whose namespace is named like it.
-    func call(_ command: String, pod: String, node: String, container: String? = nil, previous: JSON? = nil)
-        async throws -> Answer
-    {
+    func call(
+        _ command: String, pod: String, node: String, container: String? = nil, namespace: String? = nil,
+        previous: JSON? = nil
+    ) async throws -> Answer {
         let list = try NetworkConfigurationList(parsing: Files.read(conflist(node)))
         let configuration = try #require(list.configuration(plugin: 0, previousResult: previous))
         var spawner = ProcessSpawner("\(laboratory.folder)/bin-\(node)/calico", [])
         spawner.environment = [
-            "CNI_COMMAND": command, "CNI_CONTAINERID": container ?? "sandbox-\(pod)", "CNI_NETNS": laboratory.path(pod),
+            "CNI_COMMAND": command, "CNI_CONTAINERID": container ?? "sandbox-\(pod)",
+            "CNI_NETNS": laboratory.path(namespace ?? pod),
             "CNI_IFNAME": "eth0", "CNI_PATH": "\(laboratory.folder)/bin-\(node)",
             "CNI_ARGS": "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=\(pod)",
         ]
@@ -140,13 +142,16 @@ private final class TwoNodes: Sendable {
         try await nodes.withAgents {
             let first = try await nodes.startPod("web", on: "a")
             try nodes.laboratory.makeNamespace("again")
-            let environment = nodes.laboratory.path("again")
-            #expect(first.isSuccess && !environment.isEmpty)
-            let second = try await nodes.call("ADD", pod: "web", node: "a", container: "sandbox-new")
-            #expect(!second.isSuccess || second.address != first.address)
+            let second = try await nodes.call(
+                "ADD", pod: "web", node: "a", container: "sandbox-new", namespace: "again")
+            #expect(first.isSuccess && second.isSuccess, "\(second.json)")
+            #expect(second.address != first.address)
             #expect(try await nodes.call("DEL", pod: "web", node: "a", previous: first.json).isSuccess)
-            let handles = nodes.api.objects(.ipamHandles).map(\.name)
-            #expect(handles.contains("k8s-pod-network.sandbox-new") == second.isSuccess)
+            let check = try await nodes.call(
+                "CHECK", pod: "web", node: "a", container: "sandbox-new", namespace: "again", previous: second.json)
+            #expect(check.isSuccess, "\(check.json)")
+            #expect(try await nodes.laboratory.ping("172.30.0.2", from: "again"))
+            #expect(nodes.api.objects(.ipamHandles).map(\.name) == ["k8s-pod-network.sandbox-new"])
         }
     }
 

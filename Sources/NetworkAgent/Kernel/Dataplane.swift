@@ -153,7 +153,7 @@ public final class Dataplane: Sendable {
 
     private func applyRoutes(_ plan: NetworkPlan, tunnel: Int32?, _ reported: inout Set<String>) throws {
         let links = Dictionary(
-            try netlink.links().map { ($0.name, $0.index) }, uniquingKeysWith: { first, _ in first })
+            try netlink.links().filter(\.isUp).map { ($0.name, $0.index) }, uniquingKeysWith: { first, _ in first })
         let actual = try netlink.routes(protocol: .calico)
         let current = Dictionary(actual.map { ($0.destination, $0) }, uniquingKeysWith: { first, _ in first })
         var wanted: [CIDR: Route] = [:]
@@ -195,7 +195,7 @@ public final class Dataplane: Sendable {
     private func route(_ planned: PlannedRoute, _ links: [String: Int32], _ tunnel: Int32?) -> Route? {
         switch planned.hop {
         case .workload(let interface):
-            // Without its interface the pod is gone, or not wired yet.
+            // Without its interface, or while that is down, the pod is gone or not wired yet.
             guard let index = links[interface] else { return nil }
             return Route(to: planned.destination, interface: index, scope: .link, protocol: .calico)
         case .node(let address):
