@@ -220,4 +220,33 @@ import Values
         #expect(try Files.list(root + "/layers").count == 1)
         #expect(try Files.list(root + "/tmp").isEmpty)
     }
+
+    @Test func aFullDiskIsNamedAndLeavesNothing() async throws {
+        let root = scratch.path + "/small"
+        try Files.makeDirectories(root)
+        try Mounts.tmpfs(onto: root, size: "2m")
+        defer { try? Mounts.unmount(root) }
+        var layer = Tar()
+        layer.add("big", content: [UInt8](repeating: 1, count: 3 << 20))
+        let archive = try scratch.write("x", "").replacing("/x", with: "/big.tar")
+        try Files.replace(archive, with: try await TestImage([layer.finished]).dockerArchive(["a:1"]), durable: false)
+        let full = ImageStore(root: root + "/images", registries: RegistrySettings())
+        let error = await #expect(throws: ImageError.self) { _ = try await full.load(archive: archive) }
+        #expect(error?.kind == .noSpace)
+        #expect(error?.message.contains("no space left") == true)
+        #expect(full.list().isEmpty)
+        #expect(try Files.list(root + "/images/tmp").isEmpty)
+        #expect(try Files.list(root + "/images/layers").isEmpty)
+    }
+
+    @Test func whatAKilledProcessLeftIsSweptUp() async throws {
+        _ = try await load(layer: Tar())
+        let left = store.root + "/tmp/1-1"
+        try Files.makeDirectories(left + "/layer/half")
+        try Files.touch(left + ".lock")
+        var layer = Tar()
+        layer.add("a", content: [1])
+        _ = try await load(layer: layer)
+        #expect(try Files.list(store.root + "/tmp").isEmpty)
+    }
 }

@@ -93,6 +93,11 @@ import Values
         try plugin("second", "echo nonsense")
         let nonsense = await #expect(throws: RuntimeError.self) { _ = try await runner.add(attachment) }
         #expect(nonsense?.message.contains("not a result") == true)
+        let impatient = runner.with(patience: .milliseconds(50))
+        try plugin("first", "exec sleep 1000")
+        let late = await #expect(throws: RuntimeError.self) { _ = try await impatient.add(attachment) }
+        #expect(late?.message.contains("did not end within") == true)
+        try plugin("first", "true")
         // A failed ADD is undone from what was noted of it.
         try plugin("second", "true")
         try await runner.delete(attachment)
@@ -128,5 +133,13 @@ import Values
         #expect(try input("first-GC")["cni.dev/valid-attachments"].array?.count == 1)
         #expect(try Files.list(runner.cacheDir).map(\.name) == ["pods-c1-eth0"])
         await #expect(throws: RuntimeError.self) { try await runner.check(CNIAttachment(containerID: "none", netns: "/x")) }
+    }
+}
+
+extension CNIRunner {
+    fileprivate func with(patience: Duration) -> CNIRunner {
+        var copy = self
+        copy.patience = patience
+        return copy
     }
 }

@@ -221,6 +221,60 @@ import Values
         try await fixture.tearDown(runtime)
     }
 
+    @Test func aContainerWhoseMakingWasInterruptedIsThrownAway() async throws {
+        let fixture = try await RuntimeFixture()
+        var first: Runtime? = try Runtime(fixture.configuration)
+        _ = try await first?.createSandbox(fixture.sandbox())
+        let id = try #require(try await first?.createContainer(fixture.container("sleep 1000")))
+        let pid = try #require(first?.container(id)?.pid)
+        first = nil
+        // As if the instance had been killed before it could note what conmon answered.
+        let record = "\(fixture.configuration.persistentDirectory)/containers/\(id.prefix(32))/container.json"
+        var json = try JSON(parsing: Files.read(record))
+        json["phase"] = "creating"
+        for member in ["pid", "conmonPid", "conmonStarted", "pidStarted"] { json[member] = nil }
+        try Files.replace(record, with: json.serialized())
+        let second = try Runtime(fixture.configuration)
+        #expect(second.containers().isEmpty)
+        try await fixture.tearDown(second)
+        #expect(!Files.exists("/proc/\(pid)/root"))
+    }
+
+    @Test func manyLayersAreMounted() async throws {
+        let fixture = try await RuntimeFixture()
+        let runtime = try Runtime(fixture.configuration)
+        _ = try await runtime.createSandbox(fixture.sandbox())
+        var image = fixture.busybox
+        for number in 0..<120 {
+            let layer = "\(fixture.scratch.path)/a-layer-with-a-long-name-as-digests-are-\(number)"
+            try Files.makeDirectories(layer)
+            try Files.touch("\(layer)/file-\(number)")
+            try Files.replace("\(layer)/last", with: "\(number)".utf8, durable: false)
+            image.layerPaths.append(layer)
+        }
+        let many = image
+        let id = try await runtime.createContainer(
+            fixture.container("ls / | grep -c file-; echo $(cat /last)") { $0.image = many })
+        try await runtime.startContainer(id)
+        #expect(try await fixture.exit(runtime, id).exitCode == 0)
+        #expect(try fixture.log() == ["stdout F 120", "stdout F 119"])
+        try await fixture.tearDown(runtime)
+    }
+
+    @Test func privilegedContainersSeeTheMachinesDevices() async throws {
+        let fixture = try await RuntimeFixture()
+        let runtime = try Runtime(fixture.configuration)
+        _ = try await runtime.createSandbox(fixture.sandbox())
+        let id = try await runtime.createContainer(
+            fixture.container("ls /dev | wc -l; mount -t tmpfs none /mnt && echo mounted; grep Seccomp: /proc/self/status") {
+                $0.security.privileged = true
+            })
+        try await runtime.startContainer(id)
+        #expect(try await fixture.exit(runtime, id).exitCode == 0)
+        #expect(try fixture.log().suffix(2) == ["stdout F mounted", "stdout F Seccomp:\t0"])
+        try await fixture.tearDown(runtime)
+    }
+
     @Test func aPodsContainersShareProcessesWhenAsked() async throws {
         let fixture = try await RuntimeFixture()
         let runtime = try Runtime(fixture.configuration)

@@ -37,6 +37,8 @@ public struct CNIRunner: Sendable {
     /// One folder or several, separated by colons.
     public var binDir: String
     public var cacheDir: String
+    /// How long a plugin may take before it is killed: a pod must not wait for ever for one that hangs.
+    public var patience: Duration = .seconds(120)
 
     public init(confDir: String, binDir: String, cacheDir: String) {
         self.confDir = confDir
@@ -190,20 +192,22 @@ public struct CNIRunner: Sendable {
             environment["CNI_IFNAME"] = attachment.ifName
             environment["CNI_ARGS"] = attachment.arguments.map { $0.joined(separator: "=") }.joined(separator: ";")
         }
-        let output: ProcessOutput
+        let output: PluginOutput
         do {
-            output = try await ProcessSpawner(path, environment: environment).run(
-                input: configuration.serialized(), limit: 4 << 20)
+            output = try await PluginOutput.of(
+                ProcessSpawner(path, environment: environment), input: configuration.serialized(), patience: patience)
         } catch { throw failure("\(error)") }
-        let answer = try? JSON(parsing: output.output)
+        if output.isKilled { throw failure("it did not end within \(patience) and was killed") }
+        let answer = try? JSON(parsing: output.answer)
         guard output.status.isSuccess else {
             if let answer, let error = CNIError(answer) { throw failure(error.description) }
-            let words = (output.errorText.isEmpty ? output.text : output.errorText).split(separator: "\n").prefix(5)
+            let words = String(decoding: output.errors.isEmpty ? output.answer : output.errors, as: UTF8.self)
+                .split(separator: "\n").prefix(5)
             throw failure("\(output.status)" + (words.isEmpty ? "" : ": \(words.joined(separator: "; "))"))
         }
         guard command == .add || command == .version else { return nil }
         guard let answer, answer.object != nil else {
-            throw failure("it answered with what is not a result: \"\(output.text.prefix(200))\"")
+            throw failure("it answered with what is not a result: \"\(String(decoding: output.answer.prefix(200), as: UTF8.self))\"")
         }
         return answer
     }

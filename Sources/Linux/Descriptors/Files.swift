@@ -188,6 +188,10 @@ public struct FileLock: ~Copyable, Sendable {
 
     private init(file: consuming FileDescriptor) { self.file = file }
 
+    /// Unlocked by name: closing alone leaves the lock with a child that was forked just now and has not executed its
+    /// program yet.
+    deinit { catbird_lock(file.rawValue, 0x75, 0) }
+
     /// Nil when someone else holds it.
     public static func tryLock(_ path: String, _ mode: Mode = .exclusive) throws(Errno) -> FileLock? {
         let file = try FileDescriptor.open(path, O_RDWR | O_CREAT, mode: 0o600)
