@@ -9,19 +9,29 @@ extension APIServer {
     public func bootstrap() async throws {
         try await start()
         await mirror.caughtUp()
-        for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
-            try await ensure(.namespaces, KubeObject(.namespaces, kind: "Namespace", name: name))
+        let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"].map {
+            (GroupVersionResource.namespaces, KubeObject(.namespaces, kind: "Namespace", name: $0))
         }
+        try await ensureAll(namespaces + BootstrapPolicy.objects + Self.priorityClasses)
         await mirror.caughtUp()
-        for (resource, object) in BootstrapPolicy.objects { try await ensure(resource, object) }
-        for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] {
+        try await publishKubernetesService()
+    }
+
+    private static var priorityClasses: [(GroupVersionResource, KubeObject)] {
+        [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)].map { name, value in
             var priority = KubeObject(.priorityClasses, kind: "PriorityClass", name: name)
             priority["value"] = JSON(value)
-            priority["description"] = JSON(
-                "Used for system critical pods that must not be moved from their current node.")
-            try await ensure(.priorityClasses, priority)
+            priority["description"] = "Used for system critical pods that must not be moved from their current node."
+            return (.priorityClasses, priority)
         }
-        try await publishKubernetesService()
+    }
+
+    /// All at once: the store commits writes that come together with one flush.
+    private func ensureAll(_ objects: [(GroupVersionResource, KubeObject)]) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for (resource, object) in objects { group.addTask { try await self.ensure(resource, object) } }
+            try await group.waitForAll()
+        }
     }
 
     private var masterUser: UserInfo { UserInfo("system:apiserver", groups: [UserInfo.Group.masters]) }
