@@ -16,7 +16,7 @@ lab: build
 	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/lab
 
 test: packages
-	swift test
+	scripts/test
 
 bench: build
 	CATBIRD=$(CURDIR)/$(BIN)/catbird Benchmarks/run

@@ -80,7 +80,9 @@ import Testing
     @Test func childHasDefaultSignals() async throws {
         signal(SIGPIPE, SIG_IGN)
         let result = try await ProcessSpawner("/bin/sh", ["-c", "grep -E '^Sig(Blk|Ign)' /proc/self/status"]).run()
-        #expect(result.text == "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n")
+        let sets = result.text.split(separator: "\n").map { UInt64($0.suffix(16), radix: 16) }
+        // Signals 32 and 33 are glibc's own: nobody can set them, and some launchers of tests leave one ignored.
+        #expect(sets.map { $0.map { $0 & ~(3 << 31) } } == [0, 0])
     }
 
     @Test func newSessionAndDeathSignal() async throws {
