@@ -74,7 +74,8 @@ import Values
         try await runner.check(attachment)
         #expect(try input("second-CHECK")["prevResult"]["ips"] != nil)
         // What is removed is what was added, whatever the configuration says by now.
-        _ = try scratch.write("net.d/10-pods.conflist", #"{"cniVersion":"1.1.0","name":"other","plugins":[{"type":"no"}]}"#)
+        _ = try scratch.write(
+            "net.d/10-pods.conflist", #"{"cniVersion":"1.1.0","name":"other","plugins":[{"type":"no"}]}"#)
         try await runner.delete(attachment)
         #expect(try input("first-DEL")["prevResult"]["ips"][0]["address"].string == "10.1.2.3/32")
         #expect(calls() == ["first ADD", "second ADD", "first CHECK", "second CHECK", "second DEL", "first DEL"])
@@ -83,7 +84,9 @@ import Values
 
     @Test func aFailingPluginIsNamedWithItsReason() async throws {
         try install()
-        try plugin("second", #"echo '{"cniVersion":"1.1.0","code":11,"msg":"no free address","details":"pool empty"}'; exit 1"#)
+        try plugin(
+            "second", #"echo '{"cniVersion":"1.1.0","code":11,"msg":"no free address","details":"pool empty"}'; exit 1"#
+        )
         let error = await #expect(throws: RuntimeError.self) { _ = try await runner.add(attachment) }
         #expect(error?.kind == .network)
         #expect(error?.message == "plugin type=\"second\" failed (add): no free address; pool empty")
@@ -106,7 +109,9 @@ import Values
 
     @Test func theFirstUsableFileByNameCounts() throws {
         #expect(runner.readiness().ready == false)
-        #expect(runner.readiness().message.contains("cni plugin not initialized: no network config found in \(runner.confDir)"))
+        #expect(
+            runner.readiness().message.contains(
+                "cni plugin not initialized: no network config found in \(runner.confDir)"))
         _ = try scratch.write("net.d/05-readme.txt", "no")
         _ = try scratch.write("net.d/20-b.conf", #"{"cniVersion":"1.0.0","name":"b","type":"one"}"#)
         _ = try scratch.write("net.d/06-bad.conflist", "{")
@@ -123,7 +128,10 @@ import Values
         try plugin("second", #"echo '{"cniVersion":"1.1.0","code":50,"msg":"agent is down"}'; exit 1"#)
         let error = await #expect(throws: RuntimeError.self) { try await runner.status() }
         #expect(error?.message.contains("agent is down") == true)
-        try plugin("second", #"case $CNI_COMMAND in VERSION) echo '{"cniVersion":"1.1.0","supportedVersions":["0.4.0","1.1.0"]}';; ADD) echo '\#(Self.result)';; esac"#)
+        try plugin(
+            "second",
+            #"case $CNI_COMMAND in VERSION) echo '{"cniVersion":"1.1.0","supportedVersions":["0.4.0","1.1.0"]}';; ADD) echo '\#(Self.result)';; esac"#
+        )
         #expect(try await runner.versions(of: "second") == ["0.4.0", "1.1.0"])
         _ = try await runner.add(attachment)
         var stale = attachment
@@ -132,7 +140,9 @@ import Values
         try await runner.collectGarbage(keeping: [attachment])
         #expect(try input("first-GC")["cni.dev/valid-attachments"].array?.count == 1)
         #expect(try Files.list(runner.cacheDir).map(\.name) == ["pods-c1-eth0"])
-        await #expect(throws: RuntimeError.self) { try await runner.check(CNIAttachment(containerID: "none", netns: "/x")) }
+        await #expect(throws: RuntimeError.self) {
+            try await runner.check(CNIAttachment(containerID: "none", netns: "/x"))
+        }
     }
 }
 

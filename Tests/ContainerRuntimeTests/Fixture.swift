@@ -40,7 +40,8 @@ final class RuntimeFixture: Sendable {
         busybox = try #require(images.image("catbird/pause"))
         configuration = RuntimeConfiguration(
             stateDirectory: root + "/run", persistentDirectory: root + "/lib", cniConfDir: root + "/net.d",
-            cniBinDir: root + "/bin", cniCacheDir: root + "/cni", cgroupParent: "/catbird-test-\(getpid())-\(UInt16.random(in: 0 ... .max))",
+            cniBinDir: root + "/bin", cniCacheDir: root + "/cni",
+            cgroupParent: "/catbird-test-\(getpid())-\(UInt16.random(in: 0 ... .max))",
             images: images)
     }
 

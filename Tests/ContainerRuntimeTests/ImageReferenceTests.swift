@@ -43,7 +43,8 @@ import Values
         let config = DockerConfig([
             "auths": [
                 "https://index.docker.io/v1/": ["auth": "aHViOnB3"], "quay.io": ["username": "q", "password": "p"],
-                "quay.io/team": ["username": "team", "password": "p"], "*.example.com": ["username": "w", "password": "p"],
+                "quay.io/team": ["username": "team", "password": "p"],
+                "*.example.com": ["username": "w", "password": "p"],
                 "empty.io": [:],
             ],
             "credHelpers": ["gcr.io": "gcloud"],

@@ -51,6 +51,15 @@ import Values
         #expect(store.image(name)?.id == newer.id)
     }
 
+    @Test func whoPullsTogetherPullsOnce() async throws {
+        try await registry.push(try await image(), "a", tag: "1")
+        let name = "\(registry.host)/a:1"
+        async let first = store.pull(name)
+        async let second = store.pull(name)
+        #expect(try await first.id == second.id)
+        #expect(registry.requests.withLock { $0.filter { $0.target.contains("/blobs/") }.count } == 2)
+    }
+
     @Test func theImageOfThisMachineIsChosen() async throws {
         let (own, _) = try await registry.push(try await image(), "a")
         let (other, _) = try await registry.push(try await image("x", architecture: "s390x"), "a")
@@ -78,14 +87,20 @@ import Values
         registry.handle { request in
             if request.target.hasPrefix("/token?") {
                 guard request.headers["authorization"] == "Basic " + Base64.text(Array("user:secret".utf8)),
-                    request.target.contains("scope=repository%3Aprivate%2Fapp%3Apull"), request.target.contains("service=r")
+                    request.target.contains("scope=repository%3Aprivate%2Fapp%3Apull"),
+                    request.target.contains("service=r")
                 else { return TinyRegistry.Answer(status: "401 Unauthorized") }
                 return TinyRegistry.Answer(status: "200 OK", body: Array(#"{"token":"t0k"}"#.utf8))
             }
             if request.headers["authorization"] == "Bearer t0k" { return nil }
             return TinyRegistry.Answer(
                 status: "401 Unauthorized",
-                headers: [("WWW-Authenticate", "Bearer realm=\"http://\(host)/token\",service=\"r\",scope=\"repository:private/app:pull\"")])
+                headers: [
+                    (
+                        "WWW-Authenticate",
+                        "Bearer realm=\"http://\(host)/token\",service=\"r\",scope=\"repository:private/app:pull\""
+                    )
+                ])
         }
         let name = "\(host)/private/app:1"
         try await pullFails(name, .unauthorized, host, "docker login", "imagePullSecrets")
@@ -196,7 +211,9 @@ import Values
         let after = try Files.list(store.root + "/layers").map(\.name)
         #expect(after.count == names.count)
         #expect(Set(after).intersection(names).count == names.count - 1)
-        #expect(store.image("catbird/node")?.layerPaths.contains { Files.exists($0 + "/lib64/ld-linux-x86-64.so.2") } == true)
+        #expect(
+            store.image("catbird/node")?.layerPaths.contains { Files.exists($0 + "/lib64/ld-linux-x86-64.so.2") }
+                == true)
         #expect(store.list().count == 5)
     }
 }

@@ -42,7 +42,8 @@ import Values
             })
         try await runtime.startContainer(id)
 
-        let session = try await runtime.exec(id, command: ["/bin/sh", "-c", "echo $COLOUR; echo e >&2; cat; exit 5"], stdin: true)
+        let session = try await runtime.exec(
+            id, command: ["/bin/sh", "-c", "echo $COLOUR; echo e >&2; cat; exit 5"], stdin: true)
         try await session.writeStdin(Array("in".utf8))
         await session.closeStdin()
         async let errors = text(session.stderr)
@@ -50,7 +51,8 @@ import Values
         #expect(await errors == "e\n")
         #expect(try await session.exitCode() == 5)
 
-        let terminal = try await runtime.exec(id, command: ["/bin/sh", "-c", "tty; stty size; read x; echo got $x"], tty: true, stdin: true)
+        let terminal = try await runtime.exec(
+            id, command: ["/bin/sh", "-c", "tty; stty size; read x; echo got $x"], tty: true, stdin: true)
         await terminal.resize(columns: 77, rows: 33)
         try await terminal.writeStdin(Array("line\n".utf8))
         let shown = await text(terminal.stdout)
@@ -168,7 +170,8 @@ import Values
                 $0.security.fsGroup = 3000
                 $0.security.readOnlyRootFilesystem = true
                 $0.security.noNewPrivileges = true
-                $0.resources = .kubernetes(cpuRequestMilli: 100, cpuLimitMilli: 500, memoryLimitBytes: 64 << 20, pidsLimit: 100)
+                $0.resources = .kubernetes(
+                    cpuRequestMilli: 100, cpuLimitMilli: 500, memoryLimitBytes: 64 << 20, pidsLimit: 100)
             })
         let cgroup = try #require(runtime.container(id)).cgroupPath
         if let folder = try CgroupLayout.detect().path(of: cgroup, controller: "pids") {
@@ -266,7 +269,9 @@ import Values
         let runtime = try Runtime(fixture.configuration)
         _ = try await runtime.createSandbox(fixture.sandbox())
         let id = try await runtime.createContainer(
-            fixture.container("ls /dev | wc -l; mount -t tmpfs none /mnt && echo mounted; grep Seccomp: /proc/self/status") {
+            fixture.container(
+                "ls /dev | wc -l; mount -t tmpfs none /mnt && echo mounted; grep Seccomp: /proc/self/status"
+            ) {
                 $0.security.privileged = true
             })
         try await runtime.startContainer(id)
@@ -322,7 +327,8 @@ import Values
         #expect(Namespaces.isPinned(path))
         let id = try await runtime.createContainer(
             fixture.container(
-                "hostname; ip -o addr show lo; cat /proc/sys/net/ipv4/ip_forward; echo shared > /dev/shm/x; df -k /dev/shm | tail -1"))
+                "hostname; ip -o addr show lo; cat /proc/sys/net/ipv4/ip_forward; echo shared > /dev/shm/x; df -k /dev/shm | tail -1"
+            ))
         try await runtime.startContainer(id)
         #expect(try await fixture.exit(runtime, id).exitCode == 0)
         let log = try fixture.log().joined(separator: "\n")
@@ -341,9 +347,10 @@ import Values
         #expect(!Files.exists(path))
         let calls = try Files.text(fixture.scratch.path + "/calls").split(separator: "\n").map(String.init)
         #expect(
-            calls == ["ADD", "DEL"].map {
-                "\($0) IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID=s1;K8S_POD_UID=uid-s1"
-            })
+            calls
+                == ["ADD", "DEL"].map {
+                    "\($0) IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID=s1;K8S_POD_UID=uid-s1"
+                })
         try await fixture.tearDown(runtime)
     }
 
@@ -354,7 +361,9 @@ import Values
         let error = await #expect(throws: RuntimeError.self) {
             _ = try await runtime.createSandbox(fixture.sandbox { $0.hostNetwork = false })
         }
-        #expect(error?.message == "failed to setup network for sandbox \"s1\": plugin type=\"script\" failed (add): no pool")
+        #expect(
+            error?.message == "failed to setup network for sandbox \"s1\": plugin type=\"script\" failed (add): no pool"
+        )
         #expect(runtime.sandboxes().isEmpty)
         #expect(try Files.list(fixture.configuration.stateDirectory + "/sandboxes").isEmpty)
         try await fixture.tearDown(runtime)

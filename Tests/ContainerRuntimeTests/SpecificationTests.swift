@@ -8,7 +8,9 @@ import Values
     private func specification(_ change: (inout ContainerSpec) -> Void = { _ in }) throws -> RuntimeSpecification {
         let image = LocalImage(
             reference: "r", id: "i", layerPaths: [],
-            config: ["config": ["Entrypoint": ["/entry"], "Cmd": ["cmd"], "Env": ["A=1", "B=2"], "WorkingDir": "/work"]])
+            config: [
+                "config": ["Entrypoint": ["/entry"], "Cmd": ["cmd"], "Env": ["A=1", "B=2"], "WorkingDir": "/work"]
+            ])
         var spec = ContainerSpec(sandboxID: "s", name: "c", image: image)
         change(&spec)
         let capabilities = try Capabilities.resolve(spec.security, available: Set(Capabilities.all))
@@ -19,9 +21,11 @@ import Values
             seccomp: nil, shmPath: "/shm", terminationMessageFile: nil, oomScoreAdjustment: 5)
     }
 
-    @Test(arguments: [
-        ([], [], ["/entry", "cmd"]), ([], ["x"], ["/entry", "x"]), (["/own"], [], ["/own"]), (["/own"], ["x"], ["/own", "x"]),
-    ] as [([String], [String], [String])])
+    @Test(
+        arguments: [
+            ([], [], ["/entry", "cmd"]), ([], ["x"], ["/entry", "x"]), (["/own"], [], ["/own"]),
+            (["/own"], ["x"], ["/own", "x"]),
+        ] as [([String], [String], [String])])
     func commandAndArgs(command: [String], args: [String], expected: [String]) throws {
         let arguments = try specification {
             $0.command = command
@@ -110,8 +114,10 @@ import Values
     @Test func theSystemCallFilterFollowsCapabilities() {
         func names(_ profile: JSON) -> Set<String> {
             Set(
-                (profile["syscalls"].array ?? []).filter { $0["action"].string == "SCMP_ACT_ALLOW" && $0["args"] == nil }
-                    .flatMap { $0["names"].array?.compactMap(\.string) ?? [] })
+                (profile["syscalls"].array ?? []).filter {
+                    $0["action"].string == "SCMP_ACT_ALLOW" && $0["args"] == nil
+                }
+                .flatMap { $0["names"].array?.compactMap(\.string) ?? [] })
         }
         let usual = Seccomp.standard(capabilities: Capabilities.standard)
         #expect(usual["defaultAction"].string == "SCMP_ACT_ERRNO")

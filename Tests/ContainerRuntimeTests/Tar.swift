@@ -79,9 +79,9 @@ struct TestImage {
 
     static var machine: String {
         #if arch(x86_64)
-            "amd64"
+        "amd64"
         #else
-            "arm64"
+        "arm64"
         #endif
     }
 

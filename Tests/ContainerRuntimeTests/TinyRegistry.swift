@@ -66,7 +66,9 @@ final class TinyRegistry: Sendable {
 
     /// Puts an image in under a tag; returns its manifest's digest and the layers' digests.
     @discardableResult
-    func push(_ image: TestImage, _ name: String, tag: String? = nil) async throws -> (manifest: String, layers: [String]) {
+    func push(_ image: TestImage, _ name: String, tag: String? = nil) async throws -> (
+        manifest: String, layers: [String]
+    ) {
         var layers: [JSON] = []
         var digests: [String] = []
         for layer in image.layers {
@@ -103,7 +105,8 @@ final class TinyRegistry: Sendable {
             bytes += part
         }
         guard let range = bytes.firstRange(of: end) else { return }
-        let lines = String(decoding: bytes[..<range.lowerBound], as: UTF8.self).split(separator: "\r\n").map(String.init)
+        let lines = String(decoding: bytes[..<range.lowerBound], as: UTF8.self).split(separator: "\r\n").map(
+            String.init)
         let first = lines[0].split(separator: " ").map(String.init)
         var request = Request(method: first[0], target: first[1])
         for line in lines.dropFirst() {
@@ -123,7 +126,9 @@ final class TinyRegistry: Sendable {
         let answer =
             handler.withLock(\.self)(request) ?? content.withLock { $0[known.target] }.map {
                 Answer(status: "200 OK", headers: [("Content-Type", $0.type)], body: $0.bytes)
-            } ?? Answer(status: "404 Not Found", body: Array(#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no"}]}"#.utf8))
+            }
+            ?? Answer(
+                status: "404 Not Found", body: Array(#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no"}]}"#.utf8))
         var head = "HTTP/1.1 \(answer.status)\r\nContent-Length: \(answer.body.count)\r\nConnection: close\r\n"
         for (name, value) in answer.headers { head += "\(name): \(value)\r\n" }
         try? FileDescriptor.write(connection, Array((head + "\r\n").utf8) + answer.body.prefix(answer.cutAfter ?? .max))

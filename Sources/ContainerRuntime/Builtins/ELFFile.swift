@@ -18,7 +18,9 @@ struct ELFFile: Sendable, Hashable {
     init(_ path: String) throws {
         let file = try FileDescriptor.open(path)
         func read(_ offset: UInt64, _ count: Int) throws -> ByteReader {
-            guard let start = off_t(exactly: offset), (0...(16 << 20)).contains(count) else { throw Self.malformed(path) }
+            guard let start = off_t(exactly: offset), (0...(16 << 20)).contains(count) else {
+                throw Self.malformed(path)
+            }
             let bytes = [UInt8](unsafeUninitializedCapacity: count) { space, filled in
                 filled = max(0, pread(file.rawValue, space.baseAddress, count, start))
             }
@@ -103,11 +105,11 @@ struct LibraryClosure {
 
     private static var standardFolders: [String] {
         #if arch(x86_64)
-            let triple = "x86_64-linux-gnu"
+        let triple = "x86_64-linux-gnu"
         #elseif arch(arm64)
-            let triple = "aarch64-linux-gnu"
+        let triple = "aarch64-linux-gnu"
         #else
-            let triple = "riscv64-linux-gnu"
+        let triple = "riscv64-linux-gnu"
         #endif
         return ["/lib/\(triple)", "/usr/lib/\(triple)", "/lib64", "/usr/lib64", "/lib", "/usr/lib"]
     }
@@ -144,8 +146,12 @@ struct LibraryClosure {
                 let text = folder.replacing("${ORIGIN}", with: origin).replacing("$ORIGIN", with: origin)
                 if !rpaths.contains(text) { rpaths.append(text) }
             }
-            for name in file.needed where libraries[name] == nil && !interpreters.contains(where: { $0.hasSuffix("/" + name) }) {
-                guard let found = (rpaths + systemFolders).map({ "\($0)/\(name)" }).first(where: { (try? ELFFile($0)) != nil })
+            for name in file.needed
+            where libraries[name] == nil && !interpreters.contains(where: { $0.hasSuffix("/" + name) }) {
+                guard
+                    let found = (rpaths + systemFolders).map({ "\($0)/\(name)" }).first(where: {
+                        (try? ELFFile($0)) != nil
+                    })
                 else {
                     throw ImageError(.other, "the library \(name), which \(path) needs, is not on this machine")
                 }

@@ -62,7 +62,8 @@ extension ImageStore {
         let index = readIndex()
         let isThere = wanted.allSatisfy { record in
             index.record(id: record.id).map {
-                $0.builtinNames == record.builtinNames && $0.standsInFor == record.standsInFor && $0.layers == record.layers
+                $0.builtinNames == record.builtinNames && $0.standsInFor == record.standsInFor
+                    && $0.layers == record.layers
             } ?? false
         }
         guard !isThere else { return }
@@ -138,7 +139,9 @@ private final class BuiltinLayers: @unchecked Sendable {
         self.store = store
         self.sources = sources
         try store.prepare()
-        if let bytes = try? Files.read(knownPath), let json = try? JSON(parsing: bytes), json.object != nil { known = json }
+        if let bytes = try? Files.read(knownPath), let json = try? JSON(parsing: bytes), json.object != nil {
+            known = json
+        }
     }
 
     func save() throws {
@@ -148,7 +151,8 @@ private final class BuiltinLayers: @unchecked Sendable {
     private func stampText(_ path: String) throws -> (text: String, size: Int) {
         guard let stamp = FileStamp(path) else { throw Errno(code: ENOENT, call: "stat", detail: path) }
         return (
-            "\(stamp.device) \(stamp.inode) \(stamp.size) \(stamp.seconds).\(stamp.nanoseconds)", Int(clamping: stamp.size)
+            "\(stamp.device) \(stamp.inode) \(stamp.size) \(stamp.seconds).\(stamp.nanoseconds)",
+            Int(clamping: stamp.size)
         )
     }
 
@@ -160,7 +164,9 @@ private final class BuiltinLayers: @unchecked Sendable {
         let applets = output.text.split(separator: "\n").map(String.init).filter { !$0.isEmpty && !$0.contains("..") }
         guard output.status.isSuccess, applets.count > 20 else {
             throw ImageError(
-                .other, "\(sources.busybox) does not list its commands: install Debian's with \"apt-get install busybox-static\"")
+                .other,
+                "\(sources.busybox) does not list its commands: install Debian's with \"apt-get install busybox-static\""
+            )
         }
         known["applets"] = ["stamp": JSON(stamp), "names": JSON(applets)]
         knownChanged = true
@@ -213,7 +219,10 @@ private final class BuiltinLayers: @unchecked Sendable {
         var closure = LibraryClosure()
         try closure.add(program: sources.busybox)
         var entries: [Entry] = []
-        for folder in ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/etc", "/home", "/mnt", "/var/log", "/var/run", "/run", "/proc", "/sys", "/dev"] {
+        for folder in [
+            "/bin", "/sbin", "/usr/bin", "/usr/sbin", "/etc", "/home", "/mnt", "/var/log", "/var/run", "/run", "/proc",
+            "/sys", "/dev",
+        ] {
             entries.append(Entry(path: folder, mode: 0o755, content: .folder))
         }
         entries.append(Entry(path: "/root", mode: 0o700, content: .folder))

@@ -72,7 +72,10 @@ public struct CNIRunner: Sendable {
             for plugin in list.plugins {
                 let type = plugin["type"].string ?? ""
                 guard executable(type) != nil else {
-                    return (false, "network \"\(list.name)\" of \(path) needs the plugin \"\(type)\", which is not in \(binDir)")
+                    return (
+                        false,
+                        "network \"\(list.name)\" of \(path) needs the plugin \"\(type)\", which is not in \(binDir)"
+                    )
                 }
             }
             return (true, "")
@@ -135,7 +138,8 @@ public struct CNIRunner: Sendable {
     public func collectGarbage(keeping attachments: [CNIAttachment]) async throws {
         let (list, _, _) = try configuration()
         let kept = Set(attachments.map { "\(list.name)-\($0.containerID)-\($0.ifName)" })
-        for entry in (try? Files.list(cacheDir)) ?? [] where entry.name.hasPrefix(list.name + "-") && !kept.contains(entry.name) {
+        for entry in (try? Files.list(cacheDir)) ?? []
+        where entry.name.hasPrefix(list.name + "-") && !kept.contains(entry.name) {
             guard let json = (try? Files.read("\(cacheDir)/\(entry.name)")).flatMap({ try? JSON(parsing: $0) }),
                 let id = json["containerId"].string, let ifName = json["ifName"].string
             else { continue }
@@ -175,7 +179,9 @@ public struct CNIRunner: Sendable {
         return try await execute(command, configuration, attachment)
     }
 
-    private func execute(_ command: CNICommand, _ configuration: JSON, _ attachment: CNIAttachment?) async throws -> JSON? {
+    private func execute(_ command: CNICommand, _ configuration: JSON, _ attachment: CNIAttachment?) async throws
+        -> JSON?
+    {
         let type = configuration["type"].string ?? ""
         func failure(_ message: String) -> RuntimeError {
             RuntimeError(.network, "plugin type=\"\(type)\" failed (\(command.rawValue.lowercased())): \(message)")
@@ -207,7 +213,9 @@ public struct CNIRunner: Sendable {
         }
         guard command == .add || command == .version else { return nil }
         guard let answer, answer.object != nil else {
-            throw failure("it answered with what is not a result: \"\(String(decoding: output.answer.prefix(200), as: UTF8.self))\"")
+            throw failure(
+                "it answered with what is not a result: \"\(String(decoding: output.answer.prefix(200), as: UTF8.self))\""
+            )
         }
         return answer
     }

@@ -39,7 +39,8 @@ public struct ImageReference: Sendable, Hashable, CustomStringConvertible {
         func invalid(_ why: String) -> ImageError {
             ImageError(
                 .invalidName,
-                "couldn't parse image name \"\(text)\": invalid reference format: \(why); the form is [HOST[:PORT]/]NAME[:TAG][@sha256:DIGEST]")
+                "couldn't parse image name \"\(text)\": invalid reference format: \(why); the form is [HOST[:PORT]/]NAME[:TAG][@sha256:DIGEST]"
+            )
         }
         guard !text.isEmpty else { throw invalid("it is empty") }
         guard text.utf8.count <= 4096 else { throw invalid("it is longer than 4096 bytes") }
@@ -58,7 +59,8 @@ public struct ImageReference: Sendable, Hashable, CustomStringConvertible {
             let value = String(rest[rest.index(after: colon)...])
             guard Self.isTag(value) else {
                 throw invalid(
-                    "\"\(value)\" is not a tag: up to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'")
+                    "\"\(value)\" is not a tag: up to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'"
+                )
             }
             tag = value
             rest = rest[..<colon]

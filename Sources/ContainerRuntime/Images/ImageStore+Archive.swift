@@ -200,6 +200,7 @@ enum ManifestChoice {
         if let best { return best.manifest }
         throw ImageError(
             .wrongArchitecture,
-            "image \"\(image)\" is not made for \(Platform.current.description); available are \(others.isEmpty ? "none" : others.joined(separator: ", ")): choose another image or tag, or a machine of one of these")
+            "image \"\(image)\" is not made for \(Platform.current.description); available are \(others.isEmpty ? "none" : others.joined(separator: ", ")): choose another image or tag, or a machine of one of these"
+        )
     }
 }

@@ -13,21 +13,21 @@ struct Platform: Sendable, Hashable {
 
     static let current: Platform = {
         #if arch(x86_64)
-            Platform(architecture: "amd64")
+        Platform(architecture: "amd64")
         #elseif arch(arm64)
-            Platform(architecture: "arm64", variant: "v8")
+        Platform(architecture: "arm64", variant: "v8")
         #elseif arch(arm)
-            Platform(architecture: "arm", variant: "v7")
+        Platform(architecture: "arm", variant: "v7")
         #elseif arch(i386)
-            Platform(architecture: "386")
+        Platform(architecture: "386")
         #elseif arch(riscv64)
-            Platform(architecture: "riscv64")
+        Platform(architecture: "riscv64")
         #elseif arch(powerpc64le)
-            Platform(architecture: "ppc64le")
+        Platform(architecture: "ppc64le")
         #elseif arch(s390x)
-            Platform(architecture: "s390x")
+        Platform(architecture: "s390x")
         #else
-            Platform(architecture: "unknown")
+        Platform(architecture: "unknown")
         #endif
     }()
 
@@ -80,12 +80,14 @@ extension ImageStore {
         guard let diffIDs = json["rootfs"]["diff_ids"].array?.compactMap(\.string),
             diffIDs.allSatisfy({ Digest.isValid($0) })
         else {
-            throw ImageError(.corrupt, "image \"\(image)\": its configuration does not name its layers (rootfs.diff_ids)")
+            throw ImageError(
+                .corrupt, "image \"\(image)\": its configuration does not name its layers (rootfs.diff_ids)")
         }
         if let platform = Platform(json), platform.fitness(on: .current) == nil {
             throw ImageError(
                 .wrongArchitecture,
-                "image \"\(image)\" is for \(platform.description), this machine is \(Platform.current.description): choose an image or a tag that is made for it")
+                "image \"\(image)\" is for \(platform.description), this machine is \(Platform.current.description): choose an image or a tag that is made for it"
+            )
         }
         return (json, diffIDs)
     }

@@ -25,6 +25,8 @@ public final class ImageStore: Sendable {
         var configurations: [String: JSON] = [:]
     }
     let cache = Mutex(Cache())
+    /// What is being fetched by this process.
+    let pulls = Mutex<[PullKey: Task<LocalImage, any Error>]>([:])
 
     /// - Parameter registries: mirrors and registries without TLS; nil reads them from this machine's files.
     public init(
@@ -96,7 +98,8 @@ public final class ImageStore: Sendable {
 
     private func configuration(_ id: String) -> JSON? {
         if let known = cache.withLock({ $0.configurations[id] }) { return known }
-        guard let bytes = try? Files.read("\(blobsFolder)/\(Digest.hex(id))"), let json = try? JSON(parsing: bytes) else {
+        guard let bytes = try? Files.read("\(blobsFolder)/\(Digest.hex(id))"), let json = try? JSON(parsing: bytes)
+        else {
             return nil
         }
         cache.withLock { $0.configurations[id] = json }
@@ -149,7 +152,8 @@ public final class ImageStore: Sendable {
                             || index.records[position].references.contains(image.reference)
                     else {
                         throw ImageError(
-                            .notFound, "image \"\(reference)\" is not on this machine; \"catbird image ls\" lists what is")
+                            .notFound,
+                            "image \"\(reference)\" is not on this machine; \"catbird image ls\" lists what is")
                     }
                     index.records.remove(at: position)
                     return
@@ -161,7 +165,9 @@ public final class ImageStore: Sendable {
                         index.records[position].repoDigests.removeAll { $0 == "\(name.repository)@\(digest)" }
                     }
                 }
-                index.records.removeAll { $0.references.isEmpty && (name.digest != nil ? $0.repoDigests.isEmpty : true) }
+                index.records.removeAll {
+                    $0.references.isEmpty && (name.digest != nil ? $0.repoDigests.isEmpty : true)
+                }
             }
             try collectGarbage()
         } catch { throw ImageError.wrapping(error, image: reference, doing: "removing") }
@@ -195,11 +201,13 @@ extension ImageError {
         case let error as ImageError: return error
         case let error as CancellationError: return error
         case let error as ArchiveDamage:
-            return ImageError(.corrupt, "\(doing) image \"\(image)\": the archive is damaged or malicious: \(error.reason)")
+            return ImageError(
+                .corrupt, "\(doing) image \"\(image)\": the archive is damaged or malicious: \(error.reason)")
         case let error as Errno where error.code == ENOSPC || error.code == EDQUOT:
             return ImageError(
                 .noSpace,
-                "\(doing) image \"\(image)\": no space left on the disk (\(error)); free some, for instance with \"catbird image rm\"")
+                "\(doing) image \"\(image)\": no space left on the disk (\(error)); free some, for instance with \"catbird image rm\""
+            )
         default: return ImageError(.other, "\(doing) image \"\(image)\": \(error)")
         }
     }

@@ -26,7 +26,9 @@ struct StoreIndex: Sendable {
     func record(_ reference: ImageReference) -> Record? {
         if let digest = reference.digest {
             let wanted = "\(reference.repository)@\(digest)"
-            return records.first { $0.repoDigests.contains(wanted) || ($0.id == digest && $0.names(reference.repository)) }
+            return records.first {
+                $0.repoDigests.contains(wanted) || ($0.id == digest && $0.names(reference.repository))
+            }
         }
         let wanted = reference.description
         return records.first { $0.references.contains(wanted) }
@@ -47,7 +49,8 @@ struct StoreIndex: Sendable {
 
 extension StoreIndex.Record {
     func names(_ repository: String) -> Bool {
-        references.contains { $0.hasPrefix(repository + ":") } || repoDigests.contains { $0.hasPrefix(repository + "@") }
+        references.contains { $0.hasPrefix(repository + ":") }
+            || repoDigests.contains { $0.hasPrefix(repository + "@") }
     }
 }
 
@@ -58,7 +61,9 @@ extension StoreIndex {
     init?(_ json: JSON) {
         guard json["version"].int == Self.version, let images = json["images"].array else { return nil }
         records = images.compactMap { image in
-            guard let id = image["id"].string, let layers = image["layers"].array?.compactMap(\.string) else { return nil }
+            guard let id = image["id"].string, let layers = image["layers"].array?.compactMap(\.string) else {
+                return nil
+            }
             func strings(_ key: String) -> [String] { image[key].array?.compactMap(\.string) ?? [] }
             return Record(
                 id: id, references: strings("references"), repoDigests: strings("repoDigests"),

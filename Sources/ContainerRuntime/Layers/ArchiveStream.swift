@@ -154,9 +154,15 @@ struct TarEntry {
     }
 
     /// UTF-8 as the pax header has it, or the bytes of an old header.
-    var path: [UInt8] { Self.bytes(archive_entry_pathname_utf8(entry)) ?? Self.bytes(archive_entry_pathname(entry)) ?? [] }
-    var hardLink: [UInt8]? { Self.bytes(archive_entry_hardlink_utf8(entry)) ?? Self.bytes(archive_entry_hardlink(entry)) }
-    var symbolicLink: [UInt8]? { Self.bytes(archive_entry_symlink_utf8(entry)) ?? Self.bytes(archive_entry_symlink(entry)) }
+    var path: [UInt8] {
+        Self.bytes(archive_entry_pathname_utf8(entry)) ?? Self.bytes(archive_entry_pathname(entry)) ?? []
+    }
+    var hardLink: [UInt8]? {
+        Self.bytes(archive_entry_hardlink_utf8(entry)) ?? Self.bytes(archive_entry_hardlink(entry))
+    }
+    var symbolicLink: [UInt8]? {
+        Self.bytes(archive_entry_symlink_utf8(entry)) ?? Self.bytes(archive_entry_symlink(entry))
+    }
     var kind: UInt32 { archive_entry_filetype(entry) }
     var permissions: UInt32 { archive_entry_perm(entry) & 0o7777 }
     var uid: UInt32 { UInt32(clamping: archive_entry_uid(entry)) }

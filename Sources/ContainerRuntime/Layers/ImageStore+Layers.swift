@@ -15,7 +15,8 @@ extension ImageStore {
     ///   - diffID: the digest that the uncompressed tar must have.
     func unpackLayer(_ file: String, diffID: String, image: String) throws {
         guard Digest.isValid(diffID) else {
-            throw ImageError(.corrupt, "image \"\(image)\": its configuration names a layer \"\(diffID)\", which is no digest")
+            throw ImageError(
+                .corrupt, "image \"\(image)\": its configuration names a layer \"\(diffID)\", which is no digest")
         }
         let target = "\(layersFolder)/\(Digest.hex(diffID))"
         if Files.exists(target) { return }

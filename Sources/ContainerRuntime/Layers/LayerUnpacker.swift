@@ -141,7 +141,8 @@ struct LayerUnpacker {
             guard mkfifoat(directory.fd, name, entry.permissions) == 0 else { throw Errno("mkfifo", Self.text(path)) }
             fchownat(directory.fd, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW)
             fchmodat(directory.fd, name, entry.permissions, 0)
-        case UInt32(CATBIRD_CHARACTER_DEVICE), UInt32(CATBIRD_BLOCK_DEVICE): notes.append("device node \"\(Self.text(path))\" left out")
+        case UInt32(CATBIRD_CHARACTER_DEVICE), UInt32(CATBIRD_BLOCK_DEVICE):
+            notes.append("device node \"\(Self.text(path))\" left out")
         default: notes.append("\"\(Self.text(path))\" is neither file, folder nor link: left out")
         }
     }
@@ -271,10 +272,14 @@ struct LayerUnpacker {
         var info = stat()
         guard fstatat(fd, targetName, &info, AT_SYMLINK_NOFOLLOW) == 0 else { throw Self.dangling(path, target) }
         guard [UInt32(CATBIRD_FILE), UInt32(CATBIRD_SYMBOLIC_LINK)].contains(info.st_mode & 0o170000) else {
-            throw ArchiveDamage(reason: "hard link \"\(Self.text(path))\" to \"\(Self.text(target))\", which is not a file")
+            throw ArchiveDamage(
+                reason: "hard link \"\(Self.text(path))\" to \"\(Self.text(target))\", which is not a file")
         }
         if Array(parts.joined(separator: [UInt8(ascii: "/")]))
-            == Array(try Self.parts(path, "entry").joined(separator: [UInt8(ascii: "/")])) { return }
+            == Array(try Self.parts(path, "entry").joined(separator: [UInt8(ascii: "/")]))
+        {
+            return
+        }
         try clear(path, directory, name)
         guard linkat(fd, targetName, directory.fd, name, 0) == 0 else { throw Errno("link", Self.text(path)) }
     }

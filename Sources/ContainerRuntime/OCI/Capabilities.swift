@@ -36,13 +36,16 @@ package enum Capabilities {
         let name = upper.hasPrefix("CAP_") ? upper : "CAP_" + upper
         guard all.contains(name) else {
             throw RuntimeError(
-                .invalid, "securityContext.capabilities: there is no capability \"\(text)\"; known are \(all.joined(separator: ", "))")
+                .invalid,
+                "securityContext.capabilities: there is no capability \"\(text)\"; known are \(all.joined(separator: ", "))"
+            )
         }
         return name
     }
 
     /// The set for a container, in the kernel's order. ALL is applied before single names, as containerd does.
-    package static func resolve(_ security: ContainerSecurity, available: Set<String>) throws(RuntimeError) -> [String] {
+    package static func resolve(_ security: ContainerSecurity, available: Set<String>) throws(RuntimeError) -> [String]
+    {
         if security.privileged { return all.filter(available.contains) }
         var result = Set(standard)
         func isAll(_ text: String) -> Bool { text.uppercased() == "ALL" }
@@ -53,7 +56,8 @@ package enum Capabilities {
             guard available.contains(name) else {
                 throw RuntimeError(
                     .invalid,
-                    "securityContext.capabilities.add: \(name) cannot be given: this machine does not let Catbird have it")
+                    "securityContext.capabilities.add: \(name) cannot be given: this machine does not let Catbird have it"
+                )
             }
             result.insert(name)
         }

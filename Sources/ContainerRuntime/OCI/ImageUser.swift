@@ -22,7 +22,9 @@ package struct UserDatabase: Sendable {
             let fields = line.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
             guard fields.count >= 3, let gid = Int(fields[2]) else { continue }
             groups.append(
-                Group(name: fields[0], gid: gid, members: fields.count > 3 ? fields[3].split(separator: ",").map(String.init) : []))
+                Group(
+                    name: fields[0], gid: gid,
+                    members: fields.count > 3 ? fields[3].split(separator: ",").map(String.init) : []))
         }
     }
 
@@ -40,7 +42,9 @@ package struct UserDatabase: Sendable {
 
     /// By containerd's rules: the pod's numbers win over the image's `user[:group]`; a number need not be in the files;
     /// groups that list the user are added.
-    package func identity(image user: String, security: ContainerSecurity) throws(RuntimeError) -> (identity: UserIdentity, home: String) {
+    package func identity(image user: String, security: ContainerSecurity) throws(RuntimeError) -> (
+        identity: UserIdentity, home: String
+    ) {
         var uid = 0
         var gid = 0
         var name: String?
@@ -66,7 +70,9 @@ package struct UserDatabase: Sendable {
                 take(known)
             } else if !parts[0].isEmpty {
                 throw RuntimeError(
-                    .invalid, "the image's user \"\(parts[0])\" is not in its /etc/passwd; set securityContext.runAsUser to a number")
+                    .invalid,
+                    "the image's user \"\(parts[0])\" is not in its /etc/passwd; set securityContext.runAsUser to a number"
+                )
             }
             if parts.count == 2, !parts[1].isEmpty {
                 if let number = Int(parts[1]), (0...Int(Int32.max)).contains(number) {
@@ -84,7 +90,8 @@ package struct UserDatabase: Sendable {
         if security.runAsNonRoot, uid == 0 {
             throw RuntimeError(
                 .invalid,
-                "container has runAsNonRoot and image will run as root: set securityContext.runAsUser, or take an image with another user")
+                "container has runAsNonRoot and image will run as root: set securityContext.runAsUser, or take an image with another user"
+            )
         }
         // The group itself among them, as containerd has it: a process that gives it up cannot take it back otherwise.
         var supplemental = [gid]

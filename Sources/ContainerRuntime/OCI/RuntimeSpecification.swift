@@ -161,7 +161,9 @@ package struct RuntimeSpecification {
         var result = [
             mount("proc", "/proc", "proc", ["nosuid", "noexec", "nodev"]),
             mount("tmpfs", "/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
-            mount("devpts", "/dev/pts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+            mount(
+                "devpts", "/dev/pts", "devpts",
+                ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
             mount("mqueue", "/dev/mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
             mount("sysfs", "/sys", "sysfs", ["nosuid", "noexec", "nodev", access]),
             mount("cgroup", "/sys/fs/cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", access]),

@@ -95,7 +95,9 @@ package enum Seccomp {
         }
         // Sockets to the hypervisor reach past the container.
         rules.append(rule(["socket"], [argument(0, socketFamilyVsock, "SCMP_CMP_NE")]))
-        for (capability, text) in byCapability where capabilities.contains(capability) { rules.append(rule(names(text))) }
+        for (capability, text) in byCapability where capabilities.contains(capability) {
+            rules.append(rule(names(text)))
+        }
         if !capabilities.contains("CAP_SYS_ADMIN") {
             rules.append(rule(["clone"], [argument(0, namespaceFlags, "SCMP_CMP_MASKED_EQ", second: 0)]))
             // Its flags lie in memory that the filter cannot see: programs fall back to clone.
@@ -109,15 +111,15 @@ package enum Seccomp {
 
     private static var architectures: JSON {
         #if arch(x86_64)
-            ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
+        ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
         #elseif arch(arm64)
-            ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]
+        ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]
         #elseif arch(arm)
-            ["SCMP_ARCH_ARM"]
+        ["SCMP_ARCH_ARM"]
         #elseif arch(riscv64)
-            ["SCMP_ARCH_RISCV64"]
+        ["SCMP_ARCH_RISCV64"]
         #else
-            []
+        []
         #endif
     }
 }

@@ -11,7 +11,9 @@ package struct AuthenticationChallenge: Sendable, Hashable {
         var result: [AuthenticationChallenge] = []
         let characters = Array(header)
         var index = 0
-        func skip(_ set: Set<Character>) { while index < characters.count, set.contains(characters[index]) { index += 1 } }
+        func skip(_ set: Set<Character>) {
+            while index < characters.count, set.contains(characters[index]) { index += 1 }
+        }
         func word() -> String {
             let start = index
             while index < characters.count, !" \t,=\"".contains(characters[index]) { index += 1 }

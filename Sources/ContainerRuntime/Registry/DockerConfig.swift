@@ -15,7 +15,8 @@ public struct DockerConfig: Sendable, Hashable {
 
     /// Takes the whole file, or the inner object alone as `dockercfg` has it.
     public init(_ json: JSON) {
-        let auths = json["auths"].object ?? (json["credHelpers"] == nil && json["credsStore"] == nil ? json.object : nil)
+        let auths =
+            json["auths"].object ?? (json["credHelpers"] == nil && json["credsStore"] == nil ? json.object : nil)
         for (registry, entry) in auths ?? [:] {
             guard entry.object != nil else { continue }
             var credential = RegistryCredential(
@@ -30,7 +31,9 @@ public struct DockerConfig: Sendable, Hashable {
             }
             credential.identityToken = entry["identitytoken"].string.flatMap { $0.isEmpty ? nil : $0 }
             credential.registryToken = entry["registrytoken"].string.flatMap { $0.isEmpty ? nil : $0 }
-            if credential.username.isEmpty, credential.identityToken == nil, credential.registryToken == nil { continue }
+            if credential.username.isEmpty, credential.identityToken == nil, credential.registryToken == nil {
+                continue
+            }
             credentials.append(credential)
         }
         for (registry, helper) in json["credHelpers"].object ?? [:] { helpers[registry] = helper.string }
@@ -62,7 +65,9 @@ extension RegistryCredential {
         for version in ["/v1", "/v2"] where text.hasSuffix(version) { text = text.dropLast(version.count) }
         let parts = text.split(separator: "/", maxSplits: 1)
         guard let host = parts.first else { return nil }
-        let hosts = reference.domain == "docker.io" ? ["docker.io", "index.docker.io", "registry-1.docker.io"] : [reference.domain]
+        let hosts =
+            reference.domain == "docker.io"
+            ? ["docker.io", "index.docker.io", "registry-1.docker.io"] : [reference.domain]
         guard hosts.contains(where: { Self.matches(host, $0) }) else { return nil }
         guard parts.count == 2 else { return host.contains("*") ? 0 : 1 }
         let prefix = String(parts[1])

@@ -23,6 +23,26 @@ extension ImageStore {
         if name.digest != nil, let record = index.record(name), let image = local(record, as: name.description) {
             return image
         }
+        // Pods that start together want the same image together: it comes once, also when one of them gives up.
+        let key = PullKey(name: name.description, credentials: credentials)
+        let task = pulls.withLock { pulls in
+            if let running = pulls[key] { return running }
+            let task = Task {
+                defer { _ = self.pulls.withLock { $0.removeValue(forKey: key) } }
+                return try await self.fetch(name, credentials)
+            }
+            pulls[key] = task
+            return task
+        }
+        return try await task.value
+    }
+
+    struct PullKey: Sendable, Hashable {
+        var name: String
+        var credentials: [RegistryCredential]
+    }
+
+    private func fetch(_ name: ImageReference, _ credentials: [RegistryCredential]) async throws -> LocalImage {
         let docker = DockerConfig.read(registries.dockerConfigPath)
         var failure: (any Error)?
         for endpoint in registries.endpoints(for: name) {
@@ -56,7 +76,8 @@ extension ImageStore {
         if manifest["schemaVersion"].int == 1 {
             throw ImageError(
                 .other,
-                "pulling image \"\(name)\": its manifest has the old schema 1, which registries have given up: push it again with a current tool")
+                "pulling image \"\(name)\": its manifest has the old schema 1, which registries have given up: push it again with a current tool"
+            )
         }
         guard let configDigest = manifest["config"]["digest"].string, Digest.isValid(configDigest),
             let layers = manifest["layers"].array
@@ -94,7 +115,8 @@ extension ImageStore {
                 throw damaged(name, "its manifest names a layer without a digest")
             }
             if layer["mediaType"].string?.contains("foreign") == true || layer["urls"].array?.isEmpty == false {
-                throw ImageError(.other, "pulling image \"\(name)\": layer \(digest) is not kept by the registry (foreign)")
+                throw ImageError(
+                    .other, "pulling image \"\(name)\": layer \(digest) is not kept by the registry (foreign)")
             }
             // Empty layers come more than once.
             if !missing.contains(where: { $0.diffID == diffID }) { missing.append((digest, layer["size"].int, diffID)) }

@@ -83,7 +83,8 @@ actor RegistryClient {
             try Task.checkCancellation()
             throw ImageError(
                 .unreachable,
-                "pulling image \"\(image)\": the connection to registry \(endpoint.host) broke while layer \(digest) came: \(Self.reason(error)); try again")
+                "pulling image \"\(image)\": the connection to registry \(endpoint.host) broke while layer \(digest) came: \(Self.reason(error)); try again"
+            )
         }
         let found = Digest.text(hash)
         guard found == digest else {
@@ -91,7 +92,9 @@ actor RegistryClient {
         }
     }
 
-    private func corrupt(_ text: String) -> ImageError { ImageError(.corrupt, "pulling image \"\(image)\": \(text); try again") }
+    private func corrupt(_ text: String) -> ImageError {
+        ImageError(.corrupt, "pulling image \"\(image)\": \(text); try again")
+    }
 
     private func collect(_ response: HTTPClientResponse, limit: Int) async throws -> [UInt8] {
         do {
@@ -118,15 +121,18 @@ actor RegistryClient {
             let what = path.hasPrefix("manifests/") ? "" : " (its part \(path))"
             throw ImageError(
                 .notFound,
-                "pulling image \"\(image)\": registry \(endpoint.host) has no such image\(what): not found: check the name and the tag\(await said(response))")
+                "pulling image \"\(image)\": registry \(endpoint.host) has no such image\(what): not found: check the name and the tag\(await said(response))"
+            )
         case 429:
             throw ImageError(
                 .other,
-                "pulling image \"\(image)\": registry \(endpoint.host) refuses more pulls for now (429 Too Many Requests)\(await said(response)): wait, or log in with \"docker login\"")
+                "pulling image \"\(image)\": registry \(endpoint.host) refuses more pulls for now (429 Too Many Requests)\(await said(response)): wait, or log in with \"docker login\""
+            )
         default:
             throw ImageError(
                 response.status.code >= 500 ? .unreachable : .other,
-                "pulling image \"\(image)\": registry \(endpoint.host) answered \(response.status.code) \(response.status.reasonPhrase)\(await said(response))")
+                "pulling image \"\(image)\": registry \(endpoint.host) answered \(response.status.code) \(response.status.reasonPhrase)\(await said(response))"
+            )
         }
     }
 
@@ -154,7 +160,9 @@ actor RegistryClient {
         }
         if let error = error as? IOError { return Errno.text(error.errnoCode) }
         if text.contains("ECONNREFUSED") || text.contains("Connection refused") { return "connection refused" }
-        if text.contains("ENETUNREACH") || text.contains("Network is unreachable") { return "no route to it (network is unreachable)" }
+        if text.contains("ENETUNREACH") || text.contains("Network is unreachable") {
+            return "no route to it (network is unreachable)"
+        }
         if text.contains("EHOSTUNREACH") || text.contains("No route to host") { return "no route to host" }
         if text.contains("getaddrinfo") || text.contains("Name or service not known") || text.contains("unknown(host") {
             return "its name cannot be resolved"
@@ -166,7 +174,8 @@ actor RegistryClient {
         let mirror = endpoint.isMirror ? "mirror" : "registry"
         return ImageError(
             .unreachable,
-            "pulling image \"\(image)\": \(mirror) \(endpoint.host) cannot be reached: \(Self.reason(error)): check the network and the name, or bring the image in with \"catbird image load FILE\"")
+            "pulling image \"\(image)\": \(mirror) \(endpoint.host) cannot be reached: \(Self.reason(error)): check the network and the name, or bring the image in with \"catbird image load FILE\""
+        )
     }
 
     /// The registry's own words, when it has any.
@@ -180,18 +189,22 @@ actor RegistryClient {
     }
 
     private func unauthorized(_ response: HTTPClientResponse) async -> ImageError {
-        ImageError(.unauthorized, "pulling image \"\(image)\": registry \(endpoint.host) \(refusal)\(await said(response))")
+        ImageError(
+            .unauthorized, "pulling image \"\(image)\": registry \(endpoint.host) \(refusal)\(await said(response))")
     }
 
     private var refusal: String {
         let found = RegistryCredential.matching(reference, among: credentials)
         if let helper {
-            return "wants credentials, which are with the helper \"docker-credential-\(helper)\" that Catbird does not run: put them into \"auths\" of docker's config.json, or make a Secret with \"kubectl create secret docker-registry\" and name it in imagePullSecrets"
+            return
+                "wants credentials, which are with the helper \"docker-credential-\(helper)\" that Catbird does not run: put them into \"auths\" of docker's config.json, or make a Secret with \"kubectl create secret docker-registry\" and name it in imagePullSecrets"
         }
         if let first = found.first {
-            return "refuses the credentials of \"\(first.username)\" (access denied, or the image does not exist): check them with \"docker login \(reference.domain)\""
+            return
+                "refuses the credentials of \"\(first.username)\" (access denied, or the image does not exist): check them with \"docker login \(reference.domain)\""
         }
-        return "wants credentials, or the image does not exist: log in with \"docker login \(reference.domain)\", or make a Secret with \"kubectl create secret docker-registry\" and name it in imagePullSecrets"
+        return
+            "wants credentials, or the image does not exist: log in with \"docker login \(reference.domain)\", or make a Secret with \"kubectl create secret docker-registry\" and name it in imagePullSecrets"
     }
 
     // MARK: Authentication
@@ -216,7 +229,8 @@ actor RegistryClient {
     }
 
     private func token(_ challenge: AuthenticationChallenge, _ credential: RegistryCredential?) async throws -> String {
-        guard let realm = challenge.parameters["realm"], realm.hasPrefix("https://") || realm.hasPrefix("http://") else {
+        guard let realm = challenge.parameters["realm"], realm.hasPrefix("https://") || realm.hasPrefix("http://")
+        else {
             throw ImageError(.other, "pulling image \"\(image)\": registry \(endpoint.host) names no token service")
         }
         // Credentials go over TLS, or to this machine, or where the user said so.
@@ -224,7 +238,8 @@ actor RegistryClient {
         if isPlain, credential != nil, !endpoint.base.hasPrefix("http://") {
             throw ImageError(
                 .unauthorized,
-                "pulling image \"\(image)\": registry \(endpoint.host) wants credentials sent unencrypted to \(realm); refused")
+                "pulling image \"\(image)\": registry \(endpoint.host) wants credentials sent unencrypted to \(realm); refused"
+            )
         }
         let scope = challenge.parameters["scope"] ?? "repository:\(reference.path):pull"
         var parameters = [("scope", scope)]

@@ -54,14 +54,18 @@ extension Runtime {
         while !line.contains(0x0A), let part = await reader.next() { line += part }
         guard let answer = try? JSON(parsing: Array(line.prefix { $0 != 0x0A })), let pid = answer["data"].int else {
             throw RuntimeError(
-                .other, "failed to create container \"\(spec.name)\": conmon ended without an answer: \(Self.words(output))")
+                .other,
+                "failed to create container \"\(spec.name)\": conmon ended without an answer: \(Self.words(output))")
         }
         guard pid > 0, let number = Int32(exactly: pid) else {
-            let message = (answer["message"].string ?? "unknown error").split(separator: "\n").last.map(String.init) ?? ""
+            let message =
+                (answer["message"].string ?? "unknown error").split(separator: "\n").last.map(String.init) ?? ""
             throw RuntimeError(
-                .cannotStart, "failed to create container \"\(spec.name)\": \(message.isEmpty ? "crun failed" : message)")
+                .cannotStart,
+                "failed to create container \"\(spec.name)\": \(message.isEmpty ? "crun failed" : message)")
         }
-        guard let text = try? Files.text(bundle + "/conmon.pid"), let monitor = Int32(text.filter { !$0.isWhitespace }) else {
+        guard let text = try? Files.text(bundle + "/conmon.pid"), let monitor = Int32(text.filter { !$0.isWhitespace })
+        else {
             throw RuntimeError(.other, "failed to create container \"\(spec.name)\": conmon wrote no pid file")
         }
         return (number, monitor)

@@ -75,13 +75,15 @@ extension Runtime {
             try Files.touch(file, mode: 0o666)
             chmod(file, 0o666)
         }
-        let (identity, home) = try UserDatabase(rootfs: rootfs).identity(image: spec.image.user, security: spec.security)
+        let (identity, home) = try UserDatabase(rootfs: rootfs).identity(
+            image: spec.image.user, security: spec.security)
         let capabilities = try Capabilities.resolve(spec.security, available: Capabilities.available())
         var specification = RuntimeSpecification(
             spec: spec, sandbox: sandbox.spec, rootfs: rootfs, identity: identity, home: home,
             namespaces: namespaces(sandbox, isPause: isPause), cgroupPath: "\(sandbox.cgroup)/\(id)",
             capabilities: capabilities, seccomp: try seccomp(spec, capabilities),
-            shmPath: sandbox.spec.hostIPC ? "/dev/shm" : paths.shm(spec.sandboxID), terminationMessageFile: terminationFile,
+            shmPath: sandbox.spec.hostIPC ? "/dev/shm" : paths.shm(spec.sandboxID),
+            terminationMessageFile: terminationFile,
             oomScoreAdjustment: allowedOOMScore(spec.oomScoreAdjustment))
         specification.devices = try devices(spec)
         try check(specification)
@@ -94,7 +96,8 @@ extension Runtime {
         guard !specification.arguments.isEmpty else {
             throw RuntimeError(
                 .invalid,
-                "no command specified: image \"\(specification.spec.image.reference)\" has no entrypoint, so the container needs a command")
+                "no command specified: image \"\(specification.spec.image.reference)\" has no entrypoint, so the container needs a command"
+            )
         }
         guard specification.workingDirectory.hasPrefix("/") else {
             throw RuntimeError(.invalid, "the working directory \"\(specification.workingDirectory)\" is not absolute")
@@ -152,7 +155,7 @@ extension Runtime {
         do throws(Errno) {
             // The upper folder is thrown away with the container: it need not survive a crash of the machine.
             try Mounts.overlay(lower: lower, upper: upper, work: work, onto: target, options: ["volatile"])
-        } catch where error.code == EINVAL {
+        } catch  where error.code == EINVAL {
             try Mounts.overlay(lower: lower, upper: upper, work: work, onto: target)
         }
     }
@@ -186,7 +189,8 @@ extension Runtime {
         }
     }
 
-    private func devices(_ spec: ContainerSpec) throws -> [(path: String, node: DeviceNodes.Node, permissions: String)] {
+    private func devices(_ spec: ContainerSpec) throws -> [(path: String, node: DeviceNodes.Node, permissions: String)]
+    {
         if spec.security.privileged { return DeviceNodes.all().map { ($0.path, $0.node, "rwm") } }
         return try spec.devices.map { device in
             guard let node = DeviceNodes.node(device.hostPath) else {

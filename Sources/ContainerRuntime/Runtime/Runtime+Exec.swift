@@ -16,7 +16,8 @@ extension Runtime {
         guard record.phase == .running else {
             throw RuntimeError(
                 .wrongState,
-                "container \"\(record.status.name)\" (\(id.prefix(12))) is \(record.state.rawValue): commands can be run in a running one only")
+                "container \"\(record.status.name)\" (\(id.prefix(12))) is \(record.state.rawValue): commands can be run in a running one only"
+            )
         }
         guard !command.isEmpty else { throw RuntimeError(.invalid, "no command was given to run") }
         let folder = try execFolder(id)
@@ -25,7 +26,9 @@ extension Runtime {
             process["args"] = JSON(command)
             process["terminal"] = JSON(tty)
             var variables = process["env"].array ?? []
-            if tty, !variables.contains(where: { $0.string?.hasPrefix("TERM=") == true }) { variables.append("TERM=xterm") }
+            if tty, !variables.contains(where: { $0.string?.hasPrefix("TERM=") == true }) {
+                variables.append("TERM=xterm")
+            }
             for (name, value) in environment {
                 variables.removeAll { $0.string?.hasPrefix(name + "=") == true }
                 variables.append(.string("\(name)=\(value)"))
@@ -96,7 +99,9 @@ extension Runtime {
             let connection = try UnixSocket(owning: fcntl(listening, F_DUPFD_CLOEXEC, 3)).accept()
             let (_, descriptors) = try connection.receive(upTo: 4096)
             for extra in descriptors.dropFirst() { close(extra) }
-            guard let first = descriptors.first else { throw Errno(code: EPROTO, call: "recvmsg", detail: "no terminal") }
+            guard let first = descriptors.first else {
+                throw Errno(code: EPROTO, call: "recvmsg", detail: "no terminal")
+            }
             return first
         })
         _ = consume socket
@@ -131,9 +136,8 @@ extension Runtime {
         let result = Task { () -> Result<Int, RuntimeError> in
             let status = await process.wait()
             defer { try? Files.removeTree(folder) }
-            // Crun logs only what kept it from starting the command.
-            if !status.isSuccess, let log = try? Files.text(folder + "/log"), !log.isEmpty,
-                !Files.exists(folder + "/pid") || status.code == 1 || status.code == 126 || status.code == 127
+            // Crun writes the pid once the command runs, and before that only what kept it from running.
+            if !Files.exists(folder + "/pid"), let log = try? Files.text(folder + "/log"), !log.isEmpty
             {
                 return .failure(self.startFailure(folder, status))
             }
@@ -150,7 +154,8 @@ extension Runtime {
             exitCode: { try await result.value.get() },
             cancel: {
                 if process.exitStatus == nil, let text = try? Files.text(folder + "/pid"),
-                    let pid = Int32(text.filter { !$0.isWhitespace }), pid > 1, let command = try? ChildProcess.adopt(pid)
+                    let pid = Int32(text.filter { !$0.isWhitespace }), pid > 1,
+                    let command = try? ChildProcess.adopt(pid)
                 {
                     try? command.signal(SIGKILL)
                 }
@@ -203,31 +208,18 @@ extension Runtime {
     public func attach(_ id: ContainerID) async throws -> ExecSession {
         let record = try record(id)
         guard record.phase == .running || record.phase == .created, let gate = state.withLock({ $0.gates[id] }) else {
-            throw RuntimeError(.wrongState, "container \"\(record.status.name)\" is \(record.state.rawValue): nothing to attach to")
+            throw RuntimeError(
+                .wrongState, "container \"\(record.status.name)\" is \(record.state.rawValue): nothing to attach to")
         }
         let fd = try Self.connect(paths.bundle(id) + "/attach")
-        let (output, outputContinuation) = AsyncStream.makeStream(of: [UInt8].self, bufferingPolicy: .unbounded)
-        let (errors, errorContinuation) = AsyncStream.makeStream(of: [UInt8].self, bufferingPolicy: .unbounded)
         let writer = DescriptorWriter(owning: fcntl(fd, F_DUPFD_CLOEXEC, 3))
-        // One message at most: a byte that tells the stream, and what conmon read at once.
-        let reader = DescriptorReader(owning: fd)
-        let pump = Task {
-            while let message = await reader.next() {
-                switch message.first {
-                case 2: outputContinuation.yield(Array(message.dropFirst()))
-                case 3: errorContinuation.yield(Array(message.dropFirst()))
-                default: break
-                }
-            }
-            outputContinuation.finish()
-            errorContinuation.finish()
-        }
+        let streams = AttachedStreams(DescriptorReader(owning: fd))
         let end: @Sendable () -> Void = {
-            pump.cancel()
+            streams.cancel()
             writer.close()
         }
         return ExecSession(
-            stdout: output, stderr: errors,
+            stdout: streams.stream(2), stderr: streams.stream(3),
             // Conmon takes at most 32 KiB a message.
             write: { bytes in try await writer.write(bytes, pieces: 8192) },
             closeInput: {

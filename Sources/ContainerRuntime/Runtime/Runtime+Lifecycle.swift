@@ -9,7 +9,8 @@ extension Runtime {
     public func startContainer(_ id: ContainerID) async throws {
         let record = try record(id)
         guard record.phase == .created else {
-            throw RuntimeError(.wrongState, "container \(id) is \(record.state.rawValue): only a created one can be started")
+            throw RuntimeError(
+                .wrongState, "container \(id) is \(record.state.rawValue): only a created one can be started")
         }
         let output = try await runCrun(["start", id])
         guard output.status.isSuccess else {
@@ -24,7 +25,9 @@ extension Runtime {
 
     /// Sends the stop signal, waits for `timeoutSeconds`, then kills. Returns when the container ended.
     public func stopContainer(_ id: ContainerID, timeoutSeconds: Int = 30) async throws {
-        guard let record = state.withLock({ $0.containers[id] }), let gate = state.withLock({ $0.gates[id] }) else { return }
+        guard let record = state.withLock({ $0.containers[id] }), let gate = state.withLock({ $0.gates[id] }) else {
+            return
+        }
         guard record.phase == .created || record.phase == .running else { return }
         if record.phase == .running, timeoutSeconds > 0 {
             try signal(record, Signals.number(record.stopSignal) ?? SIGTERM)
@@ -61,15 +64,25 @@ extension Runtime {
     /// Removes a container, killing it if it runs. Its log stays. Does nothing when there is no such container.
     public func removeContainer(_ id: ContainerID) async throws { try await dispose(id) }
 
-    /// Ends and removes whatever there is of a container, in any state of making. May be repeated.
-    ///
-    /// In steps that are not inlined: Swift 6.3.1's optimizer crashes when it splits them as one function.
+    /// Ends and removes whatever there is of a container, in any state of making. May be repeated; who comes while it is
+    /// being done waits for that.
     func dispose(_ id: ContainerID) async throws {
-        guard let record = state.withLock({ $0.containers[id] }) else { return }
-        try await halt(record)
-        try await forget(record)
-        try discard(id)
+        let task = state.withLock { state -> Task<Void, any Error>? in
+            if let running = state.disposals[id] { return running }
+            guard let record = state.containers[id] else { return nil }
+            let task = Task {
+                defer { _ = self.state.withLock { $0.disposals.removeValue(forKey: id) } }
+                try await self.halt(record)
+                try await self.forget(record)
+                try self.discard(id)
+            }
+            state.disposals[id] = task
+            return task
+        }
+        try await task?.value
     }
+
+    // In steps that are not inlined: Swift 6.3.1's optimizer crashes when it splits them as one function.
 
     @inline(never)
     private func halt(_ record: ContainerRecord) async throws {
@@ -95,7 +108,9 @@ extension Runtime {
         try Files.removeTree(paths.bundle(id))
         try Files.removeTree("\(paths.crunRoot)/\(id)")
         // A monitor that was killed while it wrote leaves a file whose name begins the same.
-        for entry in try Files.list(paths.exits) where entry.name.hasPrefix(id) { unlink("\(paths.exits)/\(entry.name)") }
+        for entry in try Files.list(paths.exits) where entry.name.hasPrefix(id) {
+            unlink("\(paths.exits)/\(entry.name)")
+        }
         configuration.images.endLease(id)
         try Files.removeTree(paths.container(id))
         state.withLock { state in
@@ -118,7 +133,8 @@ extension Runtime {
 
     @inline(never)
     private func monitor(of id: ContainerID) -> ChildProcess? {
-        guard let text = try? Files.text(paths.bundle(id) + "/conmon.pid"), let pid = Int32(text.filter { !$0.isWhitespace }),
+        guard let text = try? Files.text(paths.bundle(id) + "/conmon.pid"),
+            let pid = Int32(text.filter { !$0.isWhitespace }),
             let command = try? Files.read("/proc/\(pid)/cmdline"),
             String(decoding: command, as: UTF8.self).contains(id)
         else { return nil }

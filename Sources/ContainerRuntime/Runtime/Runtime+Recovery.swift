@@ -94,7 +94,9 @@ extension Runtime {
 
     /// Conmon wrote how the container ended.
     func containerEnded(_ id: ContainerID) {
-        guard let text = try? Files.text(paths.exit(id)), let code = Int(text.filter { !$0.isWhitespace }) else { return }
+        guard let text = try? Files.text(paths.exit(id)), let code = Int(text.filter { !$0.isWhitespace }) else {
+            return
+        }
         var info = stat()
         let finished =
             stat(paths.exit(id), &info) == 0
@@ -105,7 +107,8 @@ extension Runtime {
 
     /// The monitor is gone and wrote nothing, or the machine was started anew.
     private func containerLost(_ id: ContainerID) {
-        guard let record = state.withLock({ $0.containers[id] }), record.phase != .exited, record.phase != .removing else {
+        guard let record = state.withLock({ $0.containers[id] }), record.phase != .exited, record.phase != .removing
+        else {
             return
         }
         Task { [weak self] in

@@ -13,7 +13,8 @@ extension Runtime {
     /// When anything fails nothing is left of it.
     public func createSandbox(_ spec: SandboxSpec) async throws -> Sandbox {
         try check(spec)
-        let cgroup = spec.cgroupParent ?? "\(configuration.cgroupParent)/pod\(spec.podUID.isEmpty ? spec.id : spec.podUID)"
+        let cgroup =
+            spec.cgroupParent ?? "\(configuration.cgroupParent)/pod\(spec.podUID.isEmpty ? spec.id : spec.podUID)"
         var record = SandboxRecord(
             spec: spec, phase: .creating, createdAt: .now, cgroup: cgroup,
             netnsPath: spec.hostNetwork ? nil : paths.namespace(spec.id, .net))
@@ -106,7 +107,9 @@ extension Runtime {
         let spec = record.spec
         let netns = record.netnsPath.map { Namespaces.isPinned($0) ? $0 : "" } ?? ""
         var capabilities: [String: String] = [:]
-        if !spec.portMappings.isEmpty { capabilities["portMappings"] = JSON.array(spec.portMappings.map(\.json)).text() }
+        if !spec.portMappings.isEmpty {
+            capabilities["portMappings"] = JSON.array(spec.portMappings.map(\.json)).text()
+        }
         for (name, value) in spec.networkCapabilities.object ?? [:] { capabilities[name] = value.text() }
         return CNIAttachment(
             containerID: spec.id, netns: netns,
@@ -119,7 +122,9 @@ extension Runtime {
     /// The first process of the pod's process namespace, which reaps what the others leave.
     private func startPause(_ record: SandboxRecord) async throws -> ContainerID {
         guard let image = configuration.images.image("catbird/pause") else {
-            throw RuntimeError(.other, "the built-in image catbird/pause, which pods with shareProcessNamespace need, is not in the store")
+            throw RuntimeError(
+                .other,
+                "the built-in image catbird/pause, which pods with shareProcessNamespace need, is not in the store")
         }
         let id = try await create(
             ContainerSpec(sandboxID: record.spec.id, name: "POD", image: image), record, isPause: true)

@@ -27,6 +27,8 @@ public final class Runtime: Sendable {
         var gates: [ContainerID: Gate] = [:]
         var listeners: [Int: AsyncStream<RuntimeEvent>.Continuation] = [:]
         var nextListener = 0
+        /// Containers that are being removed.
+        var disposals: [ContainerID: Task<Void, any Error>] = [:]
         var nextExec = 0
     }
     let state = Mutex(State())
@@ -76,11 +78,13 @@ public final class Runtime: Sendable {
     private static func tool(_ name: String, _ configured: String?) throws(RuntimeError) -> String {
         if let configured {
             guard access(configured, X_OK) == 0 else {
-                throw RuntimeError(.missingTool, "\(configured) is not an executable: install it with \"apt-get install \(name)\"")
+                throw RuntimeError(
+                    .missingTool, "\(configured) is not an executable: install it with \"apt-get install \(name)\"")
             }
             return configured
         }
-        let path = ProcessSpawner.ownEnvironment["PATH"] ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        let path =
+            ProcessSpawner.ownEnvironment["PATH"] ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         for folder in path.split(separator: ":") where access("\(folder)/\(name)", X_OK) == 0 {
             return "\(folder)/\(name)"
         }
@@ -99,7 +103,8 @@ public final class Runtime: Sendable {
     /// All containers, those that ended too, the oldest first.
     public func containers() -> [ContainerStatus] {
         state.withLock { state in
-            state.containers.values.filter { !$0.isHidden && $0.phase != .creating && $0.phase != .removing }.map(\.status)
+            state.containers.values.filter { !$0.isHidden && $0.phase != .creating && $0.phase != .removing }.map(
+                \.status)
         }.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
     }
 

@@ -51,7 +51,9 @@ extension SandboxRecord {
             hostPID: flag("hostPID"), hostIPC: flag("hostIPC"), shareProcessNamespace: flag("shareProcessNamespace"),
             sysctls: spec["sysctls"].object?.strings ?? [:],
             portMappings: (spec["portMappings"].array ?? []).compactMap { mapping in
-                guard let host = mapping["hostPort"].int, let container = mapping["containerPort"].int else { return nil }
+                guard let host = mapping["hostPort"].int, let container = mapping["containerPort"].int else {
+                    return nil
+                }
                 return PortMapping(
                     hostPort: host, containerPort: container, transport: mapping["protocol"].string ?? "tcp",
                     hostIP: mapping["hostIP"].string)
@@ -117,10 +119,12 @@ extension ContainerRecord {
         func text(_ name: String) -> String { json[name].string ?? "" }
         func time(_ name: String) -> Timestamp? { json[name].string.flatMap { Timestamp($0) } }
         status = ContainerStatus(
-            id: id, name: text("name"), sandboxID: text("sandboxID"), attempt: json["attempt"].int ?? 0, state: .created,
+            id: id, name: text("name"), sandboxID: text("sandboxID"), attempt: json["attempt"].int ?? 0,
+            state: .created,
             pid: json["pid"].int, exitCode: json["exitCode"].int, signal: json["signal"].int,
             oomKilled: json["oomKilled"].bool ?? false, message: text("message"), createdAt: created,
-            startedAt: time("startedAt"), finishedAt: time("finishedAt"), image: text("image"), imageID: text("imageID"),
+            startedAt: time("startedAt"), finishedAt: time("finishedAt"), image: text("image"),
+            imageID: text("imageID"),
             logPath: json["logPath"].string, terminationMessageFile: json["terminationMessageFile"].string,
             labels: json["labels"].object?.strings ?? [:], annotations: json["annotations"].object?.strings ?? [:],
             user: UserIdentity(

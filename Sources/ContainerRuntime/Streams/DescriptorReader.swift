@@ -18,7 +18,8 @@ final class DescriptorReader: Sendable {
     ///
     /// - Parameter receive: reads once; nothing read means the end, EAGAIN that there is nothing yet.
     init(
-        owning fd: Int32, receive: @escaping @Sendable (Int32) throws(Errno) -> [UInt8] = {
+        owning fd: Int32,
+        receive: @escaping @Sendable (Int32) throws(Errno) -> [UInt8] = {
             fd throws(Errno) in try FileDescriptor.read(fd, upTo: 65536)
         }
     ) {
@@ -74,7 +75,11 @@ final class DescriptorReader: Sendable {
 
     /// What comes, for one consumer.
     func stream() -> AsyncStream<[UInt8]> {
-        AsyncStream { await self.next() } onCancel: { self.cancel() }
+        AsyncStream {
+            await self.next()
+        } onCancel: {
+            self.cancel()
+        }
     }
 }
 
