@@ -137,8 +137,7 @@ extension Runtime {
             let status = await process.wait()
             defer { try? Files.removeTree(folder) }
             // Crun writes the pid once the command runs, and before that only what kept it from running.
-            if !Files.exists(folder + "/pid"), let log = try? Files.text(folder + "/log"), !log.isEmpty
-            {
+            if !Files.exists(folder + "/pid"), let log = try? Files.text(folder + "/log"), !log.isEmpty {
                 return .failure(self.startFailure(folder, status))
             }
             return .success(Int(status.code))

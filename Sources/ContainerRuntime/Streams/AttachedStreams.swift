@@ -23,7 +23,11 @@ final class AttachedStreams: Sendable {
     func cancel() { reader.cancel() }
 
     func stream(_ number: UInt8) -> AsyncStream<[UInt8]> {
-        AsyncStream { await self.next(number) } onCancel: { self.wake() }
+        AsyncStream {
+            await self.next(number)
+        } onCancel: {
+            self.wake()
+        }
     }
 
     private enum Step { case give([UInt8]), end, read, wait }
