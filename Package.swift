@@ -122,8 +122,8 @@ let allTargets: [Target] = [
             "Kubelet", "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "Values",
             "APIServer", "Storage",
         ]),
-    tests("CalicoctlTests", ["Calicoctl", "KubeClient", "KubeObjects", "Values"]),
-    tests("LocalClusterTests", ["LocalCluster", "Linux", "Values", "KubeClient", "KubeObjects"]),
+    tests("CalicoctlTests", ["Calicoctl", "APIServer", "Storage", "PKI", "KubeClient", "KubeObjects", "Values"]),
+    tests("LocalClusterTests", ["LocalCluster", "Linux", "PKI", "YAMLCoding", "Values", "KubeClient", "KubeObjects"]),
 ]
 
 func closure(of roots: Set<String>, in allTargets: [Target]) -> Set<String> {

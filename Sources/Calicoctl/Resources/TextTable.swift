@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Columns set apart by spaces: at least five wide, three between, as calicoctl's `get` prints them.
+/// Columns set apart by three spaces, and at least five wide with them, as calicoctl's `get` prints them.
 struct TextTable {
     let headings: [String]
     var rows: [[String]]
 
     var text: String {
         let widths = headings.indices.map { column in
-            max(5, ([headings] + rows).map { $0[column].count }.max() ?? 0) + 3
+            max(5, (([headings] + rows).map { $0[column].count }.max() ?? 0) + 3)
         }
         let lines = ([headings] + rows).map { row in
             row.indices.map { column in

@@ -76,7 +76,7 @@ public struct NodeProcess: Sendable {
                 nextStep: "This command is started by catbird inside a node. To start a cluster: catbird start")
         }
         let transport = try HTTPTransport(ClientConfiguration.kubeconfig(path: "\(Self.folder)/kubeconfig", context: nil))
-        let images = ImageStore()
+        let images = ImageStore(usesStandIns: description.builtinImages)
         let runtime = try Runtime(
             RuntimeConfiguration(cgroupParent: description.cgroup, images: images))
         let pki = "\(Self.folder)/pki"
