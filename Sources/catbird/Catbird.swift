@@ -14,7 +14,8 @@ struct Catbird: AsyncParsableCommand {
         subcommands: [
             Start.self, Status.self, Stop.self, Delete.self, Node.self, ProfileCommand.self, IP.self, SSH.self,
             Kubectl.self, Image.self, Service.self, Tunnel.self, Logs.self, Doctor.self, Manifests.self,
-            CalicoctlCommand.self, Version.self, Supervise.self, ControlPlaneCommand.self, Agent.self, DNS.self,
+            CalicoctlCommand.self, Version.self, Dashboard.self, AddonsCommand.self, Supervise.self, ControlPlaneCommand.self,
+            Agent.self, DNS.self,
         ])
 
     static func main() async {

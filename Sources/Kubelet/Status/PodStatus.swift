@@ -161,14 +161,21 @@ package enum PodStatus {
         ]
     }
 
-    /// The members of `next` that differ from `sent`: what a patch has to carry. Nil when nothing does.
+    /// Lists that the API merges by key, and that belong to the kubelet alone: each is sent whole, in place of the
+    /// old one. Merged, the address of a sandbox that is gone would stay, and stay first.
+    private static let replacedLists: Set<String> = ["podIPs", "hostIPs"]
+
+    /// The members of `next` that differ from `sent`, as a strategic merge patch. Nil when nothing does.
     package static func difference(_ next: JSON, from sent: JSON?) -> JSON? {
-        guard let sent else { return next }
         var result = JSONObject()
         for (key, value) in next.object ?? [:] {
-            let old = sent[key] ?? .null
-            if old != value { result[key] = value }
+            if let sent, (sent[key] ?? .null) == value { continue }
+            if replacedLists.contains(key), let elements = value.array {
+                result[key] = .array([["$patch": "replace"]] + elements)
+            } else {
+                result[key] = value
+            }
         }
-        return result.isEmpty ? nil : .object(result)
+        return sent != nil && result.isEmpty ? nil : .object(result)
     }
 }

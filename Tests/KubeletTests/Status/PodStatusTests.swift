@@ -137,6 +137,9 @@ import Values
         #expect(PodStatus.difference(["phase": "Running", "podIP": "1"], from: old) == ["phase": "Running"])
         #expect(PodStatus.difference(old, from: old) == nil)
         #expect(PodStatus.difference(["reason": .null], from: old) == nil)
+        // By its merge key, a new address would join the old one instead of taking its place.
+        let moved = PodStatus.difference(["podIPs": [["ip": "2"]]], from: ["podIPs": [["ip": "1"]]])
+        #expect(moved == ["podIPs": [["$patch": "replace"], ["ip": "2"]]])
     }
 
     @Test("a node's conditions")
