@@ -28,7 +28,10 @@ public struct ClusterRemoval: Sendable {
             await SupervisedProcess.end(name, paths: paths, grace: .milliseconds(500))
         }
         let names = ((try? Files.list("\(paths.run)/pids")) ?? []).map(\.name)
-        for name in names { await SupervisedProcess.end(name, paths: paths, grace: .milliseconds(500)) }
+        // Twice: a supervisor and its guard that are killed at the same moment may have started each other once more.
+        for name in names + ["supervisor", "guard"] {
+            await SupervisedProcess.end(name, paths: paths, grace: .milliseconds(500))
+        }
         try await ClusterFabric.destroy(paths: paths)
         try Files.removeTree(paths.run)
         rmdir(paths.runRoot)

@@ -9,7 +9,8 @@ public enum SupervisorGuard {
     public static func run(profile: String, executable: String) async throws {
         let paths = ProfileStore().paths(profile)
         let supervisor = supervisorProcess(paths: paths, executable: executable)
-        while !Task.isCancelled {
+        // A guard that was started while its profile was being removed has nothing to guard.
+        while !Task.isCancelled, ProfileStore().exists(profile) {
             let started = ContinuousClock.now
             let (child, _) = try supervisor.adoptOrStart()
             _ = await child.wait()
