@@ -72,7 +72,8 @@ let allTargets: [Target] = [
         ]),
     library("Controllers", ["KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values", log]),
     library("ClusterDNS", nio + ["KubeClient", "KubeObjects", "Values", "HTTPServing", "Linux", log]),
-    library("NetworkAgent", nio + ["KubeClient", "KubeObjects", "NetworkModel", "CNIProtocol", "Linux", "Values", log]),
+    library(
+        "NetworkAgent", nio + ["KubeClient", "KubeObjects", "NetworkModel", "CNIProtocol", "Linux", "Values", log]),
     library(
         "ContainerRuntime",
         nio + ["Linux", "CNIProtocol", "Values", "CArchive", "CZlib", crypto, asyncHTTPClient, log]),
@@ -87,7 +88,8 @@ let allTargets: [Target] = [
         "LocalCluster",
         nio + [
             "APIServer", "Controllers", "Kubelet", "ContainerRuntime", "NetworkAgent", "ClusterDNS", "KubeClient",
-            "KubeObjects", "PKI", "Linux", "Values", "Storage", "NetworkModel", "HTTPServing", "YAMLCoding", log, asyncHTTPClient,
+            "KubeObjects", "PKI", "Linux", "Values", "Storage", "NetworkModel", "HTTPServing", "YAMLCoding", log,
+            asyncHTTPClient,
         ]),
     .executableTarget(
         name: "catbird",
@@ -111,10 +113,16 @@ let allTargets: [Target] = [
     tests("PKITests", ["PKI", "Values"]),
     tests("HTTPServingTests", nioHTTP + ["HTTPServing", "PKI", "Values"]),
     tests("KubeClientTests", nioHTTP + ["KubeClient", "KubeObjects", "HTTPServing", "PKI", "Values"]),
-    tests("APIServerTests", nioHTTP + ["APIServer", "Storage", "KubeClient", "KubeObjects", "PKI", "HTTPServing", "Values"]),
-    tests("ControllersTests", ["Controllers", "APIServer", "Storage", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values"]),
+    tests(
+        "APIServerTests",
+        nioHTTP + ["APIServer", "Storage", "KubeClient", "KubeObjects", "PKI", "HTTPServing", "Values"]),
+    tests(
+        "ControllersTests",
+        ["Controllers", "APIServer", "Storage", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values"]),
     tests("ClusterDNSTests", ["ClusterDNS", "KubeClient", "KubeObjects", "Values"]),
-    tests("NetworkAgentTests", ["NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeObjects", "Linux", "Values"]),
+    tests(
+        "NetworkAgentTests",
+        ["NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeObjects", "Linux", "Values"]),
     tests("ContainerRuntimeTests", ["ContainerRuntime", "Linux", "CNIProtocol", "Values"]),
     tests(
         "KubeletTests",

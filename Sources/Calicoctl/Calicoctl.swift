@@ -11,7 +11,9 @@ public enum Calicoctl {
 
     /// Runs one command line, without the program's name; prints to the standard streams.
     public static func run(_ words: [String]) async -> Int32 {
-        await run(words, input: { StandardStreams.readInput() }, client: nil, output: StandardStreams.print, errors: StandardStreams.printError)
+        await run(
+            words, input: { StandardStreams.readInput() }, client: nil, output: StandardStreams.print,
+            errors: StandardStreams.printError)
     }
 
     /// The same with its surroundings given: tests pass their own.
@@ -93,7 +95,8 @@ struct Session: Sendable {
         case "node": try await node()
         case "convert", "datastore", "cluster":
             throw Failure("calicoctl \(verb) is not available in this version of Catbird. Available: \(Usage.verbs)")
-        default: throw Failure("Unknown command: '\(verb)'\nUse 'calicoctl --help' to read about a specific subcommand.")
+        default:
+            throw Failure("Unknown command: '\(verb)'\nUse 'calicoctl --help' to read about a specific subcommand.")
         }
         return 0
     }

@@ -94,7 +94,8 @@ public enum YAML {
         case .array(let elements): return Node(elements.map(node), Tag(.seq), elements.isEmpty ? .flow : .block)
         case .object(let object):
             return Node(
-                object.members.map { (Node($0.key, Tag(.str)), node($0.value)) }, Tag(.map), object.isEmpty ? .flow : .block)
+                object.members.map { (Node($0.key, Tag(.str)), node($0.value)) }, Tag(.map),
+                object.isEmpty ? .flow : .block)
         }
     }
 

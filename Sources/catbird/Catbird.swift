@@ -14,7 +14,8 @@ struct Catbird: AsyncParsableCommand {
         subcommands: [
             Start.self, Status.self, Stop.self, Delete.self, Node.self, ProfileCommand.self, IP.self, SSH.self,
             Kubectl.self, Image.self, Service.self, Tunnel.self, Logs.self, Doctor.self, Manifests.self,
-            CalicoctlCommand.self, Version.self, Dashboard.self, AddonsCommand.self, Supervise.self, ControlPlaneCommand.self,
+            CalicoctlCommand.self, Version.self, Dashboard.self, AddonsCommand.self, Supervise.self,
+            ControlPlaneCommand.self,
             Agent.self, DNS.self,
         ])
 
@@ -42,7 +43,9 @@ struct Catbird: AsyncParsableCommand {
         } catch let error as ExitCode {
             Glibc.exit(error.rawValue)
         } catch {
-            if Self.exitCode(for: error) == .validationFailure || error is CleanExit || "\(type(of: error))" == "CommandError" {
+            if Self.exitCode(for: error) == .validationFailure || error is CleanExit
+                || "\(type(of: error))" == "CommandError"
+            {
                 let code = Self.exitCode(for: error)
                 let text = Self.fullMessage(for: error)
                 if code == .success { print(text) } else { Terminal.error(text) }

@@ -22,7 +22,8 @@ final class Fixture: Sendable {
     let client: KubeClient
 
     init() async throws {
-        server = APIServer(storage: MemoryBackend(), configuration: APIServerConfiguration(tokenSigner: TokenSigner.create()))
+        server = APIServer(
+            storage: MemoryBackend(), configuration: APIServerConfiguration(tokenSigner: TokenSigner.create()))
         try await server.bootstrap()
         client = KubeClient(server.inProcessTransport(user: "admin", groups: ["system:masters"]))
     }
@@ -99,7 +100,9 @@ final class Fixture: Sendable {
 
     @Test func passesOnWhyAPoolIsRefused() async throws {
         let fixture = try await Fixture()
-        let text = Fixture.pools.split(separator: "\n").map { $0.contains("192.168.1.0") ? "  cidr: 192.168.0.128/25" : String($0) }
+        let text = Fixture.pools.split(separator: "\n").map {
+            $0.contains("192.168.1.0") ? "  cidr: 192.168.0.128/25" : String($0)
+        }
         let refused = await fixture.run("create -f -", input: text.joined(separator: "\n"))
         #expect(refused.code == 1)
         #expect(refused.errors.contains("Partial success: created the first 1 out of 2"))
@@ -146,16 +149,24 @@ final class Fixture: Sendable {
                 "spec": [
                     "cidr": "192.168.0.0/26", "affinity": "host:node-a", "strictAffinity": false,
                     "allocations": .array(allocations),
-                    "attributes": [["handle_id": "h1", "secondary": ["pod": "web", "namespace": "default", "node": "node-b"]]],
+                    "attributes": [
+                        ["handle_id": "h1", "secondary": ["pod": "web", "namespace": "default", "node": "node-b"]]
+                    ],
                     "unallocated": .array((0..<64).filter { $0 != 5 }.map { JSON($0) }),
                 ],
             ]))
         let blocks = await fixture.run("ipam show --show-blocks")
-        #expect(blocks.output.contains("| IP Pool  | 192.168.0.0/24 |       256 | 1 (0%)     | 0 (0%)       | 255 (100%) |"))
-        #expect(blocks.output.contains("| Block    | 192.168.0.0/26 |        64 | 1 (2%)     | 0 (0%)       | 63 (98%)   |"))
+        #expect(
+            blocks.output.contains("| IP Pool  | 192.168.0.0/24 |       256 | 1 (0%)     | 0 (0%)       | 255 (100%) |")
+        )
+        #expect(
+            blocks.output.contains("| Block    | 192.168.0.0/26 |        64 | 1 (2%)     | 0 (0%)       | 63 (98%)   |")
+        )
         let address = await fixture.run("ipam show --ip=192.168.0.5")
         #expect(address.output.hasPrefix("IP 192.168.0.5 is in use\nHandle ID: h1\n"))
         #expect(await fixture.run("ipam show --ip=192.168.0.6").output == "192.168.0.6 is not assigned\n")
-        #expect(await fixture.run("ipam show --show-borrowed").output.contains("| 192.168.0.5 | node-b         | 192.168.0.0/26 | node-a      | pod  | default/web  |"))
+        #expect(
+            await fixture.run("ipam show --show-borrowed").output.contains(
+                "| 192.168.0.5 | node-b         | 192.168.0.0/26 | node-a      | pod  | default/web  |"))
     }
 }

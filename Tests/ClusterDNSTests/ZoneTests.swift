@@ -41,7 +41,9 @@ import Values
         }
         records.setSlice(
             ObjectKey("default", "db-1"),
-            slice("db", [("10.244.1.5", "db-0", true), ("10.244.2.6", nil, true), ("10.244.2.7", nil, false)], ["name": "sql", "port": 5432, "protocol": "TCP"]))
+            slice(
+                "db", [("10.244.1.5", "db-0", true), ("10.244.2.6", nil, true), ("10.244.2.7", nil, false)],
+                ["name": "sql", "port": 5432, "protocol": "TCP"]))
         records.setSlice(
             ObjectKey("default", "web-1"),
             slice("web", [("192.168.1.0", nil, true)], ["name": "http", "port": 3000, "protocol": "TCP"]))
@@ -73,7 +75,8 @@ import Values
     @Test(arguments: [
         "none.default.svc.cluster.local", "web.nowhere.svc.cluster.local", "idle.default.svc.cluster.local",
         "x.db.default.svc.cluster.local", "_x._tcp.web.default.svc.cluster.local", "foo.cluster.local",
-        "10-244-2-7.db.default.svc.cluster.local", "nonsense.default.pod.cluster.local", "1-2-3-4.nowhere.pod.cluster.local",
+        "10-244-2-7.db.default.svc.cluster.local", "nonsense.default.pod.cluster.local",
+        "1-2-3-4.nowhere.pod.cluster.local",
         "a.b.c.web.default.svc.cluster.local",
     ])
     func knowsWhatIsMissing(name: String) throws {
@@ -93,27 +96,35 @@ import Values
 
     @Test func answersServiceRecords() throws {
         let web = try #require(try ask("_http._tcp.web.default.svc.cluster.local", RecordType.srv))
-        #expect(web.answers.map(\.data) == [
-            .service(priority: 0, weight: 100, port: 80, target: try #require(DNSName("web.default.svc.cluster.local")))
-        ])
+        #expect(
+            web.answers.map(\.data) == [
+                .service(
+                    priority: 0, weight: 100, port: 80, target: try #require(DNSName("web.default.svc.cluster.local")))
+            ])
         #expect(web.additional.count == 2)
         let db = try #require(try ask("_sql._tcp.db.default.svc.cluster.local", RecordType.srv))
         #expect(db.answers.count == 2)
-        #expect(db.answers.first?.data == .service(
-            priority: 0, weight: 100, port: 5432, target: try #require(DNSName("db-0.db.default.svc.cluster.local"))))
+        #expect(
+            db.answers.first?.data
+                == .service(
+                    priority: 0, weight: 100, port: 5432,
+                    target: try #require(DNSName("db-0.db.default.svc.cluster.local"))))
     }
 
     @Test func answersReverseQuestions() throws {
         let service = try ask("1.1.96.10.in-addr.arpa", RecordType.ptr)
         #expect(service?.answers.first?.data == .name(.ptr, try #require(DNSName("web.default.svc.cluster.local"))))
         let endpoint = try ask("5.1.244.10.in-addr.arpa", RecordType.ptr)
-        #expect(endpoint?.answers.first?.data == .name(.ptr, try #require(DNSName("db-0.db.default.svc.cluster.local"))))
+        #expect(
+            endpoint?.answers.first?.data == .name(.ptr, try #require(DNSName("db-0.db.default.svc.cluster.local"))))
         #expect(try ask("8.8.8.8.in-addr.arpa", RecordType.ptr) == nil)
         #expect(try ask("example.org") == nil)
     }
 
     @Test func answersAliasesAndTheSchemaVersion() throws {
-        #expect(try ask("out.default.svc.cluster.local")?.answers.first?.data == .name(.cname, try #require(DNSName("example.org"))))
+        #expect(
+            try ask("out.default.svc.cluster.local")?.answers.first?.data
+                == .name(.cname, try #require(DNSName("example.org"))))
         #expect(try ask("dns-version.cluster.local", RecordType.txt)?.answers.first?.data == .text(["1.1.0"]))
     }
 
@@ -150,7 +161,8 @@ import Values
     @Test func refusesWhatIsNoQuestion() {
         let loop = query([0xC0, 12])
         let forward = query([0xC0, 0xFF])
-        let long = query(Array(repeating: [UInt8(63)] + [UInt8](repeating: 0x61, count: 63), count: 5).flatMap { $0 } + [0])
+        let long = query(
+            Array(repeating: [UInt8(63)] + [UInt8](repeating: 0x61, count: 63), count: 5).flatMap { $0 } + [0])
         let answer: [UInt8] = [0, 1, 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1]
         for bytes in [[], [1, 2, 3], loop, forward, long, answer, query([5, 0x61, 0]), query([0x80, 0])] {
             #expect(throws: DNSFormatError.self) { try Query(parsing: bytes) }
@@ -203,7 +215,8 @@ import Values
     }
 
     @Test func readsResolverFiles() {
-        let found = ResolverFile.nameServers("search x\nnameserver 1.2.3.4\n#nameserver 9.9.9.9\nnameserver\tfd00::1\nnameserver x\n")
+        let found = ResolverFile.nameServers(
+            "search x\nnameserver 1.2.3.4\n#nameserver 9.9.9.9\nnameserver\tfd00::1\nnameserver x\n")
         #expect(found.map(\.description) == ["1.2.3.4", "fd00::1"])
     }
 }

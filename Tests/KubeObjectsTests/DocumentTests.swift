@@ -167,7 +167,8 @@ import Values
     }
 
     @Test func otherVersionsOfAnObjectShowTheSameRow() throws {
-        let core = #"{"apiVersion":"v1","kind":"Event","metadata":{"name":"e"},"message":"hello","reason":"R","type":"Normal","involvedObject":{"kind":"Pod","name":"p"},"lastTimestamp":"2026-01-01T00:59:00Z"}"#
+        let core =
+            #"{"apiVersion":"v1","kind":"Event","metadata":{"name":"e"},"message":"hello","reason":"R","type":"Normal","involvedObject":{"kind":"Pod","name":"p"},"lastTimestamp":"2026-01-01T00:59:00Z"}"#
         let newer = try #require(
             ResourceRegistry.shared.resource(GroupVersionResource("events.k8s.io", "v1", "events")))
         let converted = newer.converted(KubeObject(try JSON(parsing: core)))

@@ -4,22 +4,24 @@ import Testing
 import Values
 
 @Suite struct JSONTests {
-    @Test(arguments: [
-        ("{}", JSON.object([:])),
-        (" [1, -2, 3.5, 1e3] ", [1, -2, 3.5, .double(1000)]),
-        (#"{"a":{"b":[true,false,null]}}"#, ["a": ["b": [true, false, nil]]]),
-        (#""é😀\n\/""#, "é😀\n/"),
-        (#""\ud800x""#, "\u{FFFD}x"),
-        ("9223372036854775807", .int(.max)),
-        ("-9223372036854775808", .int(.min)),
-        ("9223372036854775808", .double(9_223_372_036_854_775_808)),
-    ] as [(String, JSON)])
+    @Test(
+        arguments: [
+            ("{}", JSON.object([:])),
+            (" [1, -2, 3.5, 1e3] ", [1, -2, 3.5, .double(1000)]),
+            (#"{"a":{"b":[true,false,null]}}"#, ["a": ["b": [true, false, nil]]]),
+            (#""é😀\n\/""#, "é😀\n/"),
+            (#""\ud800x""#, "\u{FFFD}x"),
+            ("9223372036854775807", .int(.max)),
+            ("-9223372036854775808", .int(.min)),
+            ("9223372036854775808", .double(9_223_372_036_854_775_808)),
+        ] as [(String, JSON)])
     func parses(text: String, expected: JSON) throws {
         #expect(try JSON(parsing: text) == expected)
     }
 
     @Test(arguments: [
-        "", "{", "[1,]", "{\"a\"}", "{\"a\":1,}", "01", "1.", "1e", "-", "tru", "\"\\x\"", "\"\n\"", "\"abc", "1 2", "+1",
+        "", "{", "[1,]", "{\"a\"}", "{\"a\":1,}", "01", "1.", "1e", "-", "tru", "\"\\x\"", "\"\n\"", "\"abc", "1 2",
+        "+1",
         "\"\\u12g4\"", "nul", "[1 2]", "1e999",
     ])
     func refuses(text: String) {

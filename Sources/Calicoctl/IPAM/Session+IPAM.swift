@@ -105,7 +105,9 @@ extension Session {
 
     private func showConfiguration(_ client: KubeClient) async throws {
         var spec: JSON = [:]
-        do { spec = try await client.get(.ipamConfigs, "default")["spec"] ?? [:] } catch let error as APIError where error.isNotFound {
+        do { spec = try await client.get(.ipamConfigs, "default")["spec"] ?? [:] } catch let error as APIError
+            where error.isNotFound
+        {
             spec = [:]
         }
         var table = FramedTable("PROPERTY", "VALUE")
@@ -131,7 +133,8 @@ struct BlockUse: Sendable {
     let used: [IPAddress: Owner]
 
     init?(_ block: KubeObject) {
-        guard let cidr = block["spec"]["cidr"].string.flatMap({ CIDR($0) }), block["spec"]["deleted"].bool != true else {
+        guard let cidr = block["spec"]["cidr"].string.flatMap({ CIDR($0) }), block["spec"]["deleted"].bool != true
+        else {
             return nil
         }
         self.cidr = cidr

@@ -15,7 +15,9 @@ extension Session {
         let pods = try await client.list(.pods, in: "kube-system", labelSelector: "k8s-app=calico-node").items
         let running = pods.contains { $0["status"]["phase"].string == "Running" }
         output(running ? "Calico process is running.\n" : "Calico process is not running.\n")
-        guard running else { throw Failure("No calico-node pod is Running: see kubectl get pods -n kube-system -l k8s-app=calico-node") }
+        guard running else {
+            throw Failure("No calico-node pod is Running: see kubectl get pods -n kube-system -l k8s-app=calico-node")
+        }
         // Routes between nodes are programmed by the agents themselves: no BGP session is needed.
         output("\nThe BGP backend process (BIRD) is not running: routes are programmed directly.\n")
     }
@@ -34,7 +36,10 @@ extension Session {
                 output("Cluster Version:   unknown\nCluster Type:      unknown\n")
             }
             guard let interval = arguments.value("poll") else {
-                if information == nil { throw Failure("Unable to retrieve Cluster Version or Type: ClusterInformation default was not found") }
+                if information == nil {
+                    throw Failure(
+                        "Unable to retrieve Cluster Version or Type: ClusterInformation default was not found")
+                }
                 return
             }
             // Asked for by --poll.
@@ -45,7 +50,8 @@ extension Session {
     /// `1m`, `30s`, `1h`: Go's durations with one unit.
     private static func duration(_ text: String) throws -> Duration {
         let units: [Character: Int] = ["s": 1, "m": 60, "h": 3600]
-        guard let unit = text.last.flatMap({ units[$0] }), let number = Int(text.dropLast()), (1...100_000).contains(number)
+        guard let unit = text.last.flatMap({ units[$0] }), let number = Int(text.dropLast()),
+            (1...100_000).contains(number)
         else { throw Failure("invalid duration '\(text)' for --poll: write 30s, 1m or 1h") }
         return .seconds(number * unit)
     }

@@ -39,18 +39,25 @@ extension Session {
                 "Failed to execute command: \(path): unknown resource type '\(kindName)' and/or version '\(apiVersion)'. "
                     + "calicoctl takes apiVersion: projectcalico.org/v3")
         }
-        guard let kind = ResourceKind.ofDocument(kind: kindName) ?? (kindName == "IPAMConfig" ? try? .named("ipamconfig") : nil)
+        guard
+            let kind = ResourceKind.ofDocument(kind: kindName)
+                ?? (kindName == "IPAMConfig" ? try? .named("ipamconfig") : nil)
         else {
-            throw Failure("Failed to execute command: \(path): unknown resource type '\(kindName)' and/or version '\(apiVersion)'")
+            throw Failure(
+                "Failed to execute command: \(path): unknown resource type '\(kindName)' and/or version '\(apiVersion)'"
+            )
         }
         guard let name = json["metadata"]["name"].string, !name.isEmpty else {
             throw Failure("Failed to execute command: \(path): resource of kind \(kindName) has no metadata.name")
         }
         var object = KubeObject(json)
         if kind.isNamespaced {
-            if object.namespace == nil { object.json["metadata"]["namespace"] = JSON(arguments.value("namespace") ?? "default") }
+            if object.namespace == nil {
+                object.json["metadata"]["namespace"] = JSON(arguments.value("namespace") ?? "default")
+            }
         } else if object.namespace != nil {
-            throw Failure("Failed to execute command: \(kindName)(\(name)) is not namespaced: remove metadata.namespace")
+            throw Failure(
+                "Failed to execute command: \(kindName)(\(name)) is not namespaced: remove metadata.namespace")
         }
         return (kind, Self.inward(object, kind))
     }
@@ -109,7 +116,8 @@ extension Session {
         return KubeObject([
             "apiVersion": "projectcalico.org/v3", "kind": "Node",
             "metadata": [
-                "annotations": node.metadata["annotations"] ?? [:], "creationTimestamp": node.metadata["creationTimestamp"] ?? nil,
+                "annotations": node.metadata["annotations"] ?? [:],
+                "creationTimestamp": node.metadata["creationTimestamp"] ?? nil,
                 "labels": node.metadata["labels"] ?? [:], "name": JSON(node.name),
                 "resourceVersion": JSON(node.resourceVersion), "uid": JSON(node.uid),
             ], "spec": spec, "status": [:],

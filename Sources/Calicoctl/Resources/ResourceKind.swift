@@ -60,7 +60,9 @@ private func text(_ value: JSON?) -> String {
     }
 }
 
-private func field(_ heading: String, wide: Bool = false, or missing: String = "", _ path: String...) -> ResourceKind.Column {
+private func field(_ heading: String, wide: Bool = false, or missing: String = "", _ path: String...)
+    -> ResourceKind.Column
+{
     ResourceKind.Column(heading, wide: wide) { object in
         let value = path.reduce(Optional(object.json)) { $0[$1] }
         let found = text(value)
@@ -116,7 +118,9 @@ extension ResourceKind {
             ]),
         ResourceKind(
             "BGPPeer", "bgppeers", aliases: ["bgpp", "bgpps", "bp", "bps"],
-            columns: [field("PEERIP", "spec", "peerIP"), field("NODE", "spec", "node"), field("ASN", "spec", "asNumber")]),
+            columns: [
+                field("PEERIP", "spec", "peerIP"), field("NODE", "spec", "node"), field("ASN", "spec", "asNumber"),
+            ]),
         ResourceKind("BGPFilter", "bgpfilters"),
         ResourceKind(
             "ClusterInformation", "clusterinformations", aliases: ["clusterinfo", "clusterinfos"], readOnly: true,
@@ -147,9 +151,11 @@ extension ResourceKind {
                 field("SELECTOR", wide: true, "spec", "selector"),
             ]),
         ResourceKind(
-            "GlobalNetworkSet", "globalnetworksets", aliases: ["gnetsets", "gns"], columns: [list("NETS", "spec", "nets")]),
+            "GlobalNetworkSet", "globalnetworksets", aliases: ["gnetsets", "gns"],
+            columns: [list("NETS", "spec", "nets")]),
         ResourceKind(
-            "NetworkSet", "networksets", aliases: ["netsets"], namespaced: true, columns: [list("NETS", "spec", "nets")]),
+            "NetworkSet", "networksets", aliases: ["netsets"], namespaced: true, columns: [list("NETS", "spec", "nets")]
+        ),
         ResourceKind("Tier", "tiers", columns: [field("ORDER", "spec", "order")]),
     ]
 }

@@ -12,7 +12,10 @@ extension Session {
         guard !objects.isEmpty else { return }
         let kinds = Set(objects.map(\.0.kind))
         let kindName = kinds.count == 1 ? kinds.first ?? "" : ""
-        let past = ["create": "created", "apply": "applied", "replace": "replaced", "delete": "deleted", "validate": "validated"]
+        let past = [
+            "create": "created", "apply": "applied", "replace": "replaced", "delete": "deleted",
+            "validate": "validated",
+        ]
         let done = past[verb] ?? verb
         var errors: [String] = []
         var count = 0
@@ -36,7 +39,8 @@ extension Session {
         let problem = "[\(errors.joined(separator: "; "))]"
         if count > 0 {
             throw Failure(
-                "Partial success: \(done) the first \(count) out of \(objects.count) \(noun):\nHit error(s): \(problem)")
+                "Partial success: \(done) the first \(count) out of \(objects.count) \(noun):\nHit error(s): \(problem)"
+            )
         }
         throw Failure("Failed to \(verb) \(noun.replacingSuffix("(s)")): \(problem)")
     }
@@ -61,7 +65,9 @@ extension Session {
             case "replace": try await replace(kind, object, client)
             case "delete": try await client.delete(kind.resource, object.name, in: object.namespace)
             default:
-                do { _ = try await client.create(kind.resource, object) } catch let error as APIError where error.isAlreadyExists {
+                do { _ = try await client.create(kind.resource, object) } catch let error as APIError
+                    where error.isAlreadyExists
+                {
                     try await replace(kind, object, client)
                 }
             }
@@ -93,11 +99,15 @@ extension Session {
 
     func patch() async throws {
         guard arguments.words.count == 3, let text = arguments.value("patch") else {
-            throw Failure("patch takes a kind, a name and --patch. For example: calicoctl patch ippool NAME -p '{\"spec\": {\"natOutgoing\": true}}'")
+            throw Failure(
+                "patch takes a kind, a name and --patch. For example: calicoctl patch ippool NAME -p '{\"spec\": {\"natOutgoing\": true}}'"
+            )
         }
         let kind = try ResourceKind.named(arguments.words[1])
         let change: JSON
-        do { change = try YAML.document(text) } catch { throw Failure("Failed to execute command: the patch is not JSON or YAML: \(error)") }
+        do { change = try YAML.document(text) } catch {
+            throw Failure("Failed to execute command: the patch is not JSON or YAML: \(error)")
+        }
         try await edit(kind, arguments.words[2], verb: "patch") { MergePatch.apply(change, to: $0) }
         output("Successfully patched 1 '\(kind.kind)' resource\n")
     }
@@ -108,7 +118,8 @@ extension Session {
         }
         let kind = try ResourceKind.named(arguments.words[1])
         let name = arguments.words[2]
-        let parts = arguments.words[3].split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        let parts = arguments.words[3].split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(
+            String.init)
         let remove = arguments.flag("remove")
         guard remove ? parts.count == 1 : parts.count == 2 else {
             throw Failure("invalid label '\(arguments.words[3])': write KEY=VALUE, or KEY with --remove")
@@ -118,11 +129,15 @@ extension Session {
             var object = object
             let current = object["metadata"]["labels"][parts[0]]
             if remove {
-                guard current != nil else { throw Failure("can not remove label of \(kind.kind) \(name), key \(parts[0]) does not exist") }
+                guard current != nil else {
+                    throw Failure("can not remove label of \(kind.kind) \(name), key \(parts[0]) does not exist")
+                }
                 object["metadata"]["labels"][parts[0]] = nil
             } else {
                 if let current, current.string != parts[1], !overwrite {
-                    throw Failure("failed to update label of \(kind.kind) \(name), key \(parts[0]) is already present. please use '--overwrite' to set a new value.")
+                    throw Failure(
+                        "failed to update label of \(kind.kind) \(name), key \(parts[0]) is already present. please use '--overwrite' to set a new value."
+                    )
                 }
                 object["metadata"]["labels"][parts[0]] = JSON(parts[1])
             }
@@ -131,7 +146,8 @@ extension Session {
         output("Successfully \(remove ? "removed" : "set") label \(parts[0]) on \(kind.kind) \(name)\n")
     }
 
-    private func edit(_ kind: ResourceKind, _ name: String, verb: String, _ change: (JSON) throws -> JSON) async throws {
+    private func edit(_ kind: ResourceKind, _ name: String, verb: String, _ change: (JSON) throws -> JSON) async throws
+    {
         guard !kind.isReadOnly else { throw Failure("\(kind.kind) is read-only: it is written by the cluster itself") }
         let client = try client()
         let namespace = try namespace(kind)

@@ -49,7 +49,9 @@ extension Session {
         }
     }
 
-    func one(_ client: KubeClient, _ kind: ResourceKind, _ name: String, in namespace: String?) async throws -> KubeObject {
+    func one(_ client: KubeClient, _ kind: ResourceKind, _ name: String, in namespace: String?) async throws
+        -> KubeObject
+    {
         do { return try await client.get(kind.resource, name, in: namespace) } catch let error as APIError {
             guard error.isNotFound else { throw Failure("Failed to get resources: \(error.message)") }
             throw Failure("resource does not exist: \(kind.kind)(\(name)) with error: \(error.message)")

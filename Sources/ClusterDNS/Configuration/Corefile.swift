@@ -57,9 +57,13 @@ public struct Corefile: Sendable, Hashable {
             }
             switch depth {
             case 0:
-                guard opens else { throw ParseError(line: line.number, reason: "expected '{' after the server's names") }
+                guard opens else {
+                    throw ParseError(line: line.number, reason: "expected '{' after the server's names")
+                }
                 block = words.first ?? ""
-                if block.hasPrefix("."), let number = block.split(separator: ":").last.flatMap({ Int($0) }) { port = number }
+                if block.hasPrefix("."), let number = block.split(separator: ":").last.flatMap({ Int($0) }) {
+                    port = number
+                }
                 if !block.hasPrefix(".") { ignored.append("server \(words.joined(separator: " "))") }
             case 1 where block.hasPrefix("."):
                 plugin = words.first ?? ""
@@ -83,7 +87,10 @@ public struct Corefile: Sendable, Hashable {
                 throw ParseError(line: line, reason: "forward takes a zone and at least one address or file")
             }
             upstreams = Array(arguments.dropFirst())
-        case "cache": cacheSeconds = try arguments.first.map { (text: String) throws(ParseError) in try number(text, 0...86400, line) } ?? 3600
+        case "cache":
+            cacheSeconds =
+                try arguments.first.map { (text: String) throws(ParseError) in try number(text, 0...86400, line) }
+                ?? 3600
         case "log": logsQueries = true
         case "errors", "health", "ready", "prometheus", "loop", "reload", "loadbalance": break
         default: ignored.append(plugin)

@@ -89,7 +89,8 @@ public struct DNSServer: Sendable {
             }
             let parts = upstream.split(separator: ":")
             let port = parts.count == 2 ? Int(parts[1]) ?? 53 : 53
-            return [try? SocketAddress(ipAddress: parts.count == 2 ? String(parts[0]) : upstream, port: port)].compactMap { $0 }
+            return [try? SocketAddress(ipAddress: parts.count == 2 ? String(parts[0]) : upstream, port: port)]
+                .compactMap { $0 }
         }
         return Resolver.Settings(
             zone: ClusterZone(

@@ -84,7 +84,9 @@ final class QueryCounters: Sendable {
 
     /// In Prometheus' text format, by CoreDNS' names.
     var exposition: String {
-        let names: [UInt8: String] = [0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"]
+        let names: [UInt8: String] = [
+            0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED",
+        ]
         var text = "# TYPE coredns_dns_responses_total counter\n"
         for (code, count) in codes.withLock({ $0 }).sorted(by: { $0.key < $1.key }) {
             text += "coredns_dns_responses_total{server=\"dns://:53\",rcode=\"\(names[code] ?? "\(code)")\"} \(count)\n"

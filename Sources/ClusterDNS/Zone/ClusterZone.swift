@@ -23,7 +23,9 @@ public struct ClusterZone: Sendable {
     /// Whether reverse questions about addresses that are not the cluster's go to the next resolver.
     public let reverseFallsThrough: Bool
 
-    public init(domain: String = "cluster.local", ttl: UInt32 = 5, pods: Pods = .insecure, reverseFallsThrough: Bool = true) {
+    public init(
+        domain: String = "cluster.local", ttl: UInt32 = 5, pods: Pods = .insecure, reverseFallsThrough: Bool = true
+    ) {
         self.domain = domain.lowercased().split(separator: ".").map(String.init)
         self.ttl = ttl
         self.pods = pods
@@ -35,7 +37,9 @@ public struct ClusterZone: Sendable {
     /// Nil when the question is not this zone's to answer.
     public func answer(_ question: Question, _ records: ClusterRecords) -> Answer? {
         let labels = question.name.lowercased
-        guard question.recordClass == 1 else { return labels.suffix(domain.count).elementsEqual(domain) ? Answer(.notImplemented) : nil }
+        guard question.recordClass == 1 else {
+            return labels.suffix(domain.count).elementsEqual(domain) ? Answer(.notImplemented) : nil
+        }
         if labels.suffix(domain.count).elementsEqual(domain) {
             return forward(question, Array(labels.dropLast(domain.count)), records)
         }
@@ -82,7 +86,9 @@ public struct ClusterZone: Sendable {
         let endpoints = records.endpoints(of: key)
         switch rest.count {
         case 0:
-            guard service.isHeadless else { return addresses(question, service.clusterIPs, or: srv(question, key, service, endpoints)) }
+            guard service.isHeadless else {
+                return addresses(question, service.clusterIPs, or: srv(question, key, service, endpoints))
+            }
             guard !endpoints.isEmpty else { return missing }
             return addresses(question, unique(endpoints.map(\.address)), or: srv(question, key, service, endpoints))
         case 1:
@@ -103,7 +109,8 @@ public struct ClusterZone: Sendable {
         return addresses.filter { seen.insert($0).inserted }
     }
 
-    private func addresses(_ question: Question, _ all: [IPAddress], or services: @autoclosure () -> Answer?) -> Answer {
+    private func addresses(_ question: Question, _ all: [IPAddress], or services: @autoclosure () -> Answer?) -> Answer
+    {
         switch question.type {
         case RecordType.a: found(question, all.filter { $0.family == .v4 }.map(RecordData.address))
         case RecordType.aaaa: found(question, all.filter { $0.family == .v6 }.map(RecordData.address))
@@ -114,7 +121,8 @@ public struct ClusterZone: Sendable {
     }
 
     private func srv(
-        _ question: Question, _ key: ObjectKey, _ service: ClusterRecords.Service, _ endpoints: [ClusterRecords.Endpoint],
+        _ question: Question, _ key: ObjectKey, _ service: ClusterRecords.Service,
+        _ endpoints: [ClusterRecords.Endpoint],
         where matches: (ClusterRecords.Port) -> Bool = { !$0.name.isEmpty }
     ) -> Answer {
         let base = name(of: key)

@@ -46,7 +46,8 @@ public struct Examination: Sendable {
             guard let pool = try? IPPool(object) else {
                 result.append(
                     Finding(
-                        object: "ippool \(object.name)", problem: "cannot be read", cause: "its cidr or a selector is invalid",
+                        object: "ippool \(object.name)", problem: "cannot be read",
+                        cause: "its cidr or a selector is invalid",
                         nextStep: "calicoctl get ippool \(object.name) -o yaml"))
                 continue
             }
@@ -73,14 +74,16 @@ public struct Examination: Sendable {
                 ? "there is no IP pool"
                 : usable.map { pool in
                     pool.isDisabled
-                        ? "\(pool.name) is disabled" : "\(pool.name) wants \(pool.nodeSelector), and \(pool.nodeSelector.facts(about: node.labels))"
+                        ? "\(pool.name) is disabled"
+                        : "\(pool.name) wants \(pool.nodeSelector), and \(pool.nodeSelector.facts(about: node.labels))"
                 }.joined(separator: "; ")
             result.append(
                 Finding(
                     object: "node \(node.name)", problem: "is matched by no IP pool: new pods on it get no address",
                     cause: why,
                     nextStep: usable.isEmpty
-                        ? "calicoctl create -f POOL.yaml" : "kubectl label nodes \(node.name) KEY=VALUE, as a pool's nodeSelector wants it"))
+                        ? "calicoctl create -f POOL.yaml"
+                        : "kubectl label nodes \(node.name) KEY=VALUE, as a pool's nodeSelector wants it"))
         }
         return result
     }
@@ -123,7 +126,8 @@ public struct Examination: Sendable {
     }
 
     private static func imageFindings(_ pod: KubeObject, _ name: String, _ events: [KubeObject]) -> [Finding] {
-        let statuses = (pod["status"]["initContainerStatuses"].array ?? []) + (pod["status"]["containerStatuses"].array ?? [])
+        let statuses =
+            (pod["status"]["initContainerStatuses"].array ?? []) + (pod["status"]["containerStatuses"].array ?? [])
         return statuses.compactMap { status in
             let waiting = status["state"]["waiting"]
             let reasons = ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"]
@@ -171,7 +175,8 @@ public struct Examination: Sendable {
                 return "kubectl patch service \(service.name) -n \(service.namespace ?? "default") -p '\(change)'"
             } ?? "kubectl get pods -n \(service.namespace ?? "default") --show-labels"
         return Finding(
-            object: "service \(service.key)", problem: "selects no pod (selector \(text))", cause: cause, nextStep: next)
+            object: "service \(service.key)", problem: "selects no pod (selector \(text))", cause: cause, nextStep: next
+        )
     }
 }
 

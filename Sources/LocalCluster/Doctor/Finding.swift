@@ -28,7 +28,8 @@ public enum NearestLabels {
     /// The label among `candidates` that differs least from `key=value`, with how often it stands.
     ///
     /// - Returns: nil when none is near enough to be a slip of the pen: more than half of its letters differ.
-    public static func nearest(to key: String, _ value: String, among candidates: [[String: String]]) -> (String, Int)? {
+    public static func nearest(to key: String, _ value: String, among candidates: [[String: String]]) -> (String, Int)?
+    {
         var counts: [String: Int] = [:]
         for labels in candidates { for (name, text) in labels { counts["\(name)=\(text)", default: 0] += 1 } }
         let wanted = "\(key)=\(value)"

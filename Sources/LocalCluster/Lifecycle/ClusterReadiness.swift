@@ -25,11 +25,15 @@ struct ClusterReadiness: Sendable {
             for await batch in nodes.events() {
                 for event in batch where Self.isReady(event.object) && missing.remove(event.key.name) != nil {
                     let address = profile.node(named: event.key.name)?.address.description ?? ""
-                    report("nodes", .node, "Node \(event.key.name) is Ready at \(address) (\(total - missing.count) of \(total))")
+                    report(
+                        "nodes", .node,
+                        "Node \(event.key.name) is Ready at \(address) (\(total - missing.count) of \(total))")
                 }
                 if missing.isEmpty { break }
             }
-            for await batch in slices.events() where batch.contains(where: { Self.hasReadyEndpoint($0.object) }) { break }
+            for await batch in slices.events() where batch.contains(where: { Self.hasReadyEndpoint($0.object) }) {
+                break
+            }
             try await answersNames()
             report("dns", .names, "DNS answers at \(Self.dnsAddress)")
             group.cancelAll()

@@ -42,7 +42,9 @@ public struct ControlPlane: Sendable {
             let client = { @Sendable (user: String) in
                 KubeClient(server.inProcessTransport(user: user, groups: ["system:masters", "system:authenticated"]))
             }
-            group.addTask { try await install(Addons(apiHost: node.address.description), client("system:catbird"), log) }
+            group.addTask {
+                try await install(Addons(apiHost: node.address.description), client("system:catbird"), log)
+            }
             group.addTask {
                 try await ControllerManager(
                     client: client("system:kube-controller-manager"),

@@ -46,7 +46,8 @@ public struct NodeProcess: Sendable {
 
         init?(_ json: JSON) {
             guard let name = json["name"].string, let address = json["address"].string.flatMap({ IPAddress($0) }),
-                let dns = json["clusterDNS"].string.flatMap({ IPAddress($0) }), let domain = json["clusterDomain"].string,
+                let dns = json["clusterDNS"].string.flatMap({ IPAddress($0) }),
+                let domain = json["clusterDomain"].string,
                 let cgroup = json["cgroup"].string
             else { return nil }
             self.init(
@@ -75,7 +76,8 @@ public struct NodeProcess: Sendable {
                 .guestError, "\(path) does not describe node \"\(name)\".",
                 nextStep: "This command is started by catbird inside a node. To start a cluster: catbird start")
         }
-        let transport = try HTTPTransport(ClientConfiguration.kubeconfig(path: "\(Self.folder)/kubeconfig", context: nil))
+        let transport = try HTTPTransport(
+            ClientConfiguration.kubeconfig(path: "\(Self.folder)/kubeconfig", context: nil))
         let images = ImageStore(usesStandIns: description.builtinImages)
         let runtime = try Runtime(
             RuntimeConfiguration(cgroupParent: description.cgroup, images: images))
@@ -87,7 +89,8 @@ public struct NodeProcess: Sendable {
             configuration: KubeletConfiguration(
                 nodeName: description.name, nodeIP: description.address, labels: labels,
                 clusterDNS: [description.clusterDNS], clusterDomain: description.clusterDomain,
-                servingCertificatePEM: Files.text("\(pki)/kubelet.crt"), servingKeyPEM: Files.text("\(pki)/kubelet.key"),
+                servingCertificatePEM: Files.text("\(pki)/kubelet.crt"),
+                servingKeyPEM: Files.text("\(pki)/kubelet.key"),
                 clientCAPEM: Files.text("\(pki)/ca.crt"), cgroupRoot: description.cgroup),
             runtime: runtime, images: images)
         try await kubelet.run()

@@ -79,7 +79,8 @@ extension Profile {
             let nextNode = json["nextNode"].int, let createdAt = json["createdAt"].string.flatMap({ Timestamp($0) })
         else { return nil }
         self.init(
-            name: name, plan: plan, stopped: Set((json["stopped"].array ?? []).compactMap(\.string)), nextNode: nextNode,
+            name: name, plan: plan, stopped: Set((json["stopped"].array ?? []).compactMap(\.string)),
+            nextNode: nextNode,
             builtinImages: json["builtinImages"].bool ?? true, createdAt: createdAt)
     }
 }

@@ -35,7 +35,9 @@ public struct ProfilePKI: Sendable {
 
     /// The pair kept under `name`, made by `issue` when it is not there.
     private func kept(_ name: String, _ issue: () throws -> IssuedCertificate) throws -> IssuedCertificate {
-        if let certificate = try? Files.text("\(folder)/\(name).crt"), let key = try? Files.text("\(folder)/\(name).key") {
+        if let certificate = try? Files.text("\(folder)/\(name).crt"),
+            let key = try? Files.text("\(folder)/\(name).key")
+        {
             return IssuedCertificate(certificatePEM: certificate, privateKeyPEM: key)
         }
         let issued = try issue()

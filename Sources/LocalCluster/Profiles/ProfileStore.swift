@@ -34,7 +34,8 @@ public struct ProfileStore: Sendable {
         guard let bytes = try? Files.read(path) else {
             let others = names()
             throw LocalClusterError(
-                .guestNotFound, "Profile \"\(name)\" not found. "
+                .guestNotFound,
+                "Profile \"\(name)\" not found. "
                     + (others.isEmpty ? "There are no profiles." : "There is: \(others.joined(separator: ", "))."),
                 nextStep: "To create it: catbird start -p \(name). To see all: catbird profile list")
         }

@@ -17,7 +17,8 @@ struct SupervisedProcess: Sendable {
 
     /// The running process: the one that an earlier supervisor left, or a new one.
     func adoptOrStart() throws -> (process: ChildProcess, isNew: Bool) {
-        if let record = ProcessRecord.running(at: paths.pidFile(name)), let child = try? ChildProcess.adopt(record.pid) {
+        if let record = ProcessRecord.running(at: paths.pidFile(name)), let child = try? ChildProcess.adopt(record.pid)
+        {
             return (child, false)
         }
         return (try start(), true)

@@ -89,7 +89,8 @@ public actor Supervisor {
     private func installImages() async throws {
         guard let busybox = HostEnvironment.find("busybox") else {
             throw LocalClusterError(
-                .hostUnsupported, "busybox was not found.", nextStep: "Install with: sudo apt-get install busybox-static")
+                .hostUnsupported, "busybox was not found.",
+                nextStep: "Install with: sudo apt-get install busybox-static")
         }
         try await ImageStore(root: paths.images).installBuiltins(
             from: BuiltinSources(

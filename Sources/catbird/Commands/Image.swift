@@ -7,7 +7,8 @@ import Values
 
 struct Image: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "The image store, which all nodes share.", subcommands: [Load.self, List.self, Pull.self, Remove.self])
+        abstract: "The image store, which all nodes share.",
+        subcommands: [Load.self, List.self, Pull.self, Remove.self])
 
     static func store() -> ImageStore { ImageStore(root: ProfileStore().paths("").images) }
 
@@ -19,12 +20,15 @@ struct Image: AsyncParsableCommand {
     }
 
     struct Load: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Loads a docker or OCI archive; no node needs it again.")
+        static let configuration = CommandConfiguration(
+            abstract: "Loads a docker or OCI archive; no node needs it again.")
         @OptionGroup var common: ProfileOptions
         @Argument(help: "Archives: .tar, .tar.gz.") var archives: [String]
 
         func run() async throws {
-            for archive in archives { _ = try await Image.explaining { try await Image.store().load(archive: archive) } }
+            for archive in archives {
+                _ = try await Image.explaining { try await Image.store().load(archive: archive) }
+            }
         }
     }
 
@@ -42,7 +46,8 @@ struct Image: AsyncParsableCommand {
                     JSON.array(
                         images.map {
                             [
-                                "id": JSON($0.id), "repoTags": [JSON($0.reference)], "repoDigests": JSON($0.repoDigests),
+                                "id": JSON($0.id), "repoTags": [JSON($0.reference)],
+                                "repoDigests": JSON($0.repoDigests),
                                 "size": JSON("\($0.sizeBytes)"),
                             ]
                         }
@@ -72,7 +77,8 @@ struct Image: AsyncParsableCommand {
     }
 
     struct Remove: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(commandName: "rm", abstract: "Removes images.", aliases: ["remove"])
+        static let configuration = CommandConfiguration(
+            commandName: "rm", abstract: "Removes images.", aliases: ["remove"])
         @OptionGroup var common: ProfileOptions
         @Argument var references: [String]
 

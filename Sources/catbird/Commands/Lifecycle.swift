@@ -57,7 +57,8 @@ struct Status: AsyncParsableCommand {
         let profile = try store.load(common.name)
         let isRunning = store.isRunning(profile.name)
         var processes: [String: Bool] = [:]
-        if isRunning, let status = try? await SupervisorClient(paths: store.paths(profile.name)).send("GET", "/status") {
+        if isRunning, let status = try? await SupervisorClient(paths: store.paths(profile.name)).send("GET", "/status")
+        {
             for process in status["processes"].array ?? [] {
                 if let name = process["name"].string { processes[name] = process["running"].bool ?? false }
             }
@@ -72,7 +73,9 @@ struct Status: AsyncParsableCommand {
             let kubelet = isUp && processes["node-\(node.name)"] == true ? "Running" : "Stopped"
             let api = isUp && processes["controlplane"] == true ? "Running" : "Stopped"
             let kubeconfig = configured ? "Configured" : "Misconfigured"
-            var lines = [node.name, "type: \(index == 0 ? "Control Plane" : "Worker")", "host: \(host)", "kubelet: \(kubelet)"]
+            var lines = [
+                node.name, "type: \(index == 0 ? "Control Plane" : "Worker")", "host: \(host)", "kubelet: \(kubelet)",
+            ]
             var object: JSON = [
                 "Name": JSON(node.name), "Host": JSON(host), "Kubelet": JSON(kubelet),
                 "APIServer": index == 0 ? JSON(api) : "Irrelevant",

@@ -16,7 +16,8 @@ struct Logs: ParsableCommand {
         let folder = store.paths(common.name).logs
         var text = ""
         for entry in try Files.list(folder) where entry.name.hasSuffix(".log") {
-            let lines = ((try? Files.text("\(folder)/\(entry.name)")) ?? "").split(separator: "\n", omittingEmptySubsequences: false)
+            let lines = ((try? Files.text("\(folder)/\(entry.name)")) ?? "").split(
+                separator: "\n", omittingEmptySubsequences: false)
             text += "\n==> \(entry.name.dropLast(4)) <==\n" + lines.suffix(max(0, length) + 1).joined(separator: "\n")
         }
         if let file {

@@ -125,7 +125,8 @@ enum NodeCommand {
     static func node(_ name: String, in profile: Profile) throws(LocalClusterError) -> Profile.Node {
         guard let node = profile.node(named: name) else {
             throw LocalClusterError(
-                .guestNotFound, "Node \"\(name)\" does not exist in profile \"\(profile.name)\". "
+                .guestNotFound,
+                "Node \"\(name)\" does not exist in profile \"\(profile.name)\". "
                     + "There is: \(profile.nodes.map(\.name).joined(separator: ", ")).",
                 nextStep: "catbird node list -p \(profile.name)")
         }

@@ -63,7 +63,8 @@ struct Agent: AsyncParsableCommand {
 struct DNS: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dns", abstract: "The cluster's name server. Runs in the coredns pod.")
-    @Option(name: .customLong("conf", withSingleDash: true), help: "The Corefile.") var conf: String = "/etc/coredns/Corefile"
+    @Option(name: .customLong("conf", withSingleDash: true), help: "The Corefile.") var conf: String =
+        "/etc/coredns/Corefile"
     @Option(help: "A kubeconfig; inside a pod the service account is used.") var kubeconfig: String?
 
     func run() async throws {

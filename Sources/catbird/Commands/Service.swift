@@ -57,7 +57,9 @@ struct Service: AsyncParsableCommand {
             print(table.text)
             guard !addresses.isEmpty else {
                 Terminal.line(
-                    "😿", "service \(namespace)/\(name) has no node port. To open it: kubectl port-forward service/\(name) PORT")
+                    "😿",
+                    "service \(namespace)/\(name) has no node port. To open it: kubectl port-forward service/\(name) PORT"
+                )
                 return
             }
             Terminal.line("🎉", "Open \(namespace)/\(name) in your browser: \(addresses[0].1)")
@@ -117,7 +119,9 @@ struct Tunnel: AsyncParsableCommand {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await informer.run() }
             for await _ in informer.events() {
-                let services = informer.all().filter { $0["spec"]["type"].string == "LoadBalancer" }.sorted { $0.key < $1.key }
+                let services = informer.all().filter { $0["spec"]["type"].string == "LoadBalancer" }.sorted {
+                    $0.key < $1.key
+                }
                 let names = services.map { service in
                     let address = service["status"]["loadBalancer"]["ingress"][0]["ip"].string ?? "<pending>"
                     return "\(service.name) (\(address))"

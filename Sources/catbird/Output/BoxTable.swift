@@ -19,7 +19,8 @@ struct BoxTable {
                 let cell = column < cells.count ? cells[column] : ""
                 let space = widths[column] - cell.count
                 let before = centered ? space / 2 : 0
-                return String(repeating: " ", count: before + 1) + cell + String(repeating: " ", count: space - before + 1)
+                return String(repeating: " ", count: before + 1) + cell
+                    + String(repeating: " ", count: space - before + 1)
             }
             return "│" + padded.joined(separator: "│") + "│"
         }

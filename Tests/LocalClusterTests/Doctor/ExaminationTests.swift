@@ -6,7 +6,9 @@ import Testing
 import Values
 
 @Suite struct ExaminationTests {
-    private func pod(_ name: String, labels: [String: String] = [:], node: String? = nil, status: JSON = [:]) -> KubeObject {
+    private func pod(_ name: String, labels: [String: String] = [:], node: String? = nil, status: JSON = [:])
+        -> KubeObject
+    {
         var pod = KubeObject(.pods, kind: "Pod", name: name, namespace: "default", labels: labels)
         pod.json["metadata"]["uid"] = JSON("uid-\(name)")
         if let node { pod["spec"]["nodeName"] = JSON(node) }
@@ -16,7 +18,14 @@ import Values
 
     private func node(_ name: String, labels: [String: String], ready: Bool = true) -> KubeObject {
         var node = KubeObject(.nodes, kind: "Node", name: name, labels: labels)
-        node["status"] = ["conditions": [["type": "Ready", "status": ready ? "True" : "Unknown", "message": "Kubelet stopped posting node status."]]]
+        node["status"] = [
+            "conditions": [
+                [
+                    "type": "Ready", "status": ready ? "True" : "Unknown",
+                    "message": "Kubelet stopped posting node status.",
+                ]
+            ]
+        ]
         return node
     }
 
@@ -67,11 +76,15 @@ import Values
             status: [
                 "podIP": "1.2.3.4",
                 "containerStatuses": [
-                    ["name": "c", "image": "reg.test/x", "state": ["waiting": ["reason": "ImagePullBackOff", "message": "Back-off"]]]
+                    [
+                        "name": "c", "image": "reg.test/x",
+                        "state": ["waiting": ["reason": "ImagePullBackOff", "message": "Back-off"]],
+                    ]
                 ],
             ])
         let cluster = ClusterSnapshot(
-            pods: [starved, waiting], nodes: [node("n", labels: [:], ready: false)], pools: [pool("p", "10.0.0.0/16", "all()")],
+            pods: [starved, waiting], nodes: [node("n", labels: [:], ready: false)],
+            pools: [pool("p", "10.0.0.0/16", "all()")],
             events: [
                 event(starved, "FailedCreatePodSandBox", "no address: pool p is full"),
                 event(waiting, "Failed", "Failed to pull image \"reg.test/x\": no route to the registry reg.test"),
@@ -79,7 +92,10 @@ import Values
         let findings = Examination.findings(cluster)
         #expect(findings.contains { $0.object == "node n" && $0.nextStep == "catbird node start n" })
         #expect(findings.contains { $0.object == "pod default/starved" && $0.cause.contains("pool p is full") })
-        #expect(findings.contains { $0.object == "pod default/waiting, container c" && $0.cause.contains("no route to the registry") })
+        #expect(
+            findings.contains {
+                $0.object == "pod default/waiting, container c" && $0.cause.contains("no route to the registry")
+            })
     }
 
     @Test(arguments: [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "abc", 0), ("app=lab4app", "app=lab4", 3)])

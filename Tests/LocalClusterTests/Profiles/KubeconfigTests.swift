@@ -37,12 +37,17 @@ import YAMLCoding
                 """
             try Files.replace(path, with: Array(before.utf8))
             let config = Kubeconfig(path: path)
-            try config.add(profile: "lab", server: "https://1.2.3.4:8443", certificateAuthorityPEM: "ca", credentials: credentials)
-            try config.add(profile: "lab", server: "https://1.2.3.5:8443", certificateAuthorityPEM: "ca", credentials: credentials)
+            try config.add(
+                profile: "lab", server: "https://1.2.3.4:8443", certificateAuthorityPEM: "ca", credentials: credentials)
+            try config.add(
+                profile: "lab", server: "https://1.2.3.5:8443", certificateAuthorityPEM: "ca", credentials: credentials)
             let read = try YAML.document(Files.text(path))
             #expect(read["current-context"].string == "lab")
             #expect(read["clusters"].array?.count == 2)
-            #expect(read["clusters"][0] == ["name": "prod", "cluster": ["server": "https://prod", "insecure-skip-tls-verify": true]])
+            #expect(
+                read["clusters"][0] == [
+                    "name": "prod", "cluster": ["server": "https://prod", "insecure-skip-tls-verify": true],
+                ])
             #expect(read["clusters"][1]["cluster"]["server"].string == "https://1.2.3.5:8443")
             #expect(read["users"][0]["user"]["token"].string == "12345")
             var info = stat()
@@ -74,7 +79,8 @@ import YAMLCoding
 
 @Suite struct ProfileTests {
     @Test func nodesAreNamedAndPlaced() throws {
-        var profile = Profile(name: "lab", plan: try FabricPlan.choose(racks: 2, occupied: []), createdAt: Timestamp(seconds: 0))
+        var profile = Profile(
+            name: "lab", plan: try FabricPlan.choose(racks: 2, occupied: []), createdAt: Timestamp(seconds: 0))
         for _ in 0..<3 { try profile.addNode() }
         #expect(profile.nodes.map(\.name) == ["lab", "lab-m02", "lab-m03"])
         #expect(profile.nodes.map(\.rack) == [1, 2, 1])
@@ -87,6 +93,9 @@ import YAMLCoding
         #expect(Profile(["name": "lab"]) == nil)
     }
 
-    @Test(arguments: [("lab", true), ("multinode-cluster", true), ("a", false), ("Lab", false), ("-x", false), ("x/y", false), ("images", false)])
+    @Test(arguments: [
+        ("lab", true), ("multinode-cluster", true), ("a", false), ("Lab", false), ("-x", false), ("x/y", false),
+        ("images", false),
+    ])
     func namesOfProfiles(name: String, isValid: Bool) { #expect(Profile.isValid(name: name) == isValid) }
 }
