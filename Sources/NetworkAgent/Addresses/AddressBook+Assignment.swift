@@ -16,9 +16,9 @@ extension AddressBook {
 
     /// Decisions that touch the same block, to be written together.
     private struct Group {
-        let origin: AddressPlan.Origin
+        let claim: BlockAffinity?
         var block: IPAMBlock
-        var members: [(pending: Pending, plan: AddressPlan)]
+        var members: [(pending: Pending, plan: AddressPlan, grant: Grant)]
     }
 
     func performAssignments(_ jobs: [(AddressRequest, CheckedContinuation<Assigned, any Error>)]) async {
@@ -29,17 +29,17 @@ extension AddressBook {
                 var group = group
                 do {
                     if try await commit(&group) {
-                        for (member, plan) in group.members {
+                        for (member, plan, grant) in group.members {
                             member.continuation.resume(
                                 returning: Assigned(
-                                    address: plan.address, block: plan.block.cidr, explanation: plan.explanation,
+                                    address: grant.address, block: grant.block, explanation: plan.explanation,
                                     isNew: true))
                         }
                     } else {
                         retry += group.members.map(\.pending)
                     }
                 } catch {
-                    for (member, _) in group.members { await fail(member, error) }
+                    for (member, _, _) in group.members { await fail(member, error) }
                 }
             }
             pending = retry
@@ -65,23 +65,20 @@ extension AddressBook {
             switch AddressAllocator.decide(request, snapshot, now: .now) {
             case .refuse(let refusal): await fail(member, refusal)
             case .assign(let plan):
-                let cidr = plan.block.cidr
-                snapshot.blocks[cidr] = plan.block
-                switch plan.origin {
-                case .ownBlock: break
-                case .newBlock(let claim), .unconfirmedBlock(let claim):
-                    if !snapshot.affinities.contains(where: { $0.cidr == cidr }) { snapshot.affinities.append(claim) }
-                }
-                groups[cidr, default: Group(origin: plan.origin, block: plan.block, members: [])].members.append(
-                    (member, plan))
-                groups[cidr]?.block = plan.block
+                guard let write = plan.writes.first, let grant = plan.grants.first else { continue }
+                let cidr = write.block.cidr
+                snapshot.blocks[cidr] = write.block
+                if let claim = write.claim { snapshot.affinities.insert(claim) }
+                groups[cidr, default: Group(claim: write.claim, block: write.block, members: [])].members.append(
+                    (member, plan, grant))
+                groups[cidr]?.block = write.block
             }
         }
         return groups.values.sorted { $0.block.cidr < $1.block.cidr }
     }
 
     private func held(_ handleID: String, _ snapshot: IPAMSnapshot) -> (address: IPAddress, block: CIDR)? {
-        for block in snapshot.blocks.values where block.node == nil || block.node == node {
+        for block in snapshot.blocks.values {
             if let ordinal = block.ordinals(ofHandle: handleID).first, let address = block.address(at: ordinal) {
                 return (address, block.cidr)
             }
@@ -102,9 +99,7 @@ extension AddressBook {
     /// given twice, and the next writer finishes what is half done. False when somebody else was faster.
     private func commit(_ group: inout Group) async throws -> Bool {
         var claim: BlockAffinity?
-        switch group.origin {
-        case .ownBlock: break
-        case .newBlock(let wanted), .unconfirmedBlock(let wanted):
+        if let wanted = group.claim {
             guard let written = try await writePending(wanted) else { return false }
             claim = written
         }

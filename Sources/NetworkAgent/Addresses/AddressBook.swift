@@ -138,8 +138,9 @@ public actor AddressBook {
             }
         }
         for name in parsed.keys where !seen.contains(name) { parsed[name] = nil }
-        snapshot.affinities = ownAffinities.merge(objects.affinities).values.compactMap { try? BlockAffinity($0) }
-            .filter { $0.node == node }
+        snapshot.affinities = AffinityTable(
+            ownAffinities.merge(objects.affinities).values.compactMap { try? BlockAffinity($0) }
+                .filter { $0.node == node })
         if let config = objects.config { snapshot.config = IPAMConfig(config) }
         for object in objects.nodes {
             snapshot.nodes[object.name] = object.labels

@@ -19,17 +19,20 @@ public struct BlockAffinity: Sendable, Hashable {
     /// `host`, or `virtual` for load balancers.
     public let type: String
 
-    public init(node: String, cidr: CIDR, state: State) {
+    public init(node: String, cidr: CIDR, state: State) { self.init(owner: .host(node), cidr: cidr, state: state) }
+
+    public init(owner: AffinityOwner, cidr: CIDR, state: State) {
+        let node = owner.name
         object = KubeObject(
             .blockAffinities, kind: "BlockAffinity", name: IPAMNames.affinity(node: node, cidr),
             labels: [
-                CalicoKeys.hostnameHash: IPAMNames.hostnameHash(node), CalicoKeys.affinityType: "host",
+                CalicoKeys.hostnameHash: IPAMNames.hostnameHash(node), CalicoKeys.affinityType: owner.type,
                 CalicoKeys.ipVersion: cidr.family == .v4 ? "4" : "6",
             ])
         self.node = node
         self.cidr = cidr
         self.state = state
-        type = "host"
+        type = owner.type
         isDeleted = false
     }
 
@@ -51,6 +54,7 @@ public struct BlockAffinity: Sendable, Hashable {
     }
 
     public var name: String { object.name }
+    public var owner: AffinityOwner { type == "virtual" ? .virtual(node) : .host(node) }
 
     public func encoded() -> KubeObject {
         var object = object

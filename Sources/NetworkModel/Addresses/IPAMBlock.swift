@@ -16,39 +16,57 @@ public struct IPAMBlock: Sendable, Hashable {
     public struct Attribute: Sendable, Hashable {
         public var handleID: String?
         public var values: [String: String]
+        /// Who takes the address over when its holder moves (KubeVirt): kept as it is stored.
+        public var alternateOwner: [String: String]
+        /// When the address was given back; it stays in use until its cooldown is over.
+        public var releasedAt: String?
         /// Members that Catbird does not set itself, kept as they are.
         var others: JSONObject
 
         public init(handleID: String?, values: [String: String]) {
             self.handleID = handleID
             self.values = values
+            alternateOwner = [:]
             others = [:]
         }
+
+        init(releasedAt: Timestamp) {
+            self.init(handleID: nil, values: [:])
+            self.releasedAt = releasedAt.nano
+        }
+
+        /// Given back, and waiting.
+        public var isReleased: Bool { releasedAt != nil && handleID == nil }
     }
 
     /// As read or last written: carries the resourceVersion to compare and the fields not modelled here.
     public var object: KubeObject
     public let cidr: CIDR
-    /// `host:<node>`, nil when no host owns the block.
+    /// `host:<node>` or `virtual:<name>`, nil when nobody owns the block.
     public var affinity: String?
     public var claimTime: String?
     /// For each address of the block an index into `attributes`, nil when it is free.
-    public private(set) var allocations: [Int?]
+    public internal(set) var allocations: [Int?]
     /// Free ordinals in the order in which they will be given out.
-    public private(set) var unallocated: [Int]
-    public private(set) var attributes: [Attribute]
-    public private(set) var sequenceNumber: Int64
-    public private(set) var sequenceNumberForAllocation: [String: Int64]
+    public internal(set) var unallocated: [Int]
+    public internal(set) var attributes: [Attribute]
+    public internal(set) var sequenceNumber: Int64
+    public internal(set) var sequenceNumberForAllocation: [String: Int64]
     public var isDeleted: Bool
 
     /// A new, empty block that belongs to `node`.
     public init(_ cidr: CIDR, node: String?, now: Timestamp) {
+        self.init(cidr, owner: node.map { .host($0) }, now: now)
+    }
+
+    /// A new, empty block.
+    public init(_ cidr: CIDR, owner: AffinityOwner?, now: Timestamp) {
         let cidr = cidr.network
         let count = 1 << min(12, max(0, cidr.hostBits))
         self.cidr = cidr
         object = KubeObject(.ipamBlocks, kind: "IPAMBlock", name: IPAMNames.block(cidr))
-        affinity = node.map { "host:\($0)" }
-        claimTime = node == nil ? nil : now.description
+        affinity = owner?.description
+        claimTime = owner == nil ? nil : now.description
         allocations = Array(repeating: nil, count: count)
         unallocated = Array(0..<count)
         attributes = []
@@ -96,6 +114,9 @@ public struct IPAMBlock: Sendable, Hashable {
     public var name: String { IPAMNames.block(cidr) }
     /// The node that owns the block.
     public var node: String? { affinity.flatMap { $0.hasPrefix("host:") ? String($0.dropFirst(5)) : nil } }
+    public var owner: AffinityOwner? { affinity.flatMap { AffinityOwner($0) } }
+    /// Some of its addresses wait for their cooldown to end.
+    public var isCoolingDown: Bool { attributes.contains(where: \.isReleased) }
     public var isEmpty: Bool { allocations.allSatisfy { $0 == nil } }
     public var usedCount: Int { allocations.count { $0 != nil } }
     public var freeCount: Int { unallocated.count }
@@ -124,100 +145,5 @@ public struct IPAMBlock: Sendable, Hashable {
             guard let index = allocations[ordinal], let address = address(at: ordinal) else { return nil }
             return (address, attributes[index])
         }
-    }
-}
-
-// MARK: Changes
-
-extension IPAMBlock {
-    /// Gives out the free address that has waited longest; nil when the block is full.
-    public mutating func allocate(handleID: String, values: [String: String]) -> Int? {
-        guard let ordinal = unallocated.first else { return nil }
-        return allocate(ordinal: ordinal, handleID: handleID, values: values) ? ordinal : nil
-    }
-
-    /// Gives out this address; false when it is in use.
-    public mutating func allocate(ordinal: Int, handleID: String, values: [String: String]) -> Bool {
-        guard let position = unallocated.firstIndex(of: ordinal) else { return false }
-        unallocated.remove(at: position)
-        let attribute = Attribute(handleID: handleID, values: values)
-        let index: Int
-        if let existing = attributes.firstIndex(of: attribute) {
-            index = existing
-        } else {
-            index = attributes.count
-            attributes.append(attribute)
-        }
-        allocations[ordinal] = index
-        sequenceNumberForAllocation[String(ordinal)] = sequenceNumber
-        return true
-    }
-
-    /// Frees the handle's addresses, which go to the end of the queue. Returns how many there were.
-    @discardableResult
-    public mutating func release(handleID: String) -> Int {
-        let ordinals = ordinals(ofHandle: handleID)
-        release(ordinals: ordinals)
-        return ordinals.count
-    }
-
-    /// Frees these addresses as far as they are in use.
-    public mutating func release(ordinals: [Int]) {
-        for ordinal in ordinals where allocations.indices.contains(ordinal) && allocations[ordinal] != nil {
-            allocations[ordinal] = nil
-            unallocated.append(ordinal)
-            sequenceNumberForAllocation[String(ordinal)] = nil
-        }
-        dropUnusedAttributes()
-    }
-
-    private mutating func dropUnusedAttributes() {
-        let used = Set(allocations.compactMap(\.self))
-        guard used.count < attributes.count else { return }
-        var kept: [Attribute] = []
-        var places: [Int: Int] = [:]
-        for (index, attribute) in attributes.enumerated() where used.contains(index) {
-            places[index] = kept.count
-            kept.append(attribute)
-        }
-        attributes = kept
-        allocations = allocations.map { $0.flatMap { places[$0] } }
-    }
-
-    /// The object to write: everything that the API holds already, with this block's state and the next sequence number.
-    public func encodedForWrite() -> KubeObject {
-        var object = object
-        var spec = object["spec"] ?? .object([:])
-        spec["cidr"] = JSON("\(cidr)")
-        spec["affinity"] = affinity.map { JSON($0) }
-        spec["affinityClaimTime"] = claimTime.map { JSON($0) }
-        spec["strictAffinity"] = spec["strictAffinity"] ?? false
-        spec["allocations"] = .array(allocations.map { $0.map { JSON($0) } ?? .null })
-        spec["unallocated"] = .array(unallocated.map { JSON($0) })
-        spec["attributes"] = .array(attributes.map(\.json))
-        spec["sequenceNumber"] = .int(sequenceNumber &+ 1)
-        let sequences = sequenceNumberForAllocation.sorted { ($0.key.utf8.count, $0.key) < ($1.key.utf8.count, $1.key) }
-        spec["sequenceNumberForAllocation"] = .object(JSONObject(sequences.map { ($0.key, .int($0.value)) }))
-        spec["deleted"] = .bool(isDeleted)
-        object["spec"] = spec
-        return object
-    }
-}
-
-extension IPAMBlock.Attribute {
-    init(json: JSON) {
-        handleID = json["handle_id"].string
-        values = json["secondary"].object?.strings ?? [:]
-        others = json.object ?? [:]
-        others["handle_id"] = nil
-        others["secondary"] = nil
-    }
-
-    var json: JSON {
-        var object = JSONObject()
-        if let handleID { object["handle_id"] = JSON(handleID) }
-        if !values.isEmpty { object["secondary"] = JSON(values) }
-        for (key, value) in others { object[key] = value }
-        return .object(object)
     }
 }

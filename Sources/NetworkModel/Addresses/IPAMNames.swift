@@ -58,6 +58,10 @@ public enum CalicoKeys {
     public static let podIPs = "cni.projectcalico.org/podIPs"
     public static let containerID = "cni.projectcalico.org/containerID"
     public static let ipv4Pools = "cni.projectcalico.org/ipv4pools"
+    public static let ipv6Pools = "cni.projectcalico.org/ipv6pools"
+    public static let ipFamilies = "cni.projectcalico.org/ipFamilies"
+    /// On an IPPool: the pools to use when it is exhausted, in the order of preference, as a JSON list or with commas.
+    public static let fallbackPools = "catbird.dev/fallback-pools"
     public static let ipAddresses = "cni.projectcalico.org/ipAddrs"
     /// Why a pool's encapsulation is not what its spec asks for.
     public static let encapsulationNote = "catbird.dev/encapsulation"

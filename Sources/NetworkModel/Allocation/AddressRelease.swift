@@ -26,12 +26,9 @@ public enum AddressRelease {
     /// contains it.
     public static func uselessClaims(of node: String, _ snapshot: IPAMSnapshot) -> [BlockAffinity] {
         guard let labels = snapshot.nodes[node] else { return [] }
-        return snapshot.affinities.filter { claim in
-            guard claim.node == node, claim.type == "host" else { return false }
-            if claim.isDeleted || claim.state == .pendingDeletion {
-                return snapshot.blocks[claim.cidr]?.isEmpty ?? true
-            }
-            guard snapshot.blocks[claim.cidr]?.isEmpty ?? true else { return false }
+        return snapshot.affinities.claims(of: .host(node)).filter { claim in
+            let isEmpty = snapshot.blocks[claim.cidr]?.isEmpty ?? true
+            guard isEmpty, !claim.isDeleted, claim.state != .pendingDeletion else { return isEmpty }
             return !snapshot.pools.contains { $0.cidr.contains(claim.cidr) && $0.nodeSelector.matches(labels) }
         }
     }

@@ -24,11 +24,32 @@ public struct AddressRequest: Sendable, Hashable {
     public var subject: String
     public var namespace: String?
     public var namespaceLabels: [String: String]
-    public var choice: PoolChoice?
+    /// The families to assign: all of them or none.
+    public var families: [IPFamily]
+    /// Pools asked for, by family.
+    public var choices: [IPFamily: PoolChoice]
+    /// Exactly these addresses, at most one a family, and no others. Selectors, reservations and assignmentMode are not
+    /// asked; allowedUses and strictAffinity are.
+    public var explicit: [IPAddress]
+    /// Addresses of each family.
+    public var count: Int
+    /// A limit of blocks for this request; the smaller of it and the configuration's wins.
+    public var maxBlocks: Int?
+
+    /// The choice of IPv4 pools.
+    public var choice: PoolChoice? {
+        get { choices[.v4] }
+        set { choices[.v4] = newValue }
+    }
+
+    /// Who owns the blocks that the addresses come from.
+    public var owner: AffinityOwner { use == .loadBalancer ? .loadBalancer : .host(node) }
 
     public init(
         node: String, use: PoolUse, handleID: String, values: [String: String], subject: String,
-        namespace: String? = nil, namespaceLabels: [String: String] = [:], choice: PoolChoice? = nil
+        namespace: String? = nil, namespaceLabels: [String: String] = [:], choice: PoolChoice? = nil,
+        families: [IPFamily] = [.v4], choices: [IPFamily: PoolChoice] = [:], explicit: [IPAddress] = [],
+        count: Int = 1, maxBlocks: Int? = nil
     ) {
         self.node = node
         self.use = use
@@ -37,7 +58,12 @@ public struct AddressRequest: Sendable, Hashable {
         self.subject = subject
         self.namespace = namespace
         self.namespaceLabels = namespaceLabels
-        self.choice = choice
+        self.families = families
+        self.choices = choices
+        self.explicit = explicit
+        self.count = count
+        self.maxBlocks = maxBlocks
+        if let choice { self.choices[.v4] = choice }
     }
 }
 
@@ -48,9 +74,10 @@ extension AddressRequest.PoolChoice {
 
     /// The choice that annotations make: the pod's before its namespace's, nil when neither has one.
     public init?(
-        podName: String, podAnnotations: [String: String], namespace: String, namespaceAnnotations: [String: String]
+        podName: String, podAnnotations: [String: String], namespace: String, namespaceAnnotations: [String: String],
+        family: IPFamily = .v4
     ) throws(Malformed) {
-        let key = CalicoKeys.ipv4Pools
+        let key = family == .v4 ? CalicoKeys.ipv4Pools : CalicoKeys.ipv6Pools
         let text: String
         if let value = podAnnotations[key], !value.isEmpty {
             text = value
@@ -72,26 +99,27 @@ extension AddressRequest.PoolChoice {
     }
 }
 
-/// What the decision is made from.
-public struct IPAMSnapshot: Sendable {
-    public var pools: [IPPool]
-    public var problems: [IPPool.Problem]
-    public var blocks: [CIDR: IPAMBlock]
-    /// The claims of the asking node.
-    public var affinities: [BlockAffinity]
-    public var config: IPAMConfig
-    /// The labels of every node.
-    public var nodes: [String: [String: String]]
-
-    public init(
-        pools: [IPPool] = [], problems: [IPPool.Problem] = [], blocks: [CIDR: IPAMBlock] = [:],
-        affinities: [BlockAffinity] = [], config: IPAMConfig = IPAMConfig(), nodes: [String: [String: String]] = [:]
-    ) {
-        self.pools = pools
-        self.problems = problems
-        self.blocks = blocks
-        self.affinities = affinities
-        self.config = config
-        self.nodes = nodes
+extension AddressRequest {
+    /// The families that annotation `ipFamilies` asks for: the pod's before its namespace's, nil when neither has one.
+    public static func families(
+        podName: String, podAnnotations: [String: String], namespace: String, namespaceAnnotations: [String: String]
+    ) throws(PoolChoice.Malformed) -> [IPFamily]? {
+        let key = CalicoKeys.ipFamilies
+        let text: String
+        let source: String
+        if let value = podAnnotations[key], !value.isEmpty {
+            (text, source) = (value, "pod \(namespace)/\(podName)")
+        } else if let value = namespaceAnnotations[key], !value.isEmpty {
+            (text, source) = (value, "namespace \(namespace)")
+        } else {
+            return nil
+        }
+        let families = (try? JSON(parsing: text))?.array?.map { $0.string.flatMap(IPFamily.init(rawValue:)) }
+        guard let families, !families.isEmpty, !families.contains(nil), Set(families).count == families.count else {
+            throw PoolChoice.Malformed(
+                description:
+                    "annotation \(key) of \(source) is \(text), which is not a JSON list of IPv4 and IPv6, each once")
+        }
+        return families.compactMap(\.self)
     }
 }

@@ -37,6 +37,8 @@ public struct IPPool: Sendable, Hashable {
     public var allowedUses: [PoolUse]
     /// Manual: only for requests that name the pool.
     public var isAutomatic: Bool
+    /// Names of pools to use when this one is exhausted, the preferred first: annotation `catbird.dev/fallback-pools`.
+    public var fallbackPools: [String] = []
 
     public static func defaultBlockSize(_ family: IPFamily) -> Int { family == .v4 ? 26 : 122 }
     public static func blockSizes(_ family: IPFamily) -> ClosedRange<Int> { family == .v4 ? 20...32 : 116...128 }
@@ -96,10 +98,22 @@ public struct IPPool: Sendable, Hashable {
         let uses = (spec["allowedUses"].array ?? []).compactMap { $0.string.flatMap(PoolUse.init(rawValue:)) }
         if !uses.isEmpty { allowedUses = uses }
         isBeingDeleted = object.isBeingDeleted
+        // Calico's client folds annotations that are not its own into one.
+        let folded = object.annotations["projectcalico.org/metadata"].flatMap { try? JSON(parsing: $0) }
+        let fallback =
+            object.annotations[CalicoKeys.fallbackPools]
+            ?? folded?["annotations"][CalicoKeys.fallbackPools].string
+        if let fallback { fallbackPools = Self.names(fallback) }
         let allocatable = object["status"]["conditions"].array?.first { $0["type"].string == "Allocatable" }
         if allocatable?["status"].string == "False" {
             notAllocatable = allocatable?["message"].string ?? allocatable?["reason"].string ?? "not allocatable"
         }
+    }
+
+    /// The names in `["a","b"]` or `a, b`.
+    static func names(_ text: String) -> [String] {
+        if let list = (try? JSON(parsing: text))?.array { return list.compactMap(\.string) }
+        return text.split(whereSeparator: { $0 == "," || $0 == " " || $0 == "\n" }).map(String.init)
     }
 
     /// Reads all `objects`: those that are pools by name, and what is wrong with the others.
