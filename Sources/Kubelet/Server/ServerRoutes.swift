@@ -187,11 +187,12 @@ struct ServerRoutes: Sendable {
         let runtime = context.runtime
         let body: RemoteCommand.Body = { channels in
             do {
-                let session =
-                    attaches
-                    ? try await runtime.attach(id)
-                    : try await runtime.exec(
-                        id, command: arguments, tty: streams.tty, stdin: streams.stdin, environment: [])
+                if attaches {
+                    let session = try await runtime.attach(id)
+                    return await CommandRunner.run(session, channels, hasInput: streams.stdin).ofAttachment
+                }
+                let session = try await runtime.exec(
+                    id, command: arguments, tty: streams.tty, stdin: streams.stdin, environment: [])
                 return await CommandRunner.run(session, channels, hasInput: streams.stdin)
             } catch {
                 return .failed("\(error)")

@@ -7,6 +7,12 @@ package enum CommandOutcome: Hashable, Sendable {
     case exited(Int)
     case failed(String)
 
+    /// What attach reports: it ends with the container's streams, and the exit code is the pod's status to tell.
+    /// kubectl takes a code here for a broken connection, and prints the log once more.
+    package var ofAttachment: CommandOutcome {
+        if case .exited = self { .exited(0) } else { self }
+    }
+
     /// The Status of versions 4 and 5.
     package var status: JSON {
         switch self {

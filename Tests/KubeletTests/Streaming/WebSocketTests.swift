@@ -130,5 +130,7 @@ import Values
         #expect(failed["reason"].string == "NonZeroExitCode")
         #expect(failed["details"]["causes"][0] == ["reason": "ExitCode", "message": "3"])
         #expect(CommandOutcome.failed("no").status["code"].int == 500)
+        #expect(CommandOutcome.exited(3).ofAttachment == .exited(0))
+        #expect(CommandOutcome.failed("no").ofAttachment == .failed("no"))
     }
 }
