@@ -54,20 +54,24 @@ public final class Dataplane: Sendable {
         state.withLock { state in state.workloads.merge(workloads) { known, _ in known } }
     }
 
-    func connect(_ link: PodLink, netns: Int32, address: IPAddress, mtu: Int) throws -> PodLink.Wired {
-        // Known before the route is there: whoever reconciles in between must not take it for a stray.
-        state.withLock { $0.workloads[address] = link.hostInterface }
+    /// Makes the sandbox's link and the routes to it. What fails leaves nothing behind.
+    ///
+    /// - Parameter netns: a descriptor of the sandbox's network namespace, which stays the caller's.
+    public func connect(_ link: PodLink, netns: Int32, addresses: [IPAddress], mtu: Int) throws -> PodLink.Wired {
+        // Known before the routes are there: whoever reconciles in between must not take them for strays.
+        state.withLock { for address in addresses { $0.workloads[address] = link.hostInterface } }
         do {
             return try Namespaces.inNamespaces(net: namespace) { [netlink] in
-                try link.connect(netns: netns, address: address, mtu: mtu, host: netlink)
+                try link.connect(netns: netns, addresses: addresses, mtu: mtu, host: netlink)
             }
         } catch {
-            forget(address, link.hostInterface)
+            for address in addresses { forget(address, link.hostInterface) }
             throw error
         }
     }
 
-    func disconnect(_ link: PodLink, addresses: [IPAddress]) throws {
+    /// Removes the sandbox's link, and with it its routes. Not there is no error.
+    public func disconnect(_ link: PodLink, addresses: [IPAddress]) throws {
         for address in addresses { forget(address, link.hostInterface) }
         try link.disconnect(host: netlink)
     }
@@ -76,9 +80,13 @@ public final class Dataplane: Sendable {
         state.withLock { if $0.workloads[address] == interface { $0.workloads[address] = nil } }
     }
 
-    func inspect(_ link: PodLink, netns: Int32, address: IPAddress) throws {
-        try link.inspectHost(address: address, host: netlink)
-        _ = try link.inspect(netns: netns, address: address)
+    /// Looks whether the link is as `connect` made it: interface, addresses, routes, settings, at both ends. The error,
+    /// a `PodLinkProblem`, names what is not.
+    public func inspect(_ link: PodLink, netns: Int32, addresses: [IPAddress]) throws {
+        try Namespaces.inNamespaces(net: namespace) { [netlink] in
+            try link.inspectHost(addresses: addresses, host: netlink)
+        }
+        _ = try link.inspect(netns: netns, addresses: addresses)
     }
 
     // MARK: Routes and tunnel

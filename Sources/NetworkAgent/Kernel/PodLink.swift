@@ -3,29 +3,57 @@
 import CNIProtocol
 import Linux
 import NetworkModel
-import Values
+public import Values
 
-/// The veth pair of one sandbox: Calico's addressing, in which the pod has a /32, its gateway 169.254.1.1 is nowhere,
-/// and the host's end answers for it by proxy ARP.
-struct PodLink: Sendable {
-    static let gateway = IPAddress(169, 254, 1, 1)
-    static let hostMAC = MACAddress("ee:ee:ee:ee:ee:ee")
+/// The veth pair of one sandbox: Calico's addressing, in which the pod has a /32 and a /128. Its IPv4 gateway
+/// 169.254.1.1 is nowhere, and the host's end answers for it by proxy ARP; its IPv6 gateway is the host end's link-local
+/// address, which follows from that end's fixed MAC and so need not be waited for.
+public struct PodLink: Sendable {
+    /// The MAC of every host end.
+    public static let hostMAC = MACAddress("ee:ee:ee:ee:ee:ee")
+    /// `IFA_F_NODAD`: the address works at once, since nobody else can have it.
+    static let withoutDetection: UInt32 = 0x02
 
-    let hostInterface: String
-    let podInterface: String
+    public let hostInterface: String
+    public let podInterface: String
     /// Written as the host interface's alias: tells this sandbox's link from an earlier one of the same pod.
-    let handleID: String
+    public let handleID: String
+    /// The pod's MAC (annotation `hwAddr`); nil leaves it to the kernel.
+    public var mac: MACAddress?
+    /// Whether the pod may forward packets (`container_settings.allow_ip_forwarding`).
+    public var allowsForwarding: Bool
 
-    struct Wired: Sendable {
-        let mac: MACAddress?
-        let mtu: Int
+    public init(
+        hostInterface: String, podInterface: String, handleID: String, mac: MACAddress? = nil,
+        allowsForwarding: Bool = false
+    ) {
+        self.hostInterface = hostInterface
+        self.podInterface = podInterface
+        self.handleID = handleID
+        self.mac = mac
+        self.allowsForwarding = allowsForwarding
+    }
+
+    /// The pod's end as it is.
+    public struct Wired: Sendable {
+        public let mac: MACAddress?
+        public let mtu: Int
+    }
+
+    /// What the pod sends everything to.
+    public static func gateway(_ family: IPFamily) -> IPAddress {
+        switch family {
+        case .v4: IPAddress(169, 254, 1, 1)
+        // fe80::ecee:eeff:feee:eeee
+        case .v6: IPAddress(.v6, 0xfe80_0000_0000_0000_ecee_eeff_feee_eeee)
+        }
     }
 
     /// Makes the pair, or finds it made. Runs in the node's network namespace, on a thread of its own.
-    func connect(netns: Int32, address: IPAddress, mtu: Int, host: NetlinkSocket) throws -> Wired {
+    func connect(netns: Int32, addresses: [IPAddress], mtu: Int, host: NetlinkSocket) throws -> Wired {
         if let existing = try host.link(hostInterface) {
-            if existing.alias == handleID, let wired = try? inspect(netns: netns, address: address) {
-                try addRoute(to: address, existing.index, host)
+            if existing.alias == handleID, let wired = try? inspect(netns: netns, addresses: addresses) {
+                try configureHost(addresses, existing.index, host)
                 return wired
             }
             // Left over from an earlier sandbox of the pod, or half made.
@@ -33,18 +61,12 @@ struct PodLink: Sendable {
         }
         try host.addVeth(
             hostInterface, LinkOptions(mtu: mtu, mac: Self.hostMAC, up: true), peer: podInterface,
-            peerOptions: LinkOptions(mtu: mtu, namespace: .fd(netns)))
+            peerOptions: LinkOptions(mtu: mtu, mac: mac, namespace: .fd(netns)))
         do {
             let link = try host.requireLink(hostInterface)
             try host.setLink(link.index, LinkOptions(alias: handleID))
-            for (name, value) in [
-                ("neigh/\(hostInterface)/proxy_delay", "0"), ("conf/\(hostInterface)/proxy_arp", "1"),
-                ("conf/\(hostInterface)/forwarding", "1"), ("conf/\(hostInterface)/route_localnet", "1"),
-            ] {
-                try Sysctl.write("net/ipv4/\(name)", value)
-            }
-            let wired = try configurePod(netns: netns, address: address)
-            try addRoute(to: address, link.index, host)
+            let wired = try configurePod(netns: netns, addresses)
+            try configureHost(addresses, link.index, host)
             return wired
         } catch {
             _ = try? host.deleteLink(hostInterface)
@@ -52,52 +74,59 @@ struct PodLink: Sendable {
         }
     }
 
-    private func addRoute(to address: IPAddress, _ interface: Int32, _ host: NetlinkSocket) throws {
-        try host.replaceRoute(Route(to: CIDR(host: address), interface: interface, scope: .link, protocol: .calico))
-    }
+    // MARK: The host's side
 
-    private func configurePod(netns: Int32, address: IPAddress) throws -> Wired {
-        let podInterface = podInterface
-        return try Namespaces.inNamespaces(net: .fd(netns)) {
-            let pod = try NetlinkSocket()
-            if let loopback = try pod.link("lo"), !loopback.isUp {
-                try pod.setLink(loopback.index, LinkOptions(up: true))
-            }
-            let link = try pod.requireLink(podInterface)
-            try Sysctl.write("net/ipv4/ip_forward", "0")
-            try pod.setLink(link.index, LinkOptions(up: true))
-            try pod.ensureAddress(InterfaceAddress(interface: link.index, address: CIDR(host: address)))
-            try pod.replaceRoute(Route(to: CIDR(host: Self.gateway), interface: link.index, scope: .link))
-            // Known beforehand: the first packet need not ask, and a node without a default route, whose proxy ARP stays
-            // silent, is a gateway as well.
-            try pod.setNeighbour(Neighbour(interface: link.index, address: Self.gateway, mac: Self.hostMAC))
-            if let everything = CIDR("0.0.0.0/0") {
-                try pod.replaceRoute(Route(to: everything, via: Self.gateway, interface: link.index))
-            }
-            return Wired(mac: link.mac, mtu: link.mtu)
+    /// The settings of the host's end, by family.
+    private func hostSettings(_ family: IPFamily) -> [(name: String, value: String)] {
+        switch family {
+        case .v4:
+            [
+                ("net/ipv4/neigh/\(hostInterface)/proxy_delay", "0"),
+                ("net/ipv4/conf/\(hostInterface)/proxy_arp", "1"),
+                ("net/ipv4/conf/\(hostInterface)/forwarding", "1"),
+                ("net/ipv4/conf/\(hostInterface)/route_localnet", "1"),
+            ]
+        case .v6:
+            [
+                ("net/ipv6/conf/\(hostInterface)/disable_ipv6", "0"),
+                ("net/ipv6/conf/\(hostInterface)/accept_dad", "0"),
+                ("net/ipv6/conf/\(hostInterface)/accept_ra", "0"),
+                ("net/ipv6/conf/\(hostInterface)/proxy_ndp", "1"),
+                ("net/ipv6/conf/\(hostInterface)/forwarding", "1"),
+            ]
         }
     }
 
-    /// Looks whether the pod has what `connect` gave it; the error names what is missing.
-    func inspect(netns: Int32, address: IPAddress) throws -> Wired {
-        let podInterface = podInterface
-        return try Namespaces.inNamespaces(net: .fd(netns)) {
-            let pod = try NetlinkSocket()
-            guard let link = try pod.link(podInterface) else {
-                throw PodLinkProblem(description: "the sandbox has no interface \(podInterface)")
+    private func families(_ addresses: [IPAddress]) -> [IPFamily] {
+        IPFamily.allCases.filter { family in addresses.contains { $0.family == family } }
+    }
+
+    private func configureHost(_ addresses: [IPAddress], _ interface: Int32, _ host: NetlinkSocket) throws {
+        for family in families(addresses) {
+            for (name, value) in hostSettings(family) { try Sysctl.write(name, value) }
+            if family == .v6 {
+                // A host interface forwards only where the node does.
+                try Sysctl.write("net/ipv6/conf/all/forwarding", "1")
+                if let gateway = CIDR(Self.gateway(.v6), 64) {
+                    try host.ensureAddress(
+                        InterfaceAddress(
+                            interface: interface, address: gateway, scope: .link, flags: Self.withoutDetection))
+                }
             }
-            guard link.isUp else { throw PodLinkProblem(description: "\(podInterface) of the sandbox is down") }
-            guard try pod.addresses(interface: link.index).contains(where: { $0.address.address == address }) else {
-                throw PodLinkProblem(description: "\(podInterface) of the sandbox has not the address \(address)")
+        }
+        for address in addresses {
+            let route = Route(to: CIDR(host: address), interface: interface, scope: .link, protocol: .calico)
+            if let holder = try host.claim(route) {
+                throw PodLinkProblem(
+                    description:
+                        "the node has a route \(holder) that is not Catbird's: remove it, so that \(address) can be reached"
+                )
             }
-            guard try pod.routes().contains(where: { $0.destination.prefixLength == 0 && $0.gateway == Self.gateway })
-            else { throw PodLinkProblem(description: "the sandbox has no default route via \(Self.gateway)") }
-            return Wired(mac: link.mac, mtu: link.mtu)
         }
     }
 
-    /// Looks at the host's side.
-    func inspectHost(address: IPAddress, host: NetlinkSocket) throws {
+    /// Looks at the host's side: the link, its settings and the routes to the pod. Runs in the node's namespace.
+    func inspectHost(addresses: [IPAddress], host: NetlinkSocket) throws {
         guard let link = try host.link(hostInterface) else {
             throw PodLinkProblem(description: "the node has no interface \(hostInterface)")
         }
@@ -105,9 +134,22 @@ struct PodLink: Sendable {
             throw PodLinkProblem(
                 description: "\(hostInterface) belongs to another sandbox (\(link.alias ?? "no alias"))")
         }
-        let routes = try host.routes(protocol: .calico)
-        guard routes.contains(where: { $0.destination == CIDR(host: address) && $0.interface == link.index }) else {
-            throw PodLinkProblem(description: "the node has no route to \(address) through \(hostInterface)")
+        guard link.isUp else { throw PodLinkProblem(description: "\(hostInterface) of the node is down") }
+        for family in families(addresses) {
+            for (name, value) in hostSettings(family) {
+                let found = try Sysctl.read(name)
+                guard found == value else {
+                    throw PodLinkProblem(
+                        description: "the node's setting \(name) is \(found), and has to be \(value)")
+                }
+            }
+            let routes = try host.routes(family, protocol: .calico)
+            for address in addresses where address.family == family {
+                guard routes.contains(where: { $0.destination == CIDR(host: address) && $0.interface == link.index })
+                else {
+                    throw PodLinkProblem(description: "the node has no route to \(address) through \(hostInterface)")
+                }
+            }
         }
     }
 
@@ -116,8 +158,118 @@ struct PodLink: Sendable {
         guard let link = try host.link(hostInterface), link.alias == handleID || link.alias == nil else { return }
         try host.deleteLink(index: link.index)
     }
+
+    // MARK: The pod's side
+
+    private func configurePod(netns: Int32, _ addresses: [IPAddress]) throws -> Wired {
+        try Namespaces.inNamespaces(net: .fd(netns)) {
+            let pod = try NetlinkSocket()
+            if let loopback = try pod.link("lo"), !loopback.isUp {
+                try pod.setLink(loopback.index, LinkOptions(up: true))
+            }
+            let link = try pod.requireLink(podInterface)
+            let families = families(addresses)
+            for family in families { try writePodSettings(family) }
+            try pod.setLink(link.index, LinkOptions(up: true))
+            for address in addresses {
+                try pod.ensureAddress(
+                    InterfaceAddress(
+                        interface: link.index, address: CIDR(host: address),
+                        flags: address.family == .v6 ? Self.withoutDetection : 0))
+            }
+            for family in families { try route(family, link.index, pod) }
+            return Wired(mac: link.mac, mtu: link.mtu)
+        }
+    }
+
+    private func writePodSettings(_ family: IPFamily) throws {
+        let forwarding = allowsForwarding ? "1" : "0"
+        switch family {
+        case .v4: try Sysctl.write("net/ipv4/ip_forward", forwarding)
+        case .v6:
+            guard Sysctl.exists("net/ipv6/conf/all/disable_ipv6") else {
+                throw PodLinkProblem(
+                    description: "this kernel has no IPv6: take the IPv6 pools away, or boot without ipv6.disable=1")
+            }
+            for name in ["all", "default", "lo", podInterface] {
+                try Sysctl.write("net/ipv6/conf/\(name)/disable_ipv6", "0")
+            }
+            try Sysctl.write("net/ipv6/conf/\(podInterface)/accept_dad", "0")
+            try Sysctl.write("net/ipv6/conf/all/forwarding", forwarding)
+        }
+    }
+
+    private func route(_ family: IPFamily, _ interface: Int32, _ pod: NetlinkSocket) throws {
+        let gateway = Self.gateway(family)
+        if family == .v4 {
+            try pod.replaceRoute(Route(to: CIDR(host: gateway), interface: interface, scope: .link))
+        }
+        // Known beforehand: the first packet need not ask, and a node without a default route, whose proxy ARP stays
+        // silent, is a gateway as well.
+        try pod.setNeighbour(Neighbour(interface: interface, address: gateway, mac: Self.hostMAC))
+        if let everything = CIDR(IPAddress(family, 0), 0) {
+            try pod.replaceRoute(Route(to: everything, via: gateway, interface: interface))
+        }
+    }
+
+    /// Looks whether the pod has what `connect` gave it; the error names what is missing.
+    func inspect(netns: Int32, addresses: [IPAddress]) throws -> Wired {
+        try Namespaces.inNamespaces(net: .fd(netns)) {
+            let pod = try NetlinkSocket()
+            guard let link = try pod.link(podInterface) else {
+                throw PodLinkProblem(description: "the sandbox has no interface \(podInterface)")
+            }
+            guard link.isUp else { throw PodLinkProblem(description: "\(podInterface) of the sandbox is down") }
+            if let mac, link.mac != mac {
+                throw PodLinkProblem(
+                    description:
+                        "\(podInterface) of the sandbox has MAC \(link.mac.map { "\($0)" } ?? "none"), not \(mac)")
+            }
+            let held = Set(try pod.addresses(interface: link.index).map(\.address.address))
+            for address in addresses where !held.contains(address) {
+                throw PodLinkProblem(description: "\(podInterface) of the sandbox has not the address \(address)")
+            }
+            for family in families(addresses) {
+                let gateway = Self.gateway(family)
+                guard
+                    try pod.routes(family).contains(where: {
+                        $0.destination.prefixLength == 0 && $0.gateway == gateway && $0.interface == link.index
+                    })
+                else { throw PodLinkProblem(description: "the sandbox has no default route via \(gateway)") }
+                if family == .v6 {
+                    let name = "net/ipv6/conf/\(podInterface)/disable_ipv6"
+                    guard try Sysctl.read(name) == "0" else {
+                        throw PodLinkProblem(description: "the sandbox's setting \(name) is not 0: it has no IPv6")
+                    }
+                }
+            }
+            return Wired(mac: link.mac, mtu: link.mtu)
+        }
+    }
 }
 
-struct PodLinkProblem: Error, Sendable, CustomStringConvertible {
-    let description: String
+/// What a sandbox's link lacks, or what is in its way.
+public struct PodLinkProblem: Error, Sendable, CustomStringConvertible {
+    public let description: String
+}
+
+extension NetlinkSocket {
+    /// Makes a route of Catbird's what it should be. What somebody else keeps to the same destination stays, and is
+    /// returned.
+    func claim(_ route: Route) throws(Errno) -> Route? {
+        do throws(Errno) {
+            try addRoute(route)
+            return nil
+        } catch {
+            guard error.alreadyExists else { throw error }
+            let present = try routes(route.destination.family).filter { $0.destination == route.destination }
+            if let holder = present.first(where: { $0.protocol == .calico }) {
+                if holder.kind != route.kind || holder.gateway != route.gateway || holder.interface != route.interface {
+                    try replaceRoute(route)
+                }
+                return nil
+            }
+            return present.first ?? route
+        }
+    }
 }

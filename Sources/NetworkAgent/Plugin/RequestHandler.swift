@@ -61,7 +61,7 @@ struct RequestHandler: Sendable {
             let address = assigned.address
             async let annotated: Void = annotate(pod, sandbox, address)
             wired = try await OwnThread.run(awaiting: { [dataplane] in
-                try dataplane.connect(link, netns: netns, address: address, mtu: effective)
+                try dataplane.connect(link, netns: netns, addresses: [address], mtu: effective)
             })
             await annotated
         } catch {
@@ -234,7 +234,7 @@ struct RequestHandler: Sendable {
         let link = sandbox.link
         do {
             try await OwnThread.run(awaiting: { [dataplane] in
-                try dataplane.inspect(link, netns: netns, address: address)
+                try dataplane.inspect(link, netns: netns, addresses: [address])
             })
         } catch {
             throw CNIError(.plugin, "\(sandbox.subject): \(error)")
