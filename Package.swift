@@ -64,16 +64,18 @@ let allTargets: [Target] = [
     library("PKI", [crypto, x509, .product(name: "SwiftASN1", package: "swift-asn1"), "Values"]),
     library("HTTPServing", nioHTTP + ["PKI", "Values", x509, log]),
     library("KubeClient", nioHTTP + ["KubeObjects", "Values", "PKI", "YAMLCoding", asyncHTTPClient, log]),
+    library("IPAM", ["KubeClient", "KubeObjects", "NetworkModel", "Linux", "Values", log]),
     library(
         "APIServer",
         nioHTTP + [
             "Storage", "KubeObjects", "NetworkModel", "KubeClient", "HTTPServing", "PKI", "Values", crypto, x509, log,
             "YAMLCoding", asyncHTTPClient,
         ]),
-    library("Controllers", ["KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values", log]),
+    library("Controllers", ["IPAM", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values", log]),
     library("ClusterDNS", nio + ["KubeClient", "KubeObjects", "Values", "HTTPServing", "Linux", log]),
     library(
-        "NetworkAgent", nio + ["KubeClient", "KubeObjects", "NetworkModel", "CNIProtocol", "Linux", "Values", log]),
+        "NetworkAgent",
+        nio + ["IPAM", "KubeClient", "KubeObjects", "NetworkModel", "CNIProtocol", "Linux", "Values", log]),
     library(
         "ContainerRuntime",
         nio + ["Linux", "CNIProtocol", "Values", "CArchive", "CZlib", crypto, asyncHTTPClient, log]),
@@ -120,9 +122,10 @@ let allTargets: [Target] = [
         "ControllersTests",
         ["Controllers", "APIServer", "Storage", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values"]),
     tests("ClusterDNSTests", ["ClusterDNS", "KubeClient", "KubeObjects", "Values"]),
+    tests("IPAMTests", ["IPAM", "KubeClient", "KubeObjects", "NetworkModel", "Linux", "Values"]),
     tests(
         "NetworkAgentTests",
-        ["NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeObjects", "Linux", "Values"]),
+        ["IPAM", "NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeObjects", "Linux", "Values"]),
     tests("ContainerRuntimeTests", ["ContainerRuntime", "Linux", "CNIProtocol", "Values"]),
     tests(
         "KubeletTests",

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeObjects
+import NetworkModel
+import Values
+
+extension AddressBook {
+    /// Makes changes and takes their outcome into the view: what was written is known, and what turned out to be
+    /// different from what was known is read again.
+    func apply(_ changes: [IPAMChange]) async throws -> [IPAMOutcome] {
+        guard !changes.isEmpty else { return [] }
+        let outcomes = try await store.apply(changes)
+        for (change, outcome) in zip(changes, outcomes) {
+            switch outcome {
+            case .written(let object): view.note(change.resource, object)
+            case .deleted: view.noteDeletion(change.resource, change.object)
+            case .notFound: view.noteAbsence(change.resource, change.object.name)
+            case .exists, .conflict: try await refresh(change.resource, change.object.name)
+            }
+        }
+        return outcomes
+    }
+
+    /// Reads one object anew.
+    func refresh(_ resource: GroupVersionResource, _ name: String) async throws {
+        guard resource != .ipamHandles else { return }
+        if let object = try await store.get(resource, name) {
+            view.note(resource, object)
+        } else {
+            view.noteAbsence(resource, name)
+        }
+    }
+
+    /// Gives a handle these counts, whatever it said before. The blocks of a handle that was not known are read again:
+    /// it may hold addresses that this process has not seen. False when that is so, or when others keep changing it.
+    func write(_ wanted: [IPAMHandle]) async throws -> [Bool] {
+        var changes: [IPAMChange] = []
+        var places: [Int] = []
+        var results = Array(repeating: true, count: wanted.count)
+        for (index, handle) in wanted.enumerated() {
+            let known = handles[handle.handleID]
+            if let known, known.blocks == handle.blocks { continue }
+            var handle = handle
+            if let known { handle.object = known.object }
+            changes.append(IPAMChange(writing: .ipamHandles, handle.encoded()))
+            places.append(index)
+        }
+        let outcomes = try await apply(changes)
+        for (index, outcome) in zip(places, outcomes) {
+            let handleID = wanted[index].handleID
+            if let object = outcome.object {
+                handles[handleID] = IPAMHandle(object)
+            } else {
+                results[index] = false
+                try await reread(handleID)
+            }
+        }
+        return results
+    }
+
+    /// Reads a handle and the blocks that it names.
+    @discardableResult
+    func reread(_ handleID: String) async throws -> IPAMHandle? {
+        guard let object = try await store.get(.ipamHandles, IPAMNames.handle(handleID)) else {
+            handles[handleID] = nil
+            return nil
+        }
+        let handle = IPAMHandle(object)
+        handles[handleID] = handle
+        for text in handle.blocks.keys.sorted() {
+            guard let cidr = CIDR(text) else { continue }
+            try await refresh(.ipamBlocks, IPAMNames.block(cidr))
+        }
+        return handle
+    }
+
+    /// Marks a block deleted, which only succeeds if nobody took an address meanwhile, then deletes it. False when it
+    /// has to be looked at again.
+    func delete(_ block: IPAMBlock) async throws -> Bool {
+        guard !block.object.resourceVersion.isEmpty else { return true }
+        var marked = block.object
+        if !block.isDeleted {
+            var block = block
+            block.isDeleted = true
+            switch try await apply([IPAMChange(.update, .ipamBlocks, block.encodedForWrite())]).first {
+            case .written(let object): marked = object
+            case .notFound: return true
+            default: return false
+            }
+        }
+        switch try await apply([IPAMChange(.delete, .ipamBlocks, marked)]).first {
+        case .deleted, .notFound: return true
+        default: return false
+        }
+    }
+
+    /// Deletes a handle if it is still the one that is known; what is not there is no error.
+    func deleteHandles(_ handleIDs: [String]) async throws {
+        for handleID in handleIDs where handles[handleID] == nil { try await reread(handleID) }
+        var open = handleIDs.filter { handles[$0] != nil }
+        for _ in 0..<Self.attempts where !open.isEmpty {
+            let changes = open.compactMap { handles[$0] }.map { IPAMChange(.delete, .ipamHandles, $0.object) }
+            var again: [String] = []
+            for (handleID, outcome) in zip(open, try await apply(changes)) {
+                switch outcome {
+                case .deleted, .notFound: handles[handleID] = nil
+                default: if try await reread(handleID) != nil { again.append(handleID) }
+                }
+            }
+            open = again
+        }
+        if let handleID = open.first { throw Contention(subject: "handle \(handleID)") }
+    }
+}
