@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CNIProtocol
+import IPAM
 public import KubeClient
 import KubeObjects
 import Linux
@@ -37,8 +38,9 @@ public struct NetworkAgent: Sendable {
         let networkSignal = Signal()
         let presenceSignal = Signal()
         let book = AddressBook(
-            client: client, node: nodeName, logger: logger, read: { view.ipamObjects() },
-            onChange: { networkSignal.raise() })
+            store: WatchedStore(client: client, revision: { view.ipamRevision }, read: { view.ipamObjects() }),
+            node: nodeName, journal: try configuration.statePath.map { try ReleaseJournal("\($0)/releases.json") },
+            logger: logger, onChange: { networkSignal.raise() })
         let presence = NodePresence(
             client: client, node: nodeName, view: view, book: book, dataplane: dataplane, recorder: recorder,
             configuration: configuration, logger: logger)

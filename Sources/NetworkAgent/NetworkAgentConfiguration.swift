@@ -18,13 +18,15 @@ public struct NetworkAgentConfiguration: Sendable {
     public var mtu: Int?
     /// The node's network namespace; nil is the one this process runs in.
     public var namespace: NamespaceRef?
+    /// The folder for what must outlive the process: releases that wait for the API. Nil has them fail instead.
+    public var statePath: String?
     /// Nil asks the kernel.
     public var kernelHasIPIP: Bool?
 
     public init(
         socketPath: String = "/var/run/catbird/agent.sock", pluginPath: String = "/usr/bin/catbird-cni",
         binaryDirectory: String? = nil, networkDirectory: String? = nil, networkName: String = "k8s-pod-network",
-        mtu: Int? = nil, namespace: NamespaceRef? = nil, kernelHasIPIP: Bool? = nil
+        mtu: Int? = nil, namespace: NamespaceRef? = nil, statePath: String? = nil, kernelHasIPIP: Bool? = nil
     ) {
         self.socketPath = socketPath
         self.pluginPath = pluginPath
@@ -33,16 +35,18 @@ public struct NetworkAgentConfiguration: Sendable {
         self.networkName = networkName
         self.mtu = mtu
         self.namespace = namespace
+        self.statePath = statePath
         self.kernelHasIPIP = kernelHasIPIP
     }
 
     /// From the environment of the DaemonSet's container: `CNI_BIN_DIR`, `CNI_NET_DIR`, `CNI_MTU`,
-    /// `CATBIRD_AGENT_SOCKET`, `CATBIRD_CNI_PLUGIN`.
+    /// `CATBIRD_AGENT_SOCKET`, `CATBIRD_CNI_PLUGIN`, `CATBIRD_STATE_DIR` (`/var/lib/calico/catbird`).
     public init(environment: [String: String]) {
         self.init()
         func value(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
         if let path = value("CATBIRD_AGENT_SOCKET") { socketPath = path }
         if let path = value("CATBIRD_CNI_PLUGIN") { pluginPath = path }
+        statePath = value("CATBIRD_STATE_DIR") ?? "/var/lib/calico/catbird"
         binaryDirectory = value("CNI_BIN_DIR")
         networkDirectory = value("CNI_NET_DIR")
         mtu = value("CNI_MTU").flatMap { Int($0) }.flatMap { (576...65535).contains($0) ? $0 : nil }

@@ -2,7 +2,7 @@
 
 import KubeObjects
 import Logging
-public import NetworkModel
+import NetworkModel
 public import Values
 
 extension AddressBook {
@@ -137,7 +137,9 @@ extension AddressBook {
     }
 
     private static func order(_ left: ReleaseItem, _ right: ReleaseItem) -> Bool {
-        (left.handleID ?? "", left.address?.description ?? "") < (right.handleID ?? "", right.address?.description ?? "")
+        (left.handleID ?? "", left.address?.description ?? "") < (
+            right.handleID ?? "", right.address?.description ?? ""
+        )
     }
 
     private func networks(_ item: ReleaseItem) -> [CIDR] {

@@ -89,7 +89,6 @@ struct IPAMView {
     private mutating func takeAffinities(_ watched: [KubeObject]) {
         var seen: Set<String> = []
         seen.reserveCapacity(watched.count)
-        var isChanged = false
         for object in watched {
             let name = object.name
             seen.insert(name)
@@ -100,18 +99,23 @@ struct IPAMView {
             }
             guard let claim = try? BlockAffinity(object) else { continue }
             affinities[name] = Entry(version: version, cidr: claim.cidr, isOwn: false)
-            claims[name] = claim
-            isChanged = true
+            set(claim)
         }
         for (name, entry) in affinities where !seen.contains(name) && (!entry.isOwn || entry.isDeleted) {
             affinities[name] = nil
-            claims[name] = nil
-            isChanged = true
+            removeClaim(name)
         }
-        if isChanged { publishClaims() }
     }
 
-    private mutating func publishClaims() { snapshot.affinities = .init(Array(claims.values)) }
+    private mutating func set(_ claim: BlockAffinity) {
+        claims[claim.name] = claim
+        snapshot.affinities.insert(claim)
+    }
+
+    private mutating func removeClaim(_ name: String) {
+        guard let claim = claims.removeValue(forKey: name) else { return }
+        snapshot.affinities.remove(claim.cidr, of: claim.owner)
+    }
 
     private mutating func store(_ object: KubeObject, _ version: Int64, isOwn: Bool) {
         do {
@@ -152,8 +156,7 @@ struct IPAMView {
             if let known = affinities[object.name], known.version > version { return }
             guard let claim = try? BlockAffinity(object) else { return }
             affinities[object.name] = Entry(version: version, cidr: claim.cidr, isOwn: true)
-            claims[object.name] = claim
-            publishClaims()
+            set(claim)
         default: break
         }
     }
@@ -169,8 +172,7 @@ struct IPAMView {
         case .blockAffinities:
             guard let known = affinities[object.name], known.version <= version else { return }
             affinities[object.name] = Entry(version: version, cidr: known.cidr, isOwn: true, isDeleted: true)
-            claims[object.name] = nil
-            publishClaims()
+            removeClaim(object.name)
         default: break
         }
     }
@@ -185,8 +187,7 @@ struct IPAMView {
         case .blockAffinities:
             guard let known = affinities[name] else { return }
             affinities[name] = Entry(version: known.version, cidr: known.cidr, isOwn: true, isDeleted: true)
-            claims[name] = nil
-            publishClaims()
+            removeClaim(name)
         default: break
         }
     }
@@ -218,18 +219,13 @@ struct IPAMView {
     }
 
     mutating func stage(_ claim: BlockAffinity) {
-        if claims[claim.name] == nil {
-            claims[claim.name] = claim
-            publishClaims()
-        }
+        if claims[claim.name] == nil { set(claim) }
     }
 
     /// Undoes what was staged, the last first.
     mutating func unstage(_ blocks: [(CIDR, IPAMBlock?)], claims staged: [String]) {
         for (cidr, before) in blocks.reversed() { snapshot.blocks[cidr] = before }
-        let strays = staged.filter { affinities[$0].map(\.isDeleted) ?? true }
-        for name in strays { claims[name] = nil }
-        if !strays.isEmpty { publishClaims() }
+        for name in staged where affinities[name].map(\.isDeleted) ?? true { removeClaim(name) }
     }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import IPAM
 import KubeClient
 import KubeObjects
 import Logging
@@ -14,6 +15,7 @@ final class ClusterView: Sendable {
     let blocks: Informer
     let affinities: Informer
     let configs: Informer
+    let reservations: Informer
     let services: Informer
     let endpointSlices: Informer
 
@@ -25,16 +27,17 @@ final class ClusterView: Sendable {
         blocks = Informer(client, .ipamBlocks, logger: logger)
         affinities = Informer(client, .blockAffinities, logger: logger)
         configs = Informer(client, .ipamConfigs, logger: logger)
+        reservations = Informer(client, .ipReservations, logger: logger)
         services = Informer(client, .services, logger: logger)
         endpointSlices = Informer(client, .endpointSlices, logger: logger)
     }
 
     var all: [Informer] {
-        [nodes, pools, blocks, affinities, configs, pods, namespaces, services, endpointSlices]
+        [nodes, pools, blocks, affinities, configs, reservations, pods, namespaces, services, endpointSlices]
     }
 
     /// What has to be known before an address can be given out.
-    private var forAddresses: [Informer] { [nodes, pools, blocks, affinities, configs] }
+    private var forAddresses: [Informer] { [nodes, pools, blocks, affinities, configs, reservations] }
     private var forServices: [Informer] { [services, endpointSlices] }
 
     var canGiveAddresses: Bool { forAddresses.allSatisfy(\.hasSynced) }
@@ -55,6 +58,9 @@ final class ClusterView: Sendable {
     func ipamObjects() -> IPAMObjects {
         IPAMObjects(
             pools: pools.all(), blocks: blocks.all(), affinities: affinities.all(), nodes: nodes.all(),
-            config: configs[nil, "default"])
+            reservations: reservations.all(), config: configs[nil, "default"])
     }
+
+    /// Changes whenever ``ipamObjects()`` does.
+    var ipamRevision: String { forAddresses.map(\.resourceVersion).joined(separator: " ") }
 }

@@ -2,6 +2,7 @@
 
 import CNIProtocol
 import Glibc
+import IPAM
 import KubeClient
 import KubeObjects
 import Linux
@@ -204,6 +205,8 @@ struct RequestHandler: Sendable {
         } catch {
             throw CNIError(.tryAgainLater, "\(sandbox.subject): its link cannot be removed: \(error)")
         }
+        // What the agent cannot do now it does when it has reached the API server: the runtime need not come again.
+        if !view.canGiveAddresses, try await book.releaseLater(handleIDs: [sandbox.handleID]) { return }
         try await waitForObjects("DEL")
         do {
             let freed = try await book.release(handleIDs: [sandbox.handleID])

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import IPAM
 import KubeClient
 import KubeObjects
-import NetworkAgent
 import NetworkModel
 import Synchronization
 import Testing
@@ -10,12 +10,13 @@ import Values
 
 @Suite struct AddressBookTests {
     static func book(_ api: MemoryAPI, _ node: String) -> AddressBook {
-        AddressBook(client: api.client, node: node) {
-            IPAMObjects(
-                pools: api.objects(.ipPools), blocks: api.objects(.ipamBlocks),
-                affinities: api.objects(.blockAffinities),
-                nodes: api.objects(.nodes))
-        }
+        AddressBook(
+            store: WatchedStore(client: api.client) {
+                IPAMObjects(
+                    pools: api.objects(.ipPools), blocks: api.objects(.ipamBlocks),
+                    affinities: api.objects(.blockAffinities),
+                    nodes: api.objects(.nodes))
+            }, node: node)
     }
 
     static func request(_ name: String, node: String) -> AddressRequest {
@@ -175,7 +176,8 @@ import Values
             for (index, node) in nodes.enumerated() {
                 group.addTask {
                     var random = SplitMix(seed &* 31 &+ UInt64(index))
-                    let book = AddressBook(client: api.client, node: node) { stale.withLock { $0 } }
+                    let book = AddressBook(
+                        store: WatchedStore(client: api.client) { stale.withLock { $0 } }, node: node)
                     var mine: [String: IPAddress] = [:]
                     for step in 0..<60 {
                         if random.next() % 3 == 0 { refresh() }
