@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import KubeObjects
+import Values
+
+/// What must hold of IPAM's other objects before they are stored.
+public enum IPAMValidation {
+    /// IPAMConfig and IPAMConfiguration.
+    public static func config(_ object: KubeObject) -> [FieldError] {
+        let spec = object["spec"]
+        var errors: [FieldError] = []
+        if object.name != "default" {
+            errors.append(.invalid("metadata.name", JSON(object.name), "there is one, and its name is default"))
+        }
+        errors += number(spec, "maxBlocksPerHost", 0...Int(Int32.max))
+        errors += number(spec, "ipCooldownSeconds", 0...1200)
+        let isStrict = spec["strictAffinity"].bool ?? false
+        if !isStrict, spec["autoAllocateBlocks"].bool == false {
+            errors.append(
+                .invalid(
+                    "spec.autoAllocateBlocks", false,
+                    "without strictAffinity a node must be able to claim blocks; set strictAffinity to true as well"))
+        }
+        if let limit = spec["maxBlocksPerHost"].int, limit > 0, !isStrict {
+            errors.append(
+                .invalid(
+                    "spec.maxBlocksPerHost", JSON(limit),
+                    "a limit needs strictAffinity: set it to true, or the limit to 0"))
+        }
+        if let value = spec["kubeVirtVMAddressPersistence"], !value.isNull,
+            !["Enabled", "Disabled"].contains(value.string ?? "")
+        {
+            errors.append(.notSupported("spec.kubeVirtVMAddressPersistence", value, ["Enabled", "Disabled"]))
+        }
+        return errors
+    }
+
+    public static func reservation(_ object: KubeObject) -> [FieldError] {
+        var errors: [FieldError] = []
+        var seen: Set<String> = []
+        for (index, value) in (object["spec"]["reservedCIDRs"].array ?? []).enumerated() {
+            let field = "spec.reservedCIDRs[\(index)]"
+            guard let text = value.string, let cidr = CIDR(text) ?? IPAddress(text).map({ CIDR(host: $0) }) else {
+                errors.append(.invalid(field, value, "it is neither a network such as 192.168.2.0/29 nor an address"))
+                continue
+            }
+            if cidr.hasHostBits { errors.append(.invalid(field, value, "host bits are set; write \(cidr.network)")) }
+            if !seen.insert("\(cidr.network)").inserted { errors.append(.duplicate(field, value)) }
+        }
+        return errors
+    }
+
+    public static func affinity(_ object: KubeObject) -> [FieldError] {
+        let spec = object["spec"]
+        var errors = network(spec)
+        if spec["node"].string.map(\.isEmpty) ?? true { errors.append(.required("spec.node", "who claims the block")) }
+        let states = ["", "pending", "confirmed", "pendingDeletion"]
+        if let value = spec["state"], !value.isNull, !states.contains(value.string ?? "-") {
+            errors.append(.notSupported("spec.state", value, Array(states.dropFirst())))
+        }
+        if let value = spec["type"], !value.isNull, !["", "host", "virtual"].contains(value.string ?? "-") {
+            errors.append(.notSupported("spec.type", value, ["host", "virtual"]))
+        }
+        return errors
+    }
+
+    /// A block: that its lists agree. `others` are the networks of all blocks; overlapping one of another size is what
+    /// gives an address twice.
+    public static func block(_ object: KubeObject, others: BlockTable) -> [FieldError] {
+        let errors = network(object["spec"])
+        guard errors.isEmpty else { return errors }
+        do {
+            let block = try IPAMBlock(object)
+            guard IPPool.blockSizes(block.cidr.family).contains(block.cidr.prefixLength) else {
+                let sizes = IPPool.blockSizes(block.cidr.family)
+                return [
+                    .invalid(
+                        "spec.cidr", JSON("\(block.cidr)"),
+                        "a block is of the size /\(sizes.lowerBound) to /\(sizes.upperBound)")
+                ]
+            }
+            if let clash = others.networks(overlapping: block.cidr).first(where: { $0 != block.cidr }) {
+                return [
+                    .invalid(
+                        "spec.cidr", JSON("\(block.cidr)"),
+                        "it overlaps block \(clash): an address would be given twice; drain that one first with catbird ipam migrate"
+                    )
+                ]
+            }
+            return []
+        } catch {
+            return [.invalid("spec", .string(object.name), error.reason)]
+        }
+    }
+
+    private static func network(_ spec: JSON?) -> [FieldError] {
+        guard let value = spec["cidr"], value.string != "" else {
+            return [.required("spec.cidr", "the block's network")]
+        }
+        guard let cidr = value.string.flatMap({ CIDR($0) }) else {
+            return [.invalid("spec.cidr", value, "it is not a network such as 10.244.0.0/26")]
+        }
+        return cidr.hasHostBits ? [.invalid("spec.cidr", value, "host bits are set; write \(cidr.network)")] : []
+    }
+
+    private static func number(_ spec: JSON?, _ field: String, _ range: ClosedRange<Int>) -> [FieldError] {
+        guard let value = spec[field], !value.isNull else { return [] }
+        guard let number = value.int, range.contains(number) else {
+            return [.invalid("spec.\(field)", value, "it must be from \(range.lowerBound) to \(range.upperBound)")]
+        }
+        return []
+    }
+}
