@@ -59,8 +59,6 @@ extension AddressBook {
         for member in pending {
             let held = view.held(member.request.handleID)
             guard let request = Self.missing(member.request, held) else {
-                // Nothing is waited for between this and the answer.
-                try? journal?.remove(handleID: member.request.handleID)
                 let explanation =
                     member.explanations.isEmpty
                     ? "\(held.map { "\($0.address) from block \($0.block)" }.joined(separator: " and ")), which the sandbox held already"
@@ -183,7 +181,6 @@ extension AddressBook {
             member.hasWritten = true
             let made = plan.grants.filter { !lost.contains($0.block) }
             guard made.count < plan.grants.count else {
-                try? journal?.remove(handleID: member.request.handleID)
                 let explanation = (member.explanations + [plan.explanation]).joined(separator: "; ")
                 let held = view.held(member.request.handleID)
                 member.continuation.resume(

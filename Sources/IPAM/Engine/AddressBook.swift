@@ -75,7 +75,9 @@ public actor AddressBook {
     ///
     /// - Throws: ``AddressRefusal`` when there is none to be had, ``Contention``, or what the store throws.
     public func assign(_ request: AddressRequest) async throws -> Assigned {
-        try await withCheckedThrowingContinuation { enqueue(.assign(request, $0)) }
+        // A release that waits was for the sandbox that came before, or for an ADD that failed: it is not wanted now.
+        try journal?.remove(handleID: request.handleID)
+        return try await withCheckedThrowingContinuation { enqueue(.assign(request, $0)) }
     }
 
     /// Takes back single addresses or all of a handle, and says for each item what became of it.
