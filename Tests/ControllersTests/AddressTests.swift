@@ -22,6 +22,17 @@ import Values
         return pod
     }
 
+    /// What is taken back once the grace is over.
+    private static func releases(_ block: IPAMBlock, _ pods: [KubeObject]) -> [AddressCollection.Release] {
+        let world = IPAMWorld(
+            snapshot: IPAMSnapshot(blocks: BlockTable([block]), nodes: ["a": [:], "b": [:]]),
+            pods: pods.map { PodUse($0) })
+        let start = Timestamp(seconds: 1_800_000_000)
+        let seen = AddressCollection.decide(world, now: start, grace: 60).seen
+        let later = Timestamp(seconds: 1_800_000_060)
+        return AddressCollection.decide(world, now: later, grace: 60, seen: seen).releases
+    }
+
     @Test func whatIsALeakAndWhatIsNot() throws {
         func values(_ pod: String, _ node: String = "a") -> [String: String] {
             ["pod": pod, "namespace": "default", "node": node]
@@ -37,17 +48,16 @@ import Values
             Self.pod("used", node: "a", ip: "10.244.1.0"), Self.pod("moved", node: "a", ip: "10.244.1.60"),
             Self.pod("starting", node: "a", ip: nil), Self.pod("elsewhere", node: "b", ip: nil),
         ]
-        let leaks = AddressLeaks.find(
-            blocks: [block], pod: { key in pods.first { $0.key == key } }, nodeExists: { $0 != "dead" })
-        #expect(leaks.map(\.handleID) == ["gone", "node-gone", "other-address", "other-node", "tunnel-dead"])
-        #expect(leaks.filter(\.isCertain).map(\.handleID) == ["node-gone", "tunnel-dead"])
+        let releases = Self.releases(block, pods)
+        #expect(releases.map(\.handleID) == ["gone", "node-gone", "other-address", "other-node", "tunnel-dead"])
+        #expect(releases.filter(\.isCertain).map(\.handleID) == ["node-gone", "tunnel-dead"])
     }
 
     @Test func aHandleWithOneUsedAddressIsKept() throws {
         let values = ["pod": "p", "namespace": "default", "node": "a"]
         let block = try Self.block([("h", values), ("h", values)])
         let pod = Self.pod("p", node: "a", ip: "10.244.1.1")
-        #expect(AddressLeaks.find(blocks: [block], pod: { _ in pod }, nodeExists: { _ in true }).isEmpty)
+        #expect(Self.releases(block, [pod]).isEmpty)
     }
 
     @Test func theAddressesOfADeletedNodeComeBack() async throws {

@@ -138,6 +138,7 @@ extension AddressBook {
                 var results: [ReleaseItem: ReleaseOutcome] = [:]
                 try await release([ReleaseItem(handleID: handleID)], &results)
             } catch {
+                handles[handleID] = nil
                 do {
                     if let journal { try journal.append([ReleaseItem(handleID: handleID)]) }
                 } catch {

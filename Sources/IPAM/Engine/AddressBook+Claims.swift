@@ -13,7 +13,7 @@ extension AddressBook {
         try await perform { book in
             book.view.take(from: book.store)
             for claim in AddressRelease.uselessClaims(of: node, book.view.snapshot) {
-                try await book.give(up: claim)
+                _ = try await book.give(up: claim)
             }
             // What was marked deleted by somebody who died before deleting it.
             for block in book.view.snapshot.blocks.values where block.isDeleted && block.isEmpty {
@@ -22,21 +22,24 @@ extension AddressBook {
         }
     }
 
-    /// Marks the claim, deletes the empty block, then the claim; left as it is when somebody uses the block.
-    func give(up claim: BlockAffinity) async throws {
+    /// Marks the claim, deletes the empty block, then the claim; left as it is, with false, when somebody uses the block.
+    func give(up claim: BlockAffinity) async throws -> Bool {
         var claim = claim
         if claim.state != .pendingDeletion {
             claim.state = .pendingDeletion
             guard
                 let object = try await apply([IPAMChange(.update, .blockAffinities, claim.encoded())]).first?.object,
                 let written = try? BlockAffinity(object)
-            else { return }
+            else { return false }
             claim = written
         }
         if let block = view.snapshot.blocks[claim.cidr], block.owner == claim.owner {
-            guard block.isEmpty, try await delete(block) else { return }
+            guard block.isEmpty, try await delete(block) else { return false }
         }
-        _ = try await apply([IPAMChange(.delete, .blockAffinities, claim.object)])
-        logger.info("block \(claim.cidr) is given up: it is empty, and no pool wants \(claim.node) to have it")
+        guard case .deleted? = try await apply([IPAMChange(.delete, .blockAffinities, claim.object)]).first else {
+            return false
+        }
+        logger.info("the empty block \(claim.cidr) is not \(claim.node)'s any more")
+        return true
     }
 }

@@ -2,9 +2,9 @@
 
 import Glibc
 public import KubeObjects
-public import Linux
+import Linux
 import Synchronization
-public import Values
+import Values
 
 /// IPAM objects as files of one folder: for a machine without a cluster.
 ///
