@@ -5,8 +5,8 @@ public import Values
 /// All blocks by their network, with what decisions ask about them kept ready: no question looks at all blocks.
 public struct BlockTable: Sendable, Sequence, ExpressibleByDictionaryLiteral {
     private var blocks: [CIDR: IPAMBlock] = [:]
-    /// Sorted, as the following are.
-    private(set) var networks: [CIDR] = []
+    /// The networks of all blocks, sorted.
+    public private(set) var networks: [CIDR] = []
     /// Blocks that have a free address, or one that may be free after its cooldown.
     private(set) var open: [CIDR] = []
     /// Blocks of somebody's without an address in use.
