@@ -122,7 +122,7 @@ let allTargets: [Target] = [
         "ControllersTests",
         ["Controllers", "APIServer", "Storage", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values"]),
     tests("ClusterDNSTests", ["ClusterDNS", "KubeClient", "KubeObjects", "Values"]),
-    tests("IPAMTests", ["IPAM", "KubeClient", "KubeObjects", "NetworkModel", "Linux", "Values"]),
+    tests("IPAMTests", [log, "IPAM", "KubeClient", "KubeObjects", "NetworkModel", "Linux", "Values"]),
     tests(
         "NetworkAgentTests",
         ["IPAM", "NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeObjects", "Linux", "Values"]),

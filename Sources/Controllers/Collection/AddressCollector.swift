@@ -72,9 +72,9 @@ final class AddressCollector: Controller {
             context.log.notice("no address is collected: \(reason)")
             return
         }
-        let collected = try await book.collect(outcome, decidedFrom: snapshot) { release in
-            try await self.isStillTrue(release, snapshot)
-        }
+        let collected = try await book.collect(
+            outcome, decidedFrom: snapshot, isStillTrue: { try await self.isStillTrue($0, snapshot) },
+            nodeExists: { try await self.find(.nodes, ObjectKey(nil, $0)) != nil })
         if collected != Collected() {
             context.log.info(
                 "collected \(collected.addresses) address(es), \(collected.claims) claim(s), \(collected.handles) handle(s), \(collected.blocks) block(s)"

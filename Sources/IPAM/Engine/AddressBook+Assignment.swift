@@ -153,9 +153,9 @@ extension AddressBook {
     /// twice, and the next writer finishes what is half done. Returns the requests that have to be decided anew.
     private func commit(_ round: Round, _ claims: [CIDR: Claim]) async throws -> [Pending] {
         var claims = claims
-        let handlesWritten: [Bool]
         var lost = try await writePending(&claims)
-        handlesWritten = try await write(round.members.map(\.handle))
+        let first = round.members.filter { !$0.pending.hasWritten }.map(\.handle.handleID)
+        let handlesWritten = try await write(round.members.map(\.handle), touching: Set(first))
         // A request whose handle is not as it should be is decided anew, and with it all that share its blocks: the
         // block to be written holds its address.
         for (member, isWritten) in zip(round.members, handlesWritten) where !isWritten {

@@ -22,9 +22,11 @@ extension AddressBook {
     /// - Parameters:
     ///   - snapshot: what the decisions were made from.
     ///   - isStillTrue: asks those who know, not a cache.
+    ///   - nodeExists: the same of a node whose claims are to go.
     public func collect(
         _ outcome: AddressCollection.Outcome, decidedFrom snapshot: IPAMSnapshot,
-        isStillTrue: @escaping @Sendable (AddressCollection.Release) async throws -> Bool
+        isStillTrue: @escaping @Sendable (AddressCollection.Release) async throws -> Bool,
+        nodeExists: @escaping @Sendable (String) async throws -> Bool
     ) async throws -> Collected {
         var items: [ReleaseItem] = []
         for release in outcome.releases where try await isStillTrue(release) {
@@ -41,8 +43,18 @@ extension AddressBook {
         try await perform { book in
             book.view.take(from: book.store)
             var counts = result.value
-            for entry in outcome.claims where try await book.drop(entry.claim) { counts.claims += 1 }
+            for entry in outcome.claims {
+                let node = entry.claim.owner.node
+                let isGone = node.map { book.view.snapshot.nodes[$0] == nil } ?? false
+                if isGone, let node, try await nodeExists(node) { continue }
+                if try await book.drop(entry.claim) { counts.claims += 1 }
+            }
             for entry in outcome.handles {
+                // The blocks that it names, as they are now: the watch may lag behind.
+                guard let handle = try await book.reread(entry.handle.handleID),
+                    handle.object.resourceVersion == entry.handle.object.resourceVersion,
+                    book.view.held(handle.handleID).isEmpty
+                else { continue }
                 let changes = [IPAMChange(.delete, .ipamHandles, entry.handle.object)]
                 if case .deleted? = try await book.apply(changes).first { counts.handles += 1 }
             }

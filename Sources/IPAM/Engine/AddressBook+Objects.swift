@@ -31,17 +31,26 @@ extension AddressBook {
         }
     }
 
-    /// Gives a handle these counts, whatever it said before. The blocks of a handle that was not known are read again:
+    /// Gives handles these counts, whatever they said before. The blocks of a handle that was not known are read again:
     /// it may hold addresses that this process has not seen. False when that is so, or when others keep changing it.
-    func write(_ wanted: [IPAMHandle]) async throws -> [Bool] {
+    ///
+    /// - Parameter touching: handles to be written even if their counts are right. The collector deletes a handle
+    ///   without addresses only as it was when it looked; one that an earlier ADD left must not look like that any more.
+    func write(_ wanted: [IPAMHandle], touching: Set<String> = []) async throws -> [Bool] {
         var changes: [IPAMChange] = []
         var places: [Int] = []
         var results = Array(repeating: true, count: wanted.count)
         for (index, handle) in wanted.enumerated() {
             let known = handles[handle.handleID]
-            if let known, known.blocks == handle.blocks { continue }
+            if let known, known.blocks == handle.blocks, !touching.contains(handle.handleID) { continue }
             var handle = handle
-            if let known { handle.object = known.object }
+            if let known {
+                handle.object = known.object
+                // A write that changes nothing would leave the version as it is.
+                if known.blocks == handle.blocks {
+                    handle.object.metadata["annotations"]["catbird.dev/wanted-again"] = JSON("\(time)")
+                }
+            }
             changes.append(IPAMChange(writing: .ipamHandles, handle.encoded()))
             places.append(index)
         }
