@@ -78,6 +78,11 @@ public struct NetworkAgent: Sendable {
                 }
             }
             group.addTask { for await _ in view.blocks.events() { networkSignal.raise() } }
+            group.addTask { for await _ in view.felix.events() { networkSignal.raise() } }
+            group.addTask {
+                for await _ in view.pods.events() where view.felix[nil, "default"] != nil { networkSignal.raise() }
+            }
+            group.addTask { try await dataplane.watch { networkSignal.raise() } }
             group.addTask {
                 for await events in view.services.events() {
                     await services.takeServices(events)

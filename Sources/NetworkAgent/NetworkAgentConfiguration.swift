@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Linux
+public import NetworkModel
+public import Values
 
 /// Where an agent listens, what it installs, and which network namespace it looks after.
 public struct NetworkAgentConfiguration: Sendable {
@@ -22,6 +24,10 @@ public struct NetworkAgentConfiguration: Sendable {
     public var statePath: String?
     /// Nil asks the kernel.
     public var kernelHasIPIP: Bool?
+    /// How the node's address is found, by family.
+    public var detection: [IPFamily: AddressDetection] = [:]
+    /// Where the pods' MTU is written for plugins that are not Catbird's, as Felix does; nil writes none.
+    public var mtuFile: String?
 
     public init(
         socketPath: String = "/var/run/catbird/agent.sock", pluginPath: String = "/usr/bin/catbird-cni",
@@ -40,8 +46,9 @@ public struct NetworkAgentConfiguration: Sendable {
     }
 
     /// From the environment of the DaemonSet's container: `CNI_BIN_DIR`, `CNI_NET_DIR`, `CNI_MTU`,
-    /// `CATBIRD_AGENT_SOCKET`, `CATBIRD_CNI_PLUGIN`, `CATBIRD_STATE_DIR` (`/var/lib/calico/catbird`).
-    public init(environment: [String: String]) {
+    /// `CATBIRD_AGENT_SOCKET`, `CATBIRD_CNI_PLUGIN`, `CATBIRD_STATE_DIR` (`/var/lib/calico/catbird`),
+    /// `IP_AUTODETECTION_METHOD`, `IP6_AUTODETECTION_METHOD`. Throws for a method that is none.
+    public init(environment: [String: String]) throws(AddressDetection.Problem) {
         self.init()
         func value(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
         if let path = value("CATBIRD_AGENT_SOCKET") { socketPath = path }
@@ -49,6 +56,10 @@ public struct NetworkAgentConfiguration: Sendable {
         statePath = value("CATBIRD_STATE_DIR") ?? "/var/lib/calico/catbird"
         binaryDirectory = value("CNI_BIN_DIR")
         networkDirectory = value("CNI_NET_DIR")
+        mtuFile = "/var/lib/calico/mtu"
+        for (family, name) in [(IPFamily.v4, "IP_AUTODETECTION_METHOD"), (.v6, "IP6_AUTODETECTION_METHOD")] {
+            if let text = value(name) { detection[family] = try AddressDetection(text) }
+        }
         mtu = value("CNI_MTU").flatMap { Int($0) }.flatMap { (576...65535).contains($0) ? $0 : nil }
     }
 }

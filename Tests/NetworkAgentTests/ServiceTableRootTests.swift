@@ -49,7 +49,8 @@ import Values
             NetworkInput(node: "node", nodes: [:], pools: [pool], blocks: [], workloads: [:], kernelHasIPIP: false))
         func apply(_ endpoints: [String]) throws {
             let service = Self.service(nodePort: 30080, balancer: "192.0.2.10")
-            try dataplane.apply(NFTPlan.content(plan, ServiceModel.ports(of: service, slices: [Self.slice(endpoints)])))
+            let ports = ServiceModel.ports(of: service, slices: [Self.slice(endpoints)])
+            try dataplane.apply(NFTPlan.content(plan, ports), .v4)
         }
         func read(_ address: String, _ port: UInt16, from name: String) async throws -> String {
             try await Greeting.read(address, port, from: laboratory.namespace(name))
@@ -91,7 +92,7 @@ import Values
 
         // A second run finds the table of the first and takes it over.
         try Dataplane(in: laboratory.namespace("node")).apply(
-            NFTPlan.content(plan, ServiceModel.ports(of: Self.service(), slices: [Self.slice(["10.244.1.2"])])))
+            NFTPlan.content(plan, ServiceModel.ports(of: Self.service(), slices: [Self.slice(["10.244.1.2"])])), .v4)
         #expect(try await read("10.96.0.7", 80, from: "node").hasPrefix("pod1 "))
     }
 
@@ -109,11 +110,11 @@ import Values
             PlannedRoute(block, .blackhole), PlannedRoute(try #require(CIDR("10.244.6.0/26")), .blackhole),
         ]
         let both = plan
-        try dataplane.apply({ _ in both }, tunnelMTU: 1450)
+        try dataplane.apply({ _ in both })
         let foreign = try netlink.routes().first { $0.destination == block }
         #expect(foreign?.protocol == .boot)
         #expect(try netlink.routes(protocol: .calico).count == 1)
-        try dataplane.apply({ _ in NetworkPlan() }, tunnelMTU: 1450)
+        try dataplane.apply({ _ in NetworkPlan() })
         #expect(try netlink.routes(protocol: .calico).isEmpty)
         #expect(try netlink.routes().contains { $0.destination == block })
     }

@@ -118,7 +118,7 @@ extension Neighbour {
         return message
     }
 
-    fileprivate init?(_ reply: NetlinkReply) {
+    init?(_ reply: NetlinkReply) {
         guard let header = reply.structure(ndmsg.self) else { return nil }
         let attributes = reply.attributes(after: MemoryLayout<ndmsg>.size)
         self.init(

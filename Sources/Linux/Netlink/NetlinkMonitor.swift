@@ -11,6 +11,8 @@ public enum NetlinkEvent: Sendable, Hashable {
     case addressRemoved(InterfaceAddress)
     case route(Route)
     case routeRemoved(Route)
+    /// A permanent neighbour or forwarding entry; others come and go by themselves.
+    case neighbourRemoved(Neighbour)
     /// Changes were lost: look again at everything.
     case overflow
 }
@@ -19,6 +21,7 @@ public enum NetlinkEvent: Sendable, Hashable {
 public final class NetlinkMonitor: Sendable {
     public enum Group: UInt32, Sendable, Hashable, CaseIterable {
         case links = 0x1
+        case neighbours = 0x4
         case addresses = 0x10
         case routes = 0x40
         case addresses6 = 0x100
@@ -84,6 +87,8 @@ public final class NetlinkMonitor: Sendable {
         case Int(RTM_DELADDR): InterfaceAddress(reply).map { .addressRemoved($0) }
         case Int(RTM_NEWROUTE): Route(reply).map { .route($0) }
         case Int(RTM_DELROUTE): Route(reply).map { .routeRemoved($0) }
+        case Int(RTM_DELNEIGH):
+            Neighbour(reply).flatMap { $0.state.contains(.permanent) ? .neighbourRemoved($0) : nil }
         default: nil
         }
     }

@@ -123,6 +123,11 @@ extension NetlinkSocket {
         try add(name, kind: "dummy", options, "dummy \(name)")
     }
 
+    /// An IP in IP device; the kernel's module has to be there.
+    public func addIPIP(_ name: String, _ options: LinkOptions = LinkOptions()) throws(Errno) {
+        try add(name, kind: "ipip", options, "ipip \(name)")
+    }
+
     public func addVXLAN(_ name: String, _ vxlan: VXLAN, _ options: LinkOptions = LinkOptions()) throws(Errno) {
         try add(name, kind: "vxlan", options, "vxlan \(name), id \(vxlan.id), port \(vxlan.port)") { data in
             data.attribute(Int(IFLA_VXLAN_ID), number: vxlan.id)

@@ -18,6 +18,7 @@ final class ClusterView: Sendable {
     let reservations: Informer
     let services: Informer
     let endpointSlices: Informer
+    let felix: Informer
 
     init(_ client: KubeClient, node: String, logger: Logger) {
         nodes = Informer(client, .nodes, logger: logger)
@@ -30,10 +31,12 @@ final class ClusterView: Sendable {
         reservations = Informer(client, .ipReservations, logger: logger)
         services = Informer(client, .services, logger: logger)
         endpointSlices = Informer(client, .endpointSlices, logger: logger)
+        felix = Informer(
+            client, GroupVersionResource("crd.projectcalico.org", "v1", "felixconfigurations"), logger: logger)
     }
 
     var all: [Informer] {
-        [nodes, pools, blocks, affinities, configs, reservations, pods, namespaces, services, endpointSlices]
+        [nodes, pools, blocks, affinities, configs, reservations, pods, namespaces, services, endpointSlices, felix]
     }
 
     /// What has to be known before an address can be given out.

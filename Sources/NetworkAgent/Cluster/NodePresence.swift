@@ -8,7 +8,7 @@ import Logging
 import NetworkModel
 import Values
 
-/// What the node tells the others: its address with its subnet, and its end of the tunnel.
+/// What the node tells the others: its addresses with their subnets, and its ends of the tunnels.
 actor NodePresence {
     private let client: KubeClient
     private let node: String
@@ -18,8 +18,10 @@ actor NodePresence {
     private let recorder: EventRecorder
     private let logger: Logger
     private let configuration: NetworkAgentConfiguration
-    private var underlay: (address: CIDR, mtu: Int)?
+    private var underlays: [IPFamily: CIDR] = [:]
+    private var uplink: Int?
     private var kernelHasIPIP: Bool?
+    private var writtenMTU: Int?
 
     init(
         client: KubeClient, node: String, view: ClusterView, book: AddressBook, dataplane: Dataplane,
@@ -36,83 +38,106 @@ actor NodePresence {
         kernelHasIPIP = configuration.kernelHasIPIP
     }
 
-    /// What pods get: the node's MTU, less the tunnel's headers where a pool is carried in it.
+    /// What pods get: the uplink's MTU, less the headers of what their pools are carried in.
     var podMTU: Int {
         if let mtu = configuration.mtu { return mtu }
-        findUnderlay()
-        let encapsulates = IPPool.read(view.pools.all()).pools.contains { $0.carriage != .never }
-        return max(576, (underlay?.mtu ?? 1500) - (encapsulates ? NetworkPlan.Tunnel.overhead : 0))
+        return MTUPlan.pods(
+            uplink: uplinkMTU, pools: IPPool.read(view.pools.all()).pools, kernelHasIPIP: kernelHasIPIP ?? false)
     }
 
-    var tunnelMTU: Int {
-        findUnderlay()
-        return max(576, (underlay?.mtu ?? 1500) - NetworkPlan.Tunnel.overhead)
+    /// The smallest MTU of the node's uplinks.
+    var uplinkMTU: Int {
+        if uplink == nil { findUnderlays() }
+        return uplink ?? 1500
     }
 
-    private func findUnderlay() {
-        guard let object = view.nodes[nil, node],
-            let address = NodeNetwork.reportedAddress(object) ?? NodeNetwork(object)?.address.address,
-            underlay?.address.address != address
-        else { return }
+    /// Looks which addresses the node has now, and what its uplinks carry.
+    private func findUnderlays() {
+        guard let object = view.nodes[nil, node] else { return }
         do {
-            underlay = try dataplane.underlay(address).map { ($0.address, $0.mtu) }
+            let interfaces = try dataplane.interfaces()
+            var carriers: [NodeInterface] = []
+            for family in IPFamily.allCases {
+                let reported = NodeNetwork.reportedAddress(object, family)
+                let method = configuration.detection[family] ?? .kubernetesInternalIP
+                let found = method.find(family, in: interfaces, reported: reported) { target in
+                    IPAddress(target).flatMap { try? dataplane.source(towards: $0) }
+                }
+                underlays[family] = found?.address
+                if let found { carriers.append(found.interface) }
+            }
+            uplink =
+                MTUPlan.uplink(of: interfaces.map { ($0.name, $0.mtu, $0.isUp) }) ?? carriers.map(\.mtu).min()
         } catch {
             logger.warning("the node's addresses cannot be listed: \(error)")
         }
     }
 
-    /// Brings the node's annotations, the tunnel's address and the pools' notes up to date.
+    /// Brings the node's annotations, the tunnels' addresses, the MTU file and the pools' notes up to date.
     func reconcile() async throws {
         await view.waitForAddresses()
         guard let object = view.nodes[nil, node] else { return }
-        let tunnel = try await tunnelAddress()
-        findUnderlay()
-        var wanted: [String: String] = [:]
-        if let underlay { wanted[CalicoKeys.ipv4Address] = "\(underlay.address)" }
-        if let tunnel {
-            wanted[CalicoKeys.vxlanTunnelAddress] = "\(tunnel)"
-            if let mac = IPAMNames.vxlanMAC(node: node) { wanted[CalicoKeys.vxlanTunnelMAC] = "\(mac)" }
+        findUnderlays()
+        var wanted: [String: String?] = [:]
+        for family in IPFamily.allCases {
+            let keys = NodeAnnotations(family)
+            if let underlay = underlays[family] { wanted[keys.address] = "\(underlay)" }
+        }
+        let hasIPIP = try await hasIPIP()
+        for tunnel in NodeTunnel.all {
+            let address = try await address(of: tunnel, hasIPIP)
+            wanted[tunnel.annotation] = .some(address.map { "\($0)" })
+            if address != nil, let key = tunnel.macAnnotation, let mac = IPAMNames.vxlanMAC(node: node) {
+                wanted[key] = "\(mac)"
+            }
         }
         var changes = JSONObject()
         for (key, value) in wanted.sorted(by: { $0.key < $1.key }) where object.annotations[key] != value {
-            changes[key] = JSON(value)
-        }
-        if tunnel == nil, object.annotations[CalicoKeys.vxlanTunnelAddress] != nil {
-            changes[CalicoKeys.vxlanTunnelAddress] = .null
+            if let value { changes[key] = JSON(value) } else { changes[key] = .null }
         }
         if !changes.isEmpty {
             try await client.patch(.nodes, node, type: .merge, ["metadata": ["annotations": .object(changes)]])
         }
         try await book.tidy()
         try await notePools()
+        writeMTU()
     }
 
-    /// The tunnel's address: taken from a pool that is carried in the tunnel, and replaced when that pool is gone and
+    private func writeMTU() {
+        guard let path = configuration.mtuFile, writtenMTU != podMTU else { return }
+        do {
+            try Files.makeDirectories(Files.directory(of: path))
+            try Files.write(path, "\(podMTU)")
+            writtenMTU = podMTU
+        } catch {
+            logger.warning("\(path) is not written, plugins other than Catbird's will not know the MTU: \(error)")
+        }
+    }
+
+    /// A tunnel's address: taken from a pool that is carried in the tunnel, and replaced when that pool is gone and
     /// another is there. Without any such pool the old one stays, for the pods that outlive their pool.
-    private func tunnelAddress() async throws -> IPAddress? {
+    private func address(of tunnel: NodeTunnel, _ hasIPIP: Bool) async throws -> IPAddress? {
         let snapshot = await book.snapshot()
         guard let labels = snapshot.nodes[node] else { return nil }
         let candidates = snapshot.pools.filter {
-            $0.cidr.family == .v4 && !$0.isDisabled && !$0.isBeingDeleted && $0.notAllocatable == nil
-                && $0.allowedUses.contains(.tunnel) && $0.carriage != .never && $0.nodeSelector.matches(labels)
+            !$0.isDisabled && !$0.isBeingDeleted && $0.notAllocatable == nil && $0.allowedUses.contains(.tunnel)
+                && tunnel.carries($0, hasIPIP) && $0.nodeSelector.matches(labels)
         }
-        let handleID = IPAMNames.vxlanTunnelHandleID(node: node)
-        let held = snapshot.blocks.values.lazy.compactMap { block in
-            block.ordinals(ofHandle: handleID).first.flatMap { block.address(at: $0) }
-        }.first
+        let handleID = tunnel.handleID(node: node)
+        let held = await book.held(handleID).first?.address
         if let held {
             if candidates.isEmpty || candidates.contains(where: { $0.cidr.contains(held) }) { return held }
             try await book.release(handleIDs: [handleID])
-            logger.notice("the tunnel leaves \(held), whose pool is gone")
+            logger.notice("\(tunnel.subject) leaves \(held), whose pool is gone")
         }
         guard !candidates.isEmpty else { return nil }
         do {
             let assigned = try await book.assign(
                 AddressRequest(
-                    node: node, use: .tunnel, handleID: handleID,
-                    values: ["node": node, "type": "vxlanTunnelAddress"], subject: "the VXLAN tunnel",
-                    choice: .init(candidates.map(\.name), source: "the node's tunnel")))
-            logger.info("the tunnel has \(assigned.explanation)")
+                    node: node, use: .tunnel, handleID: handleID, values: ["node": node, "type": tunnel.type],
+                    subject: tunnel.subject, families: [tunnel.family],
+                    choices: [tunnel.family: .init(candidates.map(\.name), source: "the node's tunnel")]))
+            logger.info("\(tunnel.subject) has \(assigned.explanation)")
             return assigned.address
         } catch let refusal as AddressRefusal {
             logger.error("\(refusal)")
@@ -128,7 +153,7 @@ actor NodePresence {
             guard let pool = try? IPPool(object) else { continue }
             let speaker = nodes.filter { pool.nodeSelector.matches($0.labels) }.map(\.name).min()
             guard speaker == node || (speaker == nil && nodes.map(\.name).min() == node) else { continue }
-            let note = pool.ipipMode == .never ? nil : pool.encapsulationNote(kernelHasIPIP: try await hasIPIP())
+            let note = pool.encapsulationNote(kernelHasIPIP: try await hasIPIP())
             guard object.annotations[CalicoKeys.encapsulationNote] != note else { continue }
             do {
                 try await client.patch(
@@ -147,7 +172,8 @@ actor NodePresence {
         }
     }
 
-    private func hasIPIP() async throws -> Bool {
+    /// Whether the kernel has IP in IP; asked once.
+    func hasIPIP() async throws -> Bool {
         if let kernelHasIPIP { return kernelHasIPIP }
         let found = try await OwnThread.run(awaiting: { try KernelFeatures.probe().has(.ipip) })
         kernelHasIPIP = found

@@ -45,25 +45,36 @@ struct Reconciler: Sendable {
     private func reconcile() async throws -> [String] {
         let snapshot = await book.snapshot()
         let nodes = view.nodes.all().compactMap { NodeNetwork($0) }
-        let input = NetworkInput(
-            node: node, nodes: Dictionary(nodes.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first }),
-            pools: snapshot.pools, blocks: Array(snapshot.blocks.values), workloads: [:], kernelHasIPIP: false)
-        let tunnelMTU = await presence.tunnelMTU
-        let plan = NetworkPlan(input)
+        let plan = NetworkPlan(
+            NetworkInput(
+                node: node, nodes: Dictionary(nodes.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first }),
+                pools: snapshot.pools, blocks: Array(snapshot.blocks.values),
+                kernelHasIPIP: try await presence.hasIPIP(), uplinkMTU: await presence.uplinkMTU,
+                floating: floatingAddresses()))
         try await OwnThread.run(awaiting: { [dataplane] in
-            try dataplane.apply(
-                { workloads in
-                    var plan = plan
-                    for (address, interface) in workloads {
-                        plan.routes.insert(PlannedRoute(CIDR(host: address), .workload(interface: interface)))
-                    }
-                    return plan
-                }, tunnelMTU: tunnelMTU)
+            try dataplane.apply { workloads in
+                var plan = plan
+                for (address, interface) in workloads {
+                    plan.routes.insert(PlannedRoute(CIDR(host: address), .workload(interface: interface)))
+                }
+                return plan
+            }
         })
         // Until all Services are known, those that an earlier run wrote stay as they are.
         guard view.services.hasSynced, view.endpointSlices.hasSynced else { return plan.problems }
-        let content = NFTPlan.content(plan, await services.all)
-        try await OwnThread.run(awaiting: { [dataplane] in try dataplane.apply(content) })
+        let ports = await services.all
+        try await OwnThread.run(awaiting: { [dataplane] in
+            for family in IPFamily.allCases {
+                let isNeeded = NFTPlan.isNeeded(family, plan, ports)
+                try dataplane.apply(isNeeded ? NFTPlan.content(plan, ports, family) : nil, family)
+            }
+        })
         return plan.problems
+    }
+
+    /// Those that annotations of this node's pods ask for, where FelixConfiguration `default` allows them.
+    private func floatingAddresses() -> Set<FloatingAddress> {
+        guard view.felix[nil, "default"]?["spec"]["floatingIPs"].string == "Enabled" else { return [] }
+        return Set(view.pods.all().flatMap { FloatingAddress.read($0) })
     }
 }

@@ -13,39 +13,51 @@ public final class Dataplane: Sendable {
     private struct State {
         /// The pods that are wired here, by address.
         var workloads: [IPAddress: String] = [:]
-        /// Foreign routes in the way that were told about.
-        var reported: Set<String> = []
+        var routes: [IPFamily: RouteTable] = [.v4: RouteTable(.v4), .v6: RouteTable(.v6)]
+        /// What the tunnels' devices are known to hold; nothing where that has to be listed.
+        var tunnels: [IPFamily: TunnelDevice.Known] = [:]
+
+        mutating func forget() {
+            for family in IPFamily.allCases { routes[family]?.forget() }
+            tunnels = [:]
+        }
     }
 
     public let namespace: NamespaceRef?
     let netlink: NetlinkSocket
     private let state = Mutex(State())
-    private let table: ServiceTable
+    private let tables: [IPFamily: ServiceTable]
     private let logger: Logger
 
     /// - Parameter namespace: nil is the namespace of the calling thread.
     public init(in namespace: NamespaceRef? = nil, logger: Logger = Logger(label: "dataplane")) throws {
         self.namespace = namespace
         self.logger = logger
-        if let namespace {
-            netlink = try NetlinkSocket(in: namespace)
-            table = ServiceTable(try NFTables(in: namespace), logger)
-        } else {
-            netlink = try NetlinkSocket()
-            table = ServiceTable(try NFTables(), logger)
+        netlink = if let namespace { try NetlinkSocket(in: namespace) } else { try NetlinkSocket() }
+        var tables: [IPFamily: ServiceTable] = [:]
+        for family in IPFamily.allCases {
+            tables[family] = ServiceTable(
+                try namespace.map { try NFTables(in: $0) } ?? NFTables(), family, logger)
         }
+        self.tables = tables
         try Namespaces.inNamespaces(net: namespace) { try Sysctl.write("net/ipv4/ip_forward", "1") }
     }
 
     // MARK: The node
 
-    /// The interface that carries `address`, the address with its subnet, and the interface's MTU.
-    public func underlay(_ address: IPAddress) throws -> (interface: Int32, address: CIDR, mtu: Int)? {
-        guard let found = try netlink.addresses().first(where: { $0.address.address == address }),
-            let link = try netlink.link(index: found.interface)
-        else { return nil }
-        return (link.index, found.address, link.mtu)
+    /// The node's addresses with their interfaces, as address detection wants them.
+    public func interfaces() throws -> [NodeInterface] {
+        let addresses = Dictionary(grouping: try netlink.addresses(), by: \.interface)
+        return try netlink.links().map { link in
+            NodeInterface(
+                name: link.name, index: Int(link.index), mtu: link.mtu, isUp: link.isUp,
+                isLoopback: link.isLoopback,
+                addresses: (addresses[link.index] ?? []).filter { $0.scope == .universe }.map(\.address))
+        }
     }
+
+    /// The address that packets to `target` leave with, by the routes that are there.
+    public func source(towards target: IPAddress) throws -> IPAddress? { try netlink.route(to: target)?.source }
 
     // MARK: Pods
 
@@ -89,118 +101,95 @@ public final class Dataplane: Sendable {
         _ = try link.inspect(netns: netns, addresses: addresses)
     }
 
-    // MARK: Routes and tunnel
+    // MARK: Routes and tunnels
 
-    /// Makes routes and tunnel what `plan` says of the given pods of this node.
-    public func apply(_ plan: (_ workloads: [IPAddress: String]) -> NetworkPlan, tunnelMTU: Int) throws {
+    /// Calls `onChange` whenever the kernel tells that something of ours was changed by somebody else, until cancelled.
+    public func watch(onChange: @Sendable () -> Void) async throws {
+        let monitor = try NetlinkMonitor(
+            [.links, .routes, .routes6, .addresses, .addresses6, .neighbours], in: namespace)
+        // Nobody told of what happened before.
+        state.withLock { $0.forget() }
+        onChange()
+        for await events in monitor.events {
+            if state.withLock({ Self.take(events, &$0) }) { onChange() }
+        }
+    }
+
+    private static func take(_ events: [NetlinkEvent], _ state: inout State) -> Bool {
+        var changed = false
+        for event in events {
+            for family in IPFamily.allCases {
+                if state.routes[family]?.take(event) ?? false { changed = true }
+                guard let known = state.tunnels[family] else { continue }
+                let isTouched =
+                    switch event {
+                    case .linkRemoved(let link): link.index == known.interface
+                    case .link(let link):
+                        link.index == known.interface
+                            && (!link.isUp || link.mtu != known.tunnel.mtu || link.mac != known.tunnel.mac)
+                    case .addressRemoved(let address): address.interface == known.interface
+                    case .neighbourRemoved(let neighbour):
+                        neighbour.interface == known.interface
+                            && known.peers.contains {
+                                $0.tunnelAddress == neighbour.address || $0.mac == neighbour.mac
+                            }
+                    case .overflow: true
+                    default: false
+                    }
+                guard isTouched else { continue }
+                state.tunnels[family] = nil
+                changed = true
+            }
+            // A pod's link that comes up can have its routes.
+            if case .link(let link) = event, link.isUp, state.workloads.values.contains(link.name) { changed = true }
+        }
+        return changed
+    }
+
+    /// Makes routes and tunnels what `plan` says of the given pods of this node, writing only what differs.
+    public func apply(_ plan: (_ workloads: [IPAddress: String]) -> NetworkPlan) throws {
         try state.withLock { state in
             let plan = plan(state.workloads)
-            let tunnel = try applyTunnel(plan, mtu: tunnelMTU)
-            try applyRoutes(plan, tunnel: tunnel, &state.reported)
-            // Neighbours that are no longer needed go after the routes that needed them.
-            if let tunnel { try dropNeighbours(plan, tunnel) }
-        }
-    }
-
-    private func applyTunnel(_ plan: NetworkPlan, mtu: Int) throws -> Int32? {
-        let name = NetworkPlan.Tunnel.interface
-        guard let tunnel = plan.tunnel else {
-            try netlink.deleteLink(name)
-            return nil
-        }
-        let wanted = VXLAN(
-            id: UInt32(NetworkPlan.Tunnel.networkIdentifier), port: UInt16(NetworkPlan.Tunnel.port),
-            local: tunnel.underlay)
-        var link = try netlink.link(name)
-        if let found = link,
-            found.vxlan?.id != wanted.id || found.vxlan?.port != wanted.port
-                || found.vxlan?.local != wanted.local
-        {
-            logger.notice("\(name) is made anew: it was made for another address or tunnel")
-            try netlink.deleteLink(name)
-            link = nil
-        }
-        if link == nil {
-            try netlink.addVXLAN(name, wanted, LinkOptions(mtu: mtu, mac: tunnel.mac, up: true))
-            link = try netlink.requireLink(name)
-        }
-        guard let link else { return nil }
-        if link.mac != tunnel.mac { try netlink.setLink(link.index, LinkOptions(mac: tunnel.mac)) }
-        if link.mtu != mtu || !link.isUp { try netlink.setLink(link.index, LinkOptions(mtu: mtu, up: true)) }
-        let addresses = try netlink.addresses(interface: link.index).filter { $0.address.family == .v4 }
-        if !addresses.contains(where: { $0.address == CIDR(host: tunnel.address) }) {
-            try netlink.ensureAddress(InterfaceAddress(interface: link.index, address: CIDR(host: tunnel.address)))
-        }
-        for address in addresses where address.address.address != tunnel.address { try netlink.deleteAddress(address) }
-        let neighbours = Set(try netlink.neighbours(interface: link.index))
-        let entries = Set(try netlink.forwardingEntries(interface: link.index))
-        for peer in plan.peers {
-            let neighbour = Neighbour(interface: link.index, address: peer.tunnelAddress, mac: peer.mac)
-            if !neighbours.contains(neighbour) { try netlink.setNeighbour(neighbour) }
-            if !entries.contains(where: { $0.mac == peer.mac && $0.address == peer.nodeAddress }) {
-                for old in entries where old.mac == peer.mac { try netlink.deleteForwardingEntry(old) }
-                try netlink.setForwardingEntry(
-                    Neighbour(interface: link.index, address: peer.nodeAddress, mac: peer.mac, flags: .ownTable))
-            }
-        }
-        return link.index
-    }
-
-    private func dropNeighbours(_ plan: NetworkPlan, _ tunnel: Int32) throws {
-        let addresses = Set(plan.peers.map(\.tunnelAddress))
-        let macs = Set(plan.peers.map(\.mac))
-        for neighbour in try netlink.neighbours(interface: tunnel) where neighbour.state.contains(.permanent) {
-            if let address = neighbour.address, !addresses.contains(address) { try netlink.deleteNeighbour(neighbour) }
-        }
-        for entry in try netlink.forwardingEntries(interface: tunnel) {
-            if let mac = entry.mac, !macs.contains(mac), entry.address != nil {
-                try netlink.deleteForwardingEntry(entry)
+            do {
+                try apply(plan, &state)
+            } catch {
+                // What was written before the failure is not known.
+                state.forget()
+                throw error
             }
         }
     }
 
-    private func applyRoutes(_ plan: NetworkPlan, tunnel: Int32?, _ reported: inout Set<String>) throws {
+    private func apply(_ plan: NetworkPlan, _ state: inout State) throws {
+        if plan.podNetworks.contains(where: { $0.family == .v6 }) {
+            try Namespaces.inNamespaces(net: namespace) { try Sysctl.write("net/ipv6/conf/all/forwarding", "1") }
+        }
+        let before = state.tunnels
+        for family in IPFamily.allCases {
+            state.tunnels[family] = try device(family).apply(
+                plan.tunnels[family], peers: plan.peers.filter { $0.nodeAddress.family == family },
+                known: before[family])
+        }
+        let ipip = try IPIPDevice(netlink: netlink).apply(plan.ipip)
         let links = Dictionary(
             try netlink.links().filter(\.isUp).map { ($0.name, $0.index) }, uniquingKeysWith: { first, _ in first })
-        let actual = try netlink.routes(protocol: .calico)
-        let current = Dictionary(actual.map { ($0.destination, $0) }, uniquingKeysWith: { first, _ in first })
-        var wanted: [CIDR: Route] = [:]
+        var wanted: [IPFamily: [CIDR: Route]] = [:]
         for planned in plan.routes {
-            guard let route = route(planned, links, tunnel) else { continue }
-            wanted[route.destination] = route
+            let tunnel = state.tunnels[planned.destination.family]?.interface
+            guard let route = route(planned, links, tunnel, ipip) else { continue }
+            wanted[planned.destination.family, default: [:]][route.destination] = route
         }
-        // Narrow routes first, so that a block's blackhole never swallows what was meant for a pod.
-        for route in wanted.values.sorted(by: { $0.destination.prefixLength > $1.destination.prefixLength }) {
-            if let found = current[route.destination] {
-                if !Self.isSame(found, route) { try netlink.replaceRoute(route) }
-                continue
-            }
-            if try !add(route), reported.insert("\(route.destination)").inserted {
-                logger.error(
-                    "a route to \(route.destination) that is not Catbird's is in the way, and stays: remove it for pods to be reached"
-                )
-            }
-        }
-        for route in actual where wanted[route.destination] == nil { try netlink.deleteRoute(route) }
-    }
-
-    /// False when a route to the same destination is there that is somebody else's. One of ours may have come in
-    /// between: a pod that is being wired gets its route at once.
-    private func add(_ route: Route) throws(Errno) -> Bool {
-        do throws(Errno) {
-            try netlink.addRoute(route)
-            return true
-        } catch {
-            guard error.alreadyExists else { throw error }
-            guard try netlink.routes(protocol: .calico).contains(where: { $0.destination == route.destination }) else {
-                return false
-            }
-            try netlink.replaceRoute(route)
-            return true
+        for family in IPFamily.allCases {
+            try state.routes[family]?.apply(wanted[family] ?? [:], netlink, logger)
+            if let now = state.tunnels[family] { try device(family).dropStrangers(now, before: before[family]) }
         }
     }
 
-    private func route(_ planned: PlannedRoute, _ links: [String: Int32], _ tunnel: Int32?) -> Route? {
+    private func device(_ family: IPFamily) -> TunnelDevice {
+        TunnelDevice(family: family, netlink: netlink, logger: logger)
+    }
+
+    private func route(_ planned: PlannedRoute, _ links: [String: Int32], _ tunnel: Int32?, _ ipip: Int32?) -> Route? {
         switch planned.hop {
         case .workload(let interface):
             // Without its interface, or while that is down, the pod is gone or not wired yet.
@@ -211,18 +200,17 @@ public final class Dataplane: Sendable {
         case .tunnel(let address):
             guard let tunnel else { return nil }
             return Route(to: planned.destination, via: address, interface: tunnel, protocol: .calico, onlink: true)
+        case .ipip(let address):
+            guard let ipip else { return nil }
+            return Route(to: planned.destination, via: address, interface: ipip, protocol: .calico, onlink: true)
         case .blackhole:
             return Route(to: planned.destination, kind: .blackhole, protocol: .calico)
         }
     }
 
-    private static func isSame(_ found: Route, _ wanted: Route) -> Bool {
-        found.kind == wanted.kind && found.gateway == wanted.gateway
-            && (wanted.interface == nil || found.interface == wanted.interface)
-    }
-
     // MARK: nftables
 
-    /// Makes table `ip catbird` what `content` says: the first time as a whole, in one transaction, then by what differs.
-    public func apply(_ content: NFTContent) throws { try table.apply(content) }
+    /// Makes the family's table `catbird` what `content` says: the first time as a whole, in one transaction, then by
+    /// what differs. Nil takes the table away.
+    public func apply(_ content: NFTContent?, _ family: IPFamily) throws { try tables[family]?.apply(content) }
 }

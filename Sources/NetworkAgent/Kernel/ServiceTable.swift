@@ -4,20 +4,26 @@ import Linux
 import Logging
 import NetworkModel
 import Synchronization
+import Values
 
-/// Table `ip catbird` in the kernel, and what this process knows it to hold.
+/// Table `ip catbird` or `ip6 catbird` in the kernel, and what this process knows it to hold.
 final class ServiceTable: Sendable {
     private let tables: Mutex<NFTables>
     /// Nil until this process has written the table as a whole. Held for as long as a change takes.
     private let content = Mutex<NFTContent?>(nil)
     private let logger: Logger
 
-    init(_ tables: consuming NFTables, _ logger: Logger) {
+    private let family: IPFamily
+
+    init(_ tables: consuming NFTables, _ family: IPFamily, _ logger: Logger) {
+        self.family = family
         self.tables = Mutex(tables)
         self.logger = logger
     }
 
-    func apply(_ wanted: NFTContent) throws {
+    /// - Parameter wanted: nil for no table.
+    func apply(_ wanted: NFTContent?) throws {
+        guard let wanted else { return try remove() }
         try content.withLock { content in
             if let known = content {
                 let changes = known.changes(to: wanted)
@@ -33,6 +39,17 @@ final class ServiceTable: Sendable {
             }
             try run(wanted.replacement)
             content = wanted
+        }
+    }
+
+    private func remove() throws {
+        try content.withLock { content in
+            let name = family == .v4 ? "ip" : "ip6"
+            try tables.withLock { tables in
+                let isThere = try tables.tables(family: name).contains { $0.name == NFTPlan.table }
+                if isThere { try tables.deleteTable(family: name, name: NFTPlan.table) }
+            }
+            content = nil
         }
     }
 

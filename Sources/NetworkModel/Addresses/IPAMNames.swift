@@ -25,8 +25,6 @@ public enum IPAMNames {
     /// The handle of a sandbox's addresses.
     public static func handleID(network: String, containerID: String) -> String { "\(network).\(containerID)" }
 
-    public static func vxlanTunnelHandleID(node: String) -> String { "vxlan-tunnel-addr-\(node)" }
-
     /// The digest of a node's name by which its affinities are looked up.
     public static func hostnameHash(_ node: String) -> String { Base32.text(SHA3.digest256(node.utf8)) }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import KubeObjects
 public import Values
 
 /// A route that the node agent keeps, all with protocol 80.
@@ -9,8 +10,10 @@ public struct PlannedRoute: Sendable, Hashable {
         case workload(interface: String)
         /// Pods of another node of the same subnet: through that node.
         case node(IPAddress)
-        /// Pods of another node: through its end of the tunnel, which is on the link by definition.
+        /// Pods of another node: through its end of the VXLAN tunnel, which is on the link by definition.
         case tunnel(IPAddress)
+        /// Pods of another node: to that node in IP in IP.
+        case ipip(IPAddress)
         /// A block of this node: what no pod has goes nowhere.
         case blackhole
     }
@@ -24,42 +27,96 @@ public struct PlannedRoute: Sendable, Hashable {
     }
 }
 
-/// Another node's end of the VXLAN tunnel.
+/// Another node's end of a VXLAN tunnel.
 public struct TunnelPeer: Sendable, Hashable {
     public let node: String
     public let nodeAddress: IPAddress
     public let tunnelAddress: IPAddress
     public let mac: MACAddress
+
+    public init(node: String, nodeAddress: IPAddress, tunnelAddress: IPAddress, mac: MACAddress) {
+        self.node = node
+        self.nodeAddress = nodeAddress
+        self.tunnelAddress = tunnelAddress
+        self.mac = mac
+    }
 }
 
 /// What a node's kernel should hold so that pods reach each other: a pure function of the objects.
 public struct NetworkPlan: Sendable, Hashable {
-    /// `vxlan.calico`, when a tunnel is needed.
+    /// `vxlan.calico` or `vxlan-v6.calico`, when a tunnel of the family is needed.
     public struct Tunnel: Sendable, Hashable {
-        public static let interface = "vxlan.calico"
         public static let networkIdentifier = 4096
         public static let port = 4789
-        /// Outer IPv4, UDP, VXLAN and inner Ethernet headers.
-        public static let overhead = 50
 
         public let address: IPAddress
         public let mac: MACAddress
         public let underlay: IPAddress
+        public let mtu: Int
+
+        public var interface: String { Self.interface(address.family) }
+
+        public static func interface(_ family: IPFamily) -> String {
+            family == .v4 ? "vxlan.calico" : "vxlan-v6.calico"
+        }
+    }
+
+    /// `tunl0`, when IP in IP is needed and the kernel has it.
+    public struct IPIPTunnel: Sendable, Hashable {
+        public static let interface = "tunl0"
+
+        public let address: IPAddress
+        public let mtu: Int
     }
 
     public static let routeProtocol = 80
 
     public var routes: Set<PlannedRoute> = []
-    public var tunnel: Tunnel?
+    public var tunnels: [IPFamily: Tunnel] = [:]
+    public var ipip: IPIPTunnel?
+    /// Of both families.
     public var peers: Set<TunnelPeer> = []
     /// Sources whose traffic to the outside takes the node's address.
     public var masqueraded: Set<CIDR> = []
     /// Where all pods live: never outside.
     public var podNetworks: Set<CIDR> = []
+    /// Addresses outside that lead to pods of this node.
+    public var floating: Set<FloatingAddress> = []
     /// Blocks of other nodes that cannot be routed, and why.
     public var problems: [String] = []
 
     public init() {}
+}
+
+/// An address that leads to a pod and is not the pod's own (annotation `floatingIPs`).
+public struct FloatingAddress: Sendable, Hashable {
+    public let external: IPAddress
+    public let pod: IPAddress
+
+    /// Nil when the two are not of one family.
+    public init?(external: IPAddress, pod: IPAddress) {
+        guard external.family == pod.family else { return nil }
+        self.external = external
+        self.pod = pod
+    }
+
+    /// Those that a pod's annotation asks for: each leads to the pod's address of its family. What is no list of
+    /// addresses is refused when the pod is wired, and asks for none here; so does a pod that has ended.
+    public static func read(_ pod: KubeObject) -> [FloatingAddress] {
+        guard let text = pod.annotations["cni.projectcalico.org/floatingIPs"],
+            let list = (try? JSON(parsing: text))?.array,
+            !["Succeeded", "Failed"].contains(pod["status"]["phase"].string ?? "")
+        else { return [] }
+        var addresses = (pod["status"]["podIPs"].array ?? []).compactMap { $0["ip"].string }
+        if addresses.isEmpty { addresses = [pod["status"]["podIP"].string].compactMap(\.self) }
+        if addresses.isEmpty, let held = pod.annotations[CalicoKeys.podIPs] {
+            addresses = held.split(separator: ",").compactMap { $0.split(separator: "/").first.map(String.init) }
+        }
+        let held = addresses.compactMap { IPAddress($0) }
+        return list.compactMap { $0.string.flatMap { IPAddress($0) } }.compactMap { external in
+            held.first { $0.family == external.family }.flatMap { FloatingAddress(external: external, pod: $0) }
+        }
+    }
 }
 
 /// What a plan is made from.
@@ -72,10 +129,15 @@ public struct NetworkInput: Sendable {
     public var workloads: [IPAddress: String]
     /// False: pools that ask for IP in IP are carried by VXLAN.
     public var kernelHasIPIP: Bool
+    /// The MTU of the node's uplink, in bytes.
+    public var uplinkMTU: Int
+    /// Floating addresses of this node's pods; none unless FelixConfiguration has `floatingIPs: Enabled`.
+    public var floating: Set<FloatingAddress>
 
     public init(
         node: String, nodes: [String: NodeNetwork], pools: [IPPool], blocks: [IPAMBlock],
-        workloads: [IPAddress: String], kernelHasIPIP: Bool
+        workloads: [IPAddress: String] = [:], kernelHasIPIP: Bool, uplinkMTU: Int = 1500,
+        floating: Set<FloatingAddress> = []
     ) {
         self.node = node
         self.nodes = nodes
@@ -83,105 +145,7 @@ public struct NetworkInput: Sendable {
         self.blocks = blocks
         self.workloads = workloads
         self.kernelHasIPIP = kernelHasIPIP
-    }
-}
-
-extension IPPool {
-    /// How traffic to the pool's addresses is carried: IP in IP is carried by VXLAN as well, since Catbird has one
-    /// tunnel; `encapsulationNote` says so where it can be seen.
-    public var carriage: EncapsulationMode { vxlanMode == .never ? ipipMode : vxlanMode }
-
-    /// What the pool's status tells about its encapsulation; nil when it is carried as asked.
-    public func encapsulationNote(kernelHasIPIP: Bool) -> String? {
-        guard ipipMode != .never else { return nil }
-        let cause = kernelHasIPIP ? "Catbird carries pods in VXLAN only" : "the kernel has no ipip module"
-        return
-            "ipipMode \(ipipMode.rawValue) is carried by VXLAN (same mode, overhead 50 bytes instead of 20): \(cause)"
-    }
-}
-
-extension NetworkPlan {
-    public init(_ input: NetworkInput) {
-        self.init()
-        let pools = input.pools.filter { $0.cidr.family == .v4 }
-        let blocks = input.blocks.filter { $0.cidr.family == .v4 && !$0.isDeleted }
-        planNAT(pools, blocks)
-        for (address, interface) in input.workloads {
-            routes.insert(PlannedRoute(CIDR(host: address), .workload(interface: interface)))
-        }
-        guard let own = input.nodes[input.node] else {
-            problems.append("node \(input.node) has no IPv4 address yet: no routes to other nodes")
-            return
-        }
-        if let address = own.tunnelAddress, let mac = own.tunnelMAC {
-            tunnel = Tunnel(address: address, mac: mac, underlay: own.address.address)
-            for peer in input.nodes.values where peer.name != own.name {
-                guard let tunnelAddress = peer.tunnelAddress, let mac = peer.tunnelMAC else { continue }
-                peers.insert(
-                    TunnelPeer(
-                        node: peer.name, nodeAddress: peer.address.address, tunnelAddress: tunnelAddress, mac: mac))
-            }
-        }
-        for block in blocks {
-            planRoutes(block, pools.first { $0.cidr.contains(block.cidr) }, own, input)
-        }
-    }
-
-    private mutating func planRoutes(_ block: IPAMBlock, _ pool: IPPool?, _ own: NodeNetwork, _ input: NetworkInput) {
-        if block.node == own.name {
-            // A block of one address has no room between blackhole and pod (calico #2624).
-            if block.cidr.hostBits > 0 { routes.insert(PlannedRoute(block.cidr, .blackhole)) }
-        } else if let owner = block.node {
-            route(block.cidr, to: owner, pool, own, input)
-        }
-        // Addresses that another node than the owner uses: borrowed, or left over in a block without owner.
-        for (address, attribute) in block.assignments {
-            guard let holder = attribute.values["node"], holder != block.node, holder != own.name else { continue }
-            route(CIDR(host: address), to: holder, pool, own, input)
-        }
-    }
-
-    private mutating func route(
-        _ destination: CIDR, to owner: String, _ pool: IPPool?, _ own: NodeNetwork, _ input: NetworkInput
-    ) {
-        guard let peer = input.nodes[owner] else {
-            problems.append("\(destination) belongs to node \(owner), which has no IPv4 address or does not exist")
-            return
-        }
-        let isNeighbour = own.address.contains(peer.address.address)
-        // Where the pool is gone its pods are not: they are reached by whichever way works.
-        let carriage = pool?.carriage ?? .crossSubnet
-        let wantsTunnel = carriage == .always || (carriage == .crossSubnet && !isNeighbour)
-        if wantsTunnel, own.tunnelAddress != nil, let remote = peer.tunnelAddress, peer.tunnelMAC != nil {
-            routes.insert(PlannedRoute(destination, .tunnel(remote)))
-        } else if isNeighbour {
-            routes.insert(PlannedRoute(destination, .node(peer.address.address)))
-        } else {
-            let reason =
-                wantsTunnel
-                ? "the tunnel of node \(own.tunnelAddress == nil ? own.name : owner) has no address yet"
-                : "its pool has no encapsulation, and node \(owner) (\(peer.address)) is not in the subnet of \(own.address)"
-            problems.append("\(destination) on node \(owner) cannot be reached: \(reason)")
-        }
-    }
-
-    private mutating func planNAT(_ pools: [IPPool], _ blocks: [IPAMBlock]) {
-        for pool in pools {
-            let onlyServices = pool.allowedUses == [.loadBalancer]
-            if !onlyServices { podNetworks.insert(pool.cidr) }
-            if pool.natOutgoing, !onlyServices { masqueraded.insert(pool.cidr) }
-        }
-        // Pods outlive their pool: they stay inside, and keep their way out.
-        for block in blocks where !pools.contains(where: { $0.cidr.contains(block.cidr) }) {
-            podNetworks.insert(block.cidr)
-            masqueraded.insert(block.cidr)
-        }
-        podNetworks = Self.withoutContained(podNetworks)
-        masqueraded = Self.withoutContained(masqueraded)
-    }
-
-    /// Networks of a set in nftables must not overlap.
-    private static func withoutContained(_ networks: Set<CIDR>) -> Set<CIDR> {
-        networks.filter { inner in !networks.contains { $0 != inner && $0.contains(inner) } }
+        self.uplinkMTU = uplinkMTU
+        self.floating = floating
     }
 }

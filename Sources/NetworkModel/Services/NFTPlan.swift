@@ -1,45 +1,70 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Values
+public import Values
 
-/// The content of table `ip catbird`: outgoing NAT of pods, and Services.
+/// The content of tables `ip catbird` and `ip6 catbird`: outgoing NAT of pods, their floating addresses, the check of
+/// their sources, and Services.
 ///
 /// A packet to a Service is looked up in one of three maps (cluster addresses, external addresses, node ports), whose
 /// verdict is the chain of that Service's port; the chain picks an endpoint at random and translates the destination.
 /// An endpoint that comes or goes changes that chain and an element of a set, and nothing else.
 public enum NFTPlan {
-    public static let table = "ip catbird"
+    public static let table = "catbird"
     /// Set on what must leave with the node's own address, so that the answer comes back through this node.
     public static let masqueradeMark = "0x00004000"
 
-    private static let key = "type ipv4_addr . inet_proto . inet_service : verdict;"
+    /// What nft calls the family: in tables and matches, and in types.
+    private static func words(_ family: IPFamily) -> (ip: String, type: String) {
+        family == .v4 ? ("ip", "ipv4_addr") : ("ip6", "ipv6_addr")
+    }
 
-    public static func content(_ plan: NetworkPlan, _ ports: [ServicePort]) -> NFTContent {
-        var content = skeleton()
-        content.sets["pods"]?.elements = elements(plan.podNetworks)
-        content.sets["masqueraded"]?.elements = elements(plan.masqueraded)
-        for port in ports { add(port, to: &content) }
+    /// Whether the family's table has anything to do.
+    public static func isNeeded(_ family: IPFamily, _ plan: NetworkPlan, _ ports: [ServicePort]) -> Bool {
+        family == .v4 || plan.podNetworks.contains { $0.family == .v6 } || ports.contains { $0.family == .v6 }
+    }
+
+    /// The table of one family.
+    public static func content(_ plan: NetworkPlan, _ ports: [ServicePort], _ family: IPFamily = .v4) -> NFTContent {
+        var content = skeleton(family)
+        content.sets["pods"]?.elements = elements(plan.podNetworks, family)
+        content.sets["masqueraded"]?.elements = elements(plan.masqueraded, family)
+        for floating in plan.floating.sorted(by: { $0.external < $1.external }) where floating.pod.family == family {
+            content.sets["floating"]?.elements["\(floating.external)"] = "\(floating.pod)"
+            content.sets["floating-hairpins"]?.elements["\(floating.pod) . \(floating.pod)"] = ""
+            // Of several the first stands for the pod.
+            if content.sets["floating-sources"]?.elements["\(floating.pod)"] == nil {
+                content.sets["floating-sources"]?.elements["\(floating.pod)"] = "\(floating.external)"
+            }
+        }
+        for port in ports where port.family == family { add(port, to: &content, words(family).ip) }
         return content
     }
 
-    private static func elements(_ networks: Set<CIDR>) -> [String: String] {
-        Dictionary(uniqueKeysWithValues: networks.map { ("\($0)", "") })
+    private static func elements(_ networks: Set<CIDR>, _ family: IPFamily) -> [String: String] {
+        Dictionary(uniqueKeysWithValues: networks.filter { $0.family == family }.map { ("\($0)", "") })
     }
 
-    private static func skeleton() -> NFTContent {
-        var content = NFTContent(table: table)
-        content.sets["pods"] = .init(set: "type ipv4_addr; flags interval;")
-        content.sets["masqueraded"] = .init(set: "type ipv4_addr; flags interval;")
+    private static func skeleton(_ family: IPFamily) -> NFTContent {
+        let (ip, type) = words(family)
+        var content = NFTContent(table: "\(ip) \(table)")
+        let key = "type \(type) . inet_proto . inet_service : verdict;"
+        content.sets["pods"] = .init(set: "type \(type); flags interval;")
+        content.sets["masqueraded"] = .init(set: "type \(type); flags interval;")
+        content.sets["floating"] = .init(map: "type \(type) : \(type);")
+        content.sets["floating-sources"] = .init(map: "type \(type) : \(type);")
+        content.sets["floating-hairpins"] = .init(set: "type \(type) . \(type);")
         content.sets["cluster-addresses"] = .init(map: key)
         content.sets["external-addresses"] = .init(map: key)
         content.sets["node-ports"] = .init(map: "type inet_proto . inet_service : verdict;")
-        content.sets["service-addresses"] = .init(set: "type ipv4_addr;")
-        content.sets["hairpins"] = .init(set: "type ipv4_addr . ipv4_addr;")
+        content.sets["service-addresses"] = .init(set: "type \(type);")
+        content.sets["hairpins"] = .init(set: "type \(type) . \(type);")
         let transports = "meta l4proto { tcp, udp, sctp }"
+        let loopback = family == .v4 ? "127.0.0.0/8" : "::1"
         content.chains["services"] = .init([
-            "\(transports) ip daddr . meta l4proto . th dport vmap @cluster-addresses",
-            "\(transports) ip daddr . meta l4proto . th dport vmap @external-addresses",
-            "\(transports) fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @node-ports",
+            "\(transports) \(ip) daddr . meta l4proto . th dport vmap @cluster-addresses",
+            "\(transports) \(ip) daddr . meta l4proto . th dport vmap @external-addresses",
+            "\(transports) fib daddr type local \(ip) daddr != \(loopback) meta l4proto . th dport vmap @node-ports",
+            "dnat to \(ip) daddr map @floating",
         ])
         content.chains["nat-prerouting"] = .init(
             hook: "type nat hook prerouting priority dstnat; policy accept;", ["jump services"])
@@ -50,13 +75,16 @@ public enum NFTPlan {
             [
                 "oifname \"lo\" return",
                 "meta mark and \(masqueradeMark) != 0x0 masquerade",
-                "ct status dnat ip saddr . ip daddr @hairpins masquerade",
-                "ip saddr @masqueraded ip daddr != @pods masquerade",
+                "ct status dnat \(ip) saddr . \(ip) daddr @floating-hairpins snat to \(ip) saddr map @floating-sources",
+                "ct status dnat \(ip) saddr . \(ip) daddr @hairpins masquerade",
+                "\(ip) saddr @masqueraded \(ip) daddr != @pods masquerade",
             ])
+        content.chains["from-pods"] = sources(family)
         // What is still addressed to a Service here found no endpoint, or no such port: say so at once. ICMP is limited
         // in rate, a reset is not.
         content.chains["unserved"] = .init([
-            "meta l4proto tcp ip daddr @service-addresses reject with tcp reset", "ip daddr @service-addresses reject",
+            "meta l4proto tcp \(ip) daddr @service-addresses reject with tcp reset",
+            "\(ip) daddr @service-addresses reject",
         ])
         content.chains["filter-forward"] = .init(
             hook: "type filter hook forward priority filter; policy accept;", ["ct state new jump unserved"])
@@ -67,13 +95,24 @@ public enum NFTPlan {
         return content
     }
 
-    private static func add(_ port: ServicePort, to content: inout NFTContent) {
+    /// A pod sends with addresses whose route leads to it, and no tunnels of its own that would pass for the node's.
+    private static func sources(_ family: IPFamily) -> NFTContent.Chain {
+        // Neighbours are found by link-local addresses, and, before there is one, by none.
+        let exempt = family == .v4 ? "" : "ip6 saddr != { ::, fe80::/10 } "
+        let tunnelInside = family == .v4 ? ["iifname \"cali*\" meta l4proto 4 drop"] : []
+        return .init(
+            hook: "type filter hook prerouting priority raw; policy accept;",
+            ["iifname \"cali*\" \(exempt)fib saddr . iif oif missing drop"] + tunnelInside
+                + ["iifname \"cali*\" udp dport \(NetworkPlan.Tunnel.port) drop"])
+    }
+
+    private static func add(_ port: ServicePort, to content: inout NFTContent, _ ip: String) {
         for address in port.clusterIPs + port.externalIPs {
             content.sets["service-addresses"]?.elements["\(address)"] = ""
         }
         guard !port.endpoints.isEmpty else { return }
         content.chains[port.chain] = .init([
-            "ip saddr != @pods meta mark set meta mark or \(masqueradeMark)", translation(port),
+            "\(ip) saddr != @pods meta mark set meta mark or \(masqueradeMark)", translation(port, ip),
         ])
         for endpoint in port.endpoints {
             content.sets["hairpins"]?.elements["\(endpoint.address) . \(endpoint.address)"] = ""
@@ -96,11 +135,14 @@ public enum NFTPlan {
         }
     }
 
-    private static func translation(_ port: ServicePort) -> String {
+    private static func translation(_ port: ServicePort, _ ip: String) -> String {
         let endpoints = port.endpoints
         let head = "meta l4proto \(port.transport.rawValue) dnat"
-        if endpoints.count == 1 { return "\(head) to \(endpoints[0].address):\(endpoints[0].port)" }
+        if endpoints.count == 1 {
+            let address = "\(endpoints[0].address)"
+            return "\(head) to \(port.family == .v6 ? "[\(address)]" : address):\(endpoints[0].port)"
+        }
         let choices = endpoints.enumerated().map { "\($0.offset) : \($0.element.address) . \($0.element.port)" }
-        return "\(head) ip to numgen random mod \(endpoints.count) map { \(choices.joined(separator: ", ")) }"
+        return "\(head) \(ip) to numgen random mod \(endpoints.count) map { \(choices.joined(separator: ", ")) }"
     }
 }

@@ -3,7 +3,7 @@
 public import KubeObjects
 public import Values
 
-/// One port of a Service with the endpoints behind it.
+/// One port of a Service with the endpoints behind it, in one family.
 public struct ServicePort: Sendable, Hashable {
     public struct Endpoint: Sendable, Hashable, Comparable {
         public let address: IPAddress
@@ -24,6 +24,7 @@ public struct ServicePort: Sendable, Hashable {
     }
 
     public let service: ObjectKey
+    public let family: IPFamily
     /// The port's name, or its protocol and number where it has none.
     public let name: String
     public let transport: TransportProtocol
@@ -42,13 +43,17 @@ public struct ServicePort: Sendable, Hashable {
 
 /// Turns Services and EndpointSlices into ports with endpoints.
 public enum ServiceModel {
-    /// `slices`: the EndpointSlices of this Service. IPv4 only.
+    /// `slices`: the EndpointSlices of this Service. A Service of both families has each port twice.
     public static func ports(of service: KubeObject, slices: [KubeObject]) -> [ServicePort] {
+        IPFamily.allCases.flatMap { ports(of: service, slices: slices, $0) }
+    }
+
+    private static func ports(of service: KubeObject, slices: [KubeObject], _ family: IPFamily) -> [ServicePort] {
         let spec = service["spec"]
         guard spec["type"].string != "ExternalName" else { return [] }
         func addresses(_ texts: [String]) -> [IPAddress] {
             var seen: Set<IPAddress> = []
-            return texts.compactMap { IPAddress($0) }.filter { $0.family == .v4 && seen.insert($0).inserted }
+            return texts.compactMap { IPAddress($0) }.filter { $0.family == family && seen.insert($0).inserted }
         }
         let clusterIPs = addresses(
             (spec["clusterIPs"].array ?? []).compactMap(\.string) + [spec["clusterIP"].string].compactMap(\.self))
@@ -63,21 +68,24 @@ public enum ServiceModel {
             let name = port["name"].string ?? ""
             let nodePort = port["nodePort"].int.flatMap { (1...65535).contains($0) ? $0 : nil }
             return ServicePort(
-                service: service.key, name: name.isEmpty ? "\(transport.rawValue)-\(number)" : name,
+                service: service.key, family: family, name: name.isEmpty ? "\(transport.rawValue)-\(number)" : name,
                 transport: transport, port: number, nodePort: nodePort, clusterIPs: clusterIPs,
-                externalIPs: externalIPs, endpoints: endpoints(named: name, slices))
+                externalIPs: externalIPs, endpoints: endpoints(named: name, slices, family))
         }
     }
 
     /// Those that are ready; where none is, those that still serve while they end.
-    private static func endpoints(named name: String, _ slices: [KubeObject]) -> [ServicePort.Endpoint] {
+    private static func endpoints(
+        named name: String, _ slices: [KubeObject], _ family: IPFamily
+    ) -> [ServicePort.Endpoint] {
         var ready: Set<ServicePort.Endpoint> = []
         var ending: Set<ServicePort.Endpoint> = []
-        for slice in slices where slice["addressType"].string == "IPv4" {
+        for slice in slices where slice["addressType"].string == family.rawValue {
             let match = slice["ports"].array?.first { ($0["name"].string ?? "") == name }
             guard let port = match?["port"].int, (1...65535).contains(port) else { continue }
             for endpoint in slice["endpoints"].array ?? [] {
-                guard let address = endpoint["addresses"][0].string.flatMap({ IPAddress($0) }), address.family == .v4
+                guard let address = endpoint["addresses"][0].string.flatMap({ IPAddress($0) }),
+                    address.family == family
                 else { continue }
                 let conditions = endpoint["conditions"]
                 if conditions["ready"].bool ?? true {

@@ -55,7 +55,7 @@ struct Agent: AsyncParsableCommand {
         }
         let transport = try HTTPTransport(ClientConfiguration.discover(kubeconfig: kubeconfig))
         let client = KubeClient(transport, userAgent: "catbird-agent")
-        try await NetworkAgent(client: client, nodeName: node, configuration: .init(environment: environment)).run()
+        try await NetworkAgent(client: client, nodeName: node, configuration: try .init(environment: environment)).run()
     }
 }
 
