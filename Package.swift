@@ -97,8 +97,8 @@ let allTargets: [Target] = [
         name: "catbird",
         dependencies: [
             "LocalCluster", "Calicoctl", "APIServer", "Controllers", "Kubelet", "ContainerRuntime", "NetworkAgent",
-            "ClusterDNS", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Storage", "Linux", "Values", log,
-            .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            "ClusterDNS", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Storage", "Linux", "Values", "YAMLCoding",
+            log, .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ], path: "Sources/catbird", swiftSettings: settings),
     .executableTarget(
         name: "catbird-cni", dependencies: ["CNIProtocol", "Values", "CLinux"], path: "Sources/catbird-cni",

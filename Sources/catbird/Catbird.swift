@@ -14,15 +14,15 @@ struct Catbird: AsyncParsableCommand {
         subcommands: [
             Start.self, Status.self, Stop.self, Delete.self, Node.self, ProfileCommand.self, IP.self, SSH.self,
             Kubectl.self, Image.self, Service.self, Tunnel.self, Logs.self, Doctor.self, Manifests.self,
-            CalicoctlCommand.self, Version.self, Dashboard.self, AddonsCommand.self, Supervise.self,
-            ControlPlaneCommand.self,
-            Agent.self, DNS.self,
+            CalicoctlCommand.self, Version.self, Copy.self, Completion.self, Supervise.self,
+            ControlPlaneCommand.self, Agent.self, DNS.self,
         ])
 
     static func main() async {
         signal(SIGPIPE, SIG_IGN)
         let arguments = CommandLine.arguments
         let name = arguments.first?.split(separator: "/").last.map(String.init) ?? "catbird"
+        if name == "calicoctl" || arguments.dropFirst().first == "calicoctl" { endBySignals() }
         if name == "calicoctl" { Glibc.exit(await Calicoctl.run(Array(arguments.dropFirst()))) }
         await run(Invocation.normalized(Array(arguments.dropFirst())))
     }
@@ -31,6 +31,11 @@ struct Catbird: AsyncParsableCommand {
         // calicoctl reads its own command line, which takes flags where ArgumentParser would not.
         if arguments.first == "calicoctl" { Glibc.exit(await Calicoctl.run(Array(arguments.dropFirst()))) }
         do {
+            try NotYet.check(
+                arguments,
+                among: configuration.subcommands.flatMap {
+                    [$0.configuration.commandName ?? "\($0)".lowercased()] + $0.configuration.aliases
+                })
             var command = try parseAsRoot(arguments)
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
@@ -54,5 +59,11 @@ struct Catbird: AsyncParsableCommand {
             Terminal.fail("\(error)", next: nil)
             Glibc.exit(LocalClusterError.Code.guestError.rawValue)
         }
+    }
+    /// The first process of a container has no default action for signals: `kubectl delete pod` of one that runs
+    /// `calicoctl version --poll` would have to wait for the whole grace period.
+    private static func endBySignals() {
+        guard getpid() == 1 else { return }
+        for number in [SIGTERM, SIGINT] { signal(number) { _exit(128 + $0) } }
     }
 }

@@ -140,6 +140,23 @@ public final class ImageStore: Sendable {
         return digest
     }
 
+    /// Gives an image one more name, and takes that name from the image that had it.
+    public func tag(_ source: String, as name: String) throws {
+        do {
+            let reference = try ImageReference(name).description
+            try changeIndex { index in
+                guard let image = image(source), var record = index.record(id: image.id) else {
+                    throw ImageError(
+                        .notFound, "image \"\(source)\" is not on this machine; \"catbird image ls\" lists what is")
+                }
+                record.references = [reference]
+                index.insert(record)
+                index.records.removeAll { $0.references.isEmpty && $0.repoDigests.isEmpty }
+            }
+            try collectGarbage()
+        } catch { throw ImageError.wrapping(error, image: source, doing: "tagging") }
+    }
+
     /// Takes the reference away; layers that no image and no container uses any more go with it.
     public func remove(_ reference: String) throws {
         do {

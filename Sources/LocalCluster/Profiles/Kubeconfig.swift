@@ -40,6 +40,16 @@ public struct Kubeconfig: Sendable {
         (try? Files.text(path)).flatMap { try? YAML.document($0) }.flatMap { $0["current-context"].string }
     }
 
+    /// The API server that a context leads to.
+    public func server(ofContext name: String) -> String? {
+        guard let config = (try? Files.text(path)).flatMap({ try? YAML.document($0) }) else { return nil }
+        func entry(_ section: String, _ name: String?) -> JSON? {
+            config[section].array?.first { $0["name"].string == name }
+        }
+        let cluster = entry("contexts", name)?["context"]["cluster"].string
+        return entry("clusters", cluster)?["cluster"]["server"].string
+    }
+
     /// A kubeconfig with one cluster, user and context: what a component is given.
     static func document(
         profile: String, server: String, certificateAuthorityPEM: String, credentials: IssuedCertificate

@@ -4,11 +4,12 @@ import ArgumentParser
 import ContainerRuntime
 import LocalCluster
 import Values
+import YAMLCoding
 
 struct Image: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "The image store, which all nodes share.",
-        subcommands: [Load.self, List.self, Pull.self, Remove.self])
+        subcommands: [Load.self, List.self, Pull.self, Tag.self, Remove.self])
 
     static func store() -> ImageStore { ImageStore(root: ProfileStore().paths("").images) }
 
@@ -35,31 +36,29 @@ struct Image: AsyncParsableCommand {
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(commandName: "ls", abstract: "Lists images.", aliases: ["list"])
         @OptionGroup var common: ProfileOptions
-        @Option(help: "short, table or json.") var format: String = "short"
+        @Option(help: "short, table, json or yaml.") var format: String = "short"
 
         func run() async throws {
             let images = Image.store().list().sorted { $0.reference < $1.reference }
             switch format {
-            case "short": for image in images { print(image.reference) }
-            case "json":
-                print(
-                    JSON.array(
-                        images.map {
-                            [
-                                "id": JSON($0.id), "repoTags": [JSON($0.reference)],
-                                "repoDigests": JSON($0.repoDigests),
-                                "size": JSON("\($0.sizeBytes)"),
-                            ]
-                        }
-                    ).text())
+            case "short": for name in images.flatMap(\.names).sorted() { print(name) }
+            case "json", "yaml":
+                let list = JSON.array(
+                    images.map {
+                        [
+                            "id": JSON($0.id), "repoDigests": JSON($0.repoDigests),
+                            "repoTags": JSON($0.repoTags), "size": JSON("\($0.sizeBytes)"),
+                        ]
+                    })
+                if format == "json" { print(list.text()) } else { Terminal.write(1, YAML.text(list)) }
             case "table":
                 var table = BoxTable("Image", "Image ID", "Size")
                 for image in images {
                     let id = image.id.hasPrefix("sha256:") ? String(image.id.dropFirst(7).prefix(13)) : image.id
-                    table.rows.append([image.reference, id, "\(image.sizeBytes / 1000)kB"])
+                    for name in image.names { table.rows.append([name, id, "\(image.sizeBytes / 1000)kB"]) }
                 }
                 print(table.text)
-            default: throw ValidationError("--format \(format) is not known: short, table or json.")
+            default: throw ValidationError("--format \(format) is not known: short, table, json or yaml.")
             }
         }
     }
@@ -76,6 +75,17 @@ struct Image: AsyncParsableCommand {
         }
     }
 
+    struct Tag: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Gives an image one more name.")
+        @OptionGroup var common: ProfileOptions
+        @Argument var source: String
+        @Argument var name: String
+
+        func run() async throws {
+            try await Image.explaining { try Image.store().tag(source, as: name) }
+        }
+    }
+
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "rm", abstract: "Removes images.", aliases: ["remove"])
@@ -86,4 +96,9 @@ struct Image: AsyncParsableCommand {
             for reference in references { try await Image.explaining { try Image.store().remove(reference) } }
         }
     }
+}
+
+extension LocalImage {
+    /// Every name that it goes by; what it is known as where it has no tag.
+    fileprivate var names: [String] { repoTags.isEmpty ? [reference] : repoTags }
 }

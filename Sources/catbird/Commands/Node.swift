@@ -36,7 +36,6 @@ struct Node: AsyncParsableCommand {
         @OptionGroup var common: ProfileOptions
         @Option(help: "The rack, counted from 1; the emptiest one if not said.") var rack: Int?
         @Flag(name: .customLong("control-plane"), help: .hidden) var controlPlane = false
-        @Flag(help: .hidden) var worker = false
 
         func run() async throws {
             guard !controlPlane else {
@@ -57,12 +56,11 @@ struct Node: AsyncParsableCommand {
 
     struct Delete: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Removes a node for good.")
-        @OptionGroup var common: ProfileOptions
-        @Argument(help: "The node: lab-m02 or m02.") var name: String
+        @OptionGroup var named: Named
 
         func run() async throws {
-            let (client, profile) = try await NodeCommand.running(common.name)
-            let node = try NodeCommand.node(name, in: profile)
+            let (client, profile, node) = try await named.found()
+            let name = named.name
             guard node.name != profile.controlPlaneNode?.name else {
                 throw LocalClusterError(
                     .usage, "Node \(node.name) carries the control plane and cannot be removed alone.",
@@ -80,14 +78,23 @@ struct Node: AsyncParsableCommand {
         }
     }
 
-    struct Stop: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Stops a node, as if its power went.")
+    /// The node that a command names, of a running cluster.
+    struct Named: ParsableArguments {
         @OptionGroup var common: ProfileOptions
         @Argument(help: "The node: lab-m02 or m02.") var name: String
 
-        func run() async throws {
+        func found() async throws -> (SupervisorClient, Profile, Profile.Node) {
             let (client, profile) = try await NodeCommand.running(common.name)
-            let node = try NodeCommand.node(name, in: profile)
+            return (client, profile, try NodeCommand.node(name, in: profile))
+        }
+    }
+
+    struct Stop: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Stops a node, as if its power went.")
+        @OptionGroup var named: Named
+
+        func run() async throws {
+            let (client, _, node) = try await named.found()
             Terminal.line("✋", "Stopping node \"\(node.name)\"  ...")
             try await client.send("POST", "/nodes/\(node.name)/stop")
             Terminal.line("🛑", "Successfully stopped node \(node.name)")
@@ -96,12 +103,10 @@ struct Node: AsyncParsableCommand {
 
     struct Start: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Starts a stopped node.")
-        @OptionGroup var common: ProfileOptions
-        @Argument(help: "The node: lab-m02 or m02.") var name: String
+        @OptionGroup var named: Named
 
         func run() async throws {
-            let (client, profile) = try await NodeCommand.running(common.name)
-            let node = try NodeCommand.node(name, in: profile)
+            let (client, profile, node) = try await named.found()
             Terminal.line("👍", "Starting \"\(node.name)\" in cluster \"\(profile.name)\"")
             try await client.send("POST", "/nodes/\(node.name)/start")
             try await NodeCommand.waitUntilReady(node.name, profile: profile.name)

@@ -75,6 +75,7 @@ struct ProfileCommand: AsyncParsableCommand {
             [
                 "Name": JSON(profile.name), "Status": JSON(status(profile, store)),
                 "Active": JSON(store.activeProfile == profile.name),
+                "ActiveKubeContext": JSON(Kubeconfig().currentContext == profile.name),
                 "Config": [
                     "Name": JSON(profile.name), "Driver": "namespaces",
                     "KubernetesConfig": ["KubernetesVersion": JSON(Version.kubernetes), "ContainerRuntime": "crun"],

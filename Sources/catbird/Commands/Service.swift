@@ -28,7 +28,6 @@ struct Service: AsyncParsableCommand {
         @Option(name: [.customShort("n"), .long], help: "The namespace.") var namespace: String = "default"
         @Flag(help: "Print the addresses and nothing else.") var url = false
         @Flag(help: .hidden) var https = false
-        @Option(help: .hidden) var wait: Int = 2
 
         func run() async throws {
             let (_, profile) = try await NodeCommand.running(common.name)
@@ -47,8 +46,14 @@ struct Service: AsyncParsableCommand {
                 https ? ($0.port, "https" + $0.url.dropFirst("http".count)) : $0
             }
             await access.shutdown()
-            if url {
+            if url, !addresses.isEmpty {
                 for address in addresses { print(address.1) }
+                return
+            }
+            let advice =
+                "service \(namespace)/\(name) has no node port. To open it: kubectl port-forward service/\(name) PORT"
+            if url {
+                Terminal.note("😿", advice)
                 return
             }
             var table = BoxTable("NAMESPACE", "NAME", "TARGET PORT", "URL")
@@ -56,10 +61,7 @@ struct Service: AsyncParsableCommand {
             if addresses.isEmpty { table.rows.append([namespace, name, "", "No node port"]) }
             print(table.text)
             guard !addresses.isEmpty else {
-                Terminal.line(
-                    "😿",
-                    "service \(namespace)/\(name) has no node port. To open it: kubectl port-forward service/\(name) PORT"
-                )
+                Terminal.line("😿", advice)
                 return
             }
             Terminal.line("🎉", "Open \(namespace)/\(name) in your browser: \(addresses[0].1)")
@@ -115,33 +117,32 @@ struct Tunnel: AsyncParsableCommand {
         guard !cleanup else { return }
         let access = try ClusterAccess(running: profile.name)
         let informer = Informer(access.client, .services)
-        let range = profile.plan.loadBalancerRange
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { await informer.run() }
-            for await _ in informer.events() {
-                let services = informer.all().filter { $0["spec"]["type"].string == "LoadBalancer" }.sorted {
-                    $0.key < $1.key
-                }
-                let names = services.map { service in
-                    let address = service["status"]["loadBalancer"]["ingress"][0]["ip"].string ?? "<pending>"
-                    return "\(service.name) (\(address))"
-                }
-                print(
-                    """
-                    Status:
-                    \tmachine: \(profile.name)
-                    \tpid: \(getpid())
-                    \troute: \(range) -> \(node.address)
-                    \tminikube: Running
-                    \tservices: [\(names.joined(separator: ", "))]
-                        errors:
-                    \t\tminikube: no errors
-                    \t\trouter: no errors
-                    \t\tloadbalancer emulator: no errors
-                    """)
-                fflush(nil)
-            }
-            group.cancelAll()
+        async let watching: Void = informer.run()
+        for await _ in informer.events() { Self.show(informer.all(), of: profile, node: node) }
+        await watching
+    }
+
+    private static func show(_ all: [KubeObject], of profile: Profile, node: Profile.Node) {
+        let services = all.filter { $0["spec"]["type"].string == "LoadBalancer" }.sorted {
+            $0.key < $1.key
         }
+        let names = services.map { service in
+            let address = service["status"]["loadBalancer"]["ingress"][0]["ip"].string ?? "<pending>"
+            return "\(service.name) (\(address))"
+        }
+        print(
+            """
+            Status:
+            \tmachine: \(profile.name)
+            \tpid: \(getpid())
+            \troute: \(profile.plan.loadBalancerRange) -> \(node.address)
+            \tminikube: Running
+            \tservices: [\(names.joined(separator: ", "))]
+                errors:
+            \t\tminikube: no errors
+            \t\trouter: no errors
+            \t\tloadbalancer emulator: no errors
+            """)
+        fflush(nil)
     }
 }

@@ -14,7 +14,7 @@ struct Start: AsyncParsableCommand {
     @Option(name: [.customShort("o"), .long], help: "text, or json: an event a line.") var output: String = "text"
     @Option(name: .customLong("builtin-images"), help: "Let built-in images stand in for the lab's two.")
     var builtinImages: String = "true"
-    @OptionGroup var ignored: IgnoredOptions
+    @Option(help: .hidden) var remark: [String] = []
 
     func validate() throws {
         guard ["text", "json"].contains(output) else {
@@ -39,7 +39,7 @@ struct Start: AsyncParsableCommand {
         let isJSON = output == "json"
         if !isJSON {
             Terminal.line("😄", "[\(options.profile)] catbird \(Version.number) on \(Version.operatingSystem)")
-            for remark in ignored.remarks { Terminal.line("❗", remark) }
+            for remark in remark { Terminal.line("❗", remark) }
         }
         let starting = ClusterStart(options, executable: executable) { step in
             if isJSON { Start.printEvent(step) } else { Start.printLine(step) }
@@ -78,44 +78,5 @@ struct Start: AsyncParsableCommand {
         let hundredths = Int((value * 100).rounded())
         let rest = hundredths % 100
         return "\(hundredths / 100).\(rest < 10 ? "0" : "")\(rest)"
-    }
-}
-
-/// Flags of minikube that have no meaning here: accepted, with a line that says what is done instead.
-struct IgnoredOptions: ParsableArguments {
-    @Option(help: .hidden) var driver: String?
-    @Option(name: .customLong("vm-driver"), help: .hidden) var vmDriver: String?
-    @Option(name: .customLong("network-plugin"), help: .hidden) var networkPlugin: String?
-    @Option(name: .customLong("kubernetes-version"), help: .hidden) var kubernetesVersion: String?
-    @Option(name: .customLong("container-runtime"), help: .hidden) var containerRuntime: String?
-    @Option(help: .hidden) var memory: String?
-    @Option(help: .hidden) var cpus: String?
-    @Option(name: .customLong("disk-size"), help: .hidden) var diskSize: String?
-    @Option(name: .customLong("base-image"), help: .hidden) var baseImage: String?
-    @Option(name: .customLong("extra-config"), help: .hidden) var extraConfig: [String] = []
-    @Option(help: .hidden) var addons: [String] = []
-    @Option(help: .hidden) var wait: String?
-    @Flag(help: .hidden) var force = false
-    @Flag(name: .customLong("embed-certs"), help: .hidden) var embedCerts = false
-    @Flag(name: .customLong("install-addons"), inversion: .prefixedNo, help: .hidden) var installAddons = true
-
-    var remarks: [String] {
-        var result: [String] = []
-        if let driver = driver ?? vmDriver {
-            result.append("--driver=\(driver): nodes are network namespaces of this machine; no driver is needed.")
-        }
-        if let networkPlugin { result.append("--network-plugin=\(networkPlugin): the network is always CNI.") }
-        if let kubernetesVersion {
-            result.append("--kubernetes-version=\(kubernetesVersion): the API served is \(Version.kubernetes).")
-        }
-        if let containerRuntime { result.append("--container-runtime=\(containerRuntime): containers run with crun.") }
-        let sizes = [("memory", memory), ("cpus", cpus), ("disk-size", diskSize)]
-        for case (let name, let value?) in sizes {
-            result.append("--\(name)=\(value): nodes share this machine; nothing is set aside for them.")
-        }
-        if baseImage != nil { result.append("--base-image: nodes have no image.") }
-        if !extraConfig.isEmpty { result.append("--extra-config: ignored; components are configured by the cluster.") }
-        if !addons.isEmpty { result.append("--addons: no addons are available yet; none was enabled.") }
-        return result
     }
 }

@@ -29,3 +29,16 @@ struct Version: ParsableCommand {
         return line.map { $0.dropFirst("PRETTY_NAME=".count).filter { $0 != "\"" } } ?? "Linux"
     }
 }
+
+/// `catbird completion bash`, as kubectl and minikube have it.
+struct Completion: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Prints a completion script for bash, zsh or fish.")
+    @Argument(help: "bash, zsh or fish.") var shell: String
+
+    func run() throws {
+        guard let known = CompletionShell(rawValue: shell) else {
+            throw ValidationError("\(shell) is not known: bash, zsh or fish.")
+        }
+        print(Catbird.completionScript(for: known))
+    }
+}

@@ -13,8 +13,13 @@ enum Terminal {
         return locale.uppercased().contains("UTF-8") || locale.uppercased().contains("UTF8")
     }()
 
-    static func line(_ mark: String, _ text: String) {
-        write(1, showsMarks ? "\(mark)  \(text)\n" : "* \(text)\n")
+    static func line(_ mark: String, _ text: String) { write(1, marked(mark, text)) }
+
+    /// A line beside what scripts read from standard output.
+    static func note(_ mark: String, _ text: String) { write(2, marked(mark, text)) }
+
+    private static func marked(_ mark: String, _ text: String) -> String {
+        showsMarks ? "\(mark)  \(text)\n" : "* \(text)\n"
     }
 
     static func error(_ text: String) { write(2, text + "\n") }
