@@ -4,7 +4,7 @@
 RELEASE := swift build -c release --static-swift-stdlib
 BIN := .build/release
 
-.PHONY: lab test build bench format lint clean install packages
+.PHONY: lab test fuzz build bench format lint clean install packages
 
 packages:
 	scripts/install-packages
@@ -18,14 +18,18 @@ lab: build
 test: packages
 	scripts/test
 
+# Each parser of bytes from outside for FUZZ_SECONDS (10), with libFuzzer.
+fuzz: packages
+	scripts/fuzz
+
 bench: build
 	CATBIRD=$(CURDIR)/$(BIN)/catbird Benchmarks/run
 
 format:
-	swift format --in-place --recursive Sources Tests Package.swift
+	swift format --in-place --recursive Sources Tests Fuzz Package.swift
 
 lint:
-	swift format lint --strict --recursive Sources Tests Package.swift
+	swift format lint --strict --recursive Sources Tests Fuzz Package.swift
 
 install: build
 	install -d $(DESTDIR)/usr/local/bin

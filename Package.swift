@@ -58,6 +58,7 @@ let allTargets: [Target] = [
     library("NetworkModel", ["KubeObjects", "Values"]),
 
     // With I/O
+    library("Coordination", []),
     library("Linux", ["Values", "CLinux", "CNFTables"]),
     library("Storage", ["Values", .product(name: "GRDB", package: "GRDB.swift"), log]),
     library("YAMLCoding", ["Values", .product(name: "Yams", package: "Yams")]),
@@ -71,14 +72,15 @@ let allTargets: [Target] = [
             "Storage", "KubeObjects", "NetworkModel", "KubeClient", "HTTPServing", "PKI", "Values", crypto, x509, log,
             "YAMLCoding", asyncHTTPClient,
         ]),
-    library("Controllers", ["IPAM", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values", log]),
+    library(
+        "Controllers", ["Coordination", "IPAM", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values", log]),
     library("ClusterDNS", nio + ["KubeClient", "KubeObjects", "Values", "HTTPServing", "Linux", log]),
     library(
         "NetworkAgent",
         nio + ["IPAM", "KubeClient", "KubeObjects", "NetworkModel", "CNIProtocol", "Linux", "Values", log]),
     library(
         "ContainerRuntime",
-        nio + ["Linux", "CNIProtocol", "Values", "CArchive", "CZlib", crypto, asyncHTTPClient, log]),
+        nio + ["Coordination", "Linux", "CNIProtocol", "Values", "CArchive", "CZlib", crypto, asyncHTTPClient, log]),
     library(
         "Kubelet",
         nioHTTP + [
@@ -97,14 +99,26 @@ let allTargets: [Target] = [
         name: "catbird",
         dependencies: [
             "LocalCluster", "Calicoctl", "APIServer", "Controllers", "Kubelet", "ContainerRuntime", "NetworkAgent",
-            "ClusterDNS", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Storage", "Linux", "Values", "YAMLCoding",
-            log, .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            "ClusterDNS", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Storage", "Linux", "Values",
+            "YAMLCoding", log, .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ], path: "Sources/catbird", swiftSettings: settings),
     .executableTarget(
         name: "catbird-cni", dependencies: ["CNIProtocol", "Values", "CLinux"], path: "Sources/catbird-cni",
         swiftSettings: settings, linkerSettings: pluginLinking),
 
+    // Parsers of bytes from outside, for libFuzzer and for `FuzzTests`, which replays what it found.
+    .target(
+        name: "Fuzzing", dependencies: ["CNIProtocol", "KubeObjects", "Linux", "NetworkModel", "Values", "YAMLCoding"],
+        path: "Fuzz/Fuzzing", swiftSettings: settings),
+    .target(
+        name: "FuzzingServices",
+        dependencies: nioHTTP + [
+            "Fuzzing", "ClusterDNS", "ContainerRuntime", "HTTPServing", "KubeClient", "Kubelet", "Linux",
+        ],
+        path: "Fuzz/FuzzingServices", swiftSettings: settings),
+
     // Tests mirror the targets.
+    tests("FuzzTests", ["Fuzzing", "FuzzingServices", "Linux"]),
     tests("ValuesTests", ["Values"]),
     tests("YAMLCodingTests", ["YAMLCoding", "Values"]),
     tests("CNIProtocolTests", ["CNIProtocol", "Values"]),
@@ -137,6 +151,18 @@ let allTargets: [Target] = [
     tests("LocalClusterTests", ["LocalCluster", "Linux", "PKI", "YAMLCoding", "Values", "KubeClient", "KubeObjects"]),
 ]
 
+/// `make fuzz`: libFuzzer brings their `main`, so that they are no part of other builds.
+let fuzzers: [Target] =
+    Context.environment["CATBIRD_FUZZ"] == nil
+    ? []
+    : [
+        .executableTarget(
+            name: "fuzz-pure", dependencies: ["Fuzzing"], path: "Fuzz/Driver", swiftSettings: settings),
+        .executableTarget(
+            name: "fuzz-services", dependencies: ["Fuzzing", "FuzzingServices"], path: "Fuzz/ServicesDriver",
+            swiftSettings: settings),
+    ]
+
 func closure(of roots: Set<String>, in allTargets: [Target]) -> Set<String> {
     var wanted = roots
     var grown = true
@@ -149,8 +175,9 @@ func closure(of roots: Set<String>, in allTargets: [Target]) -> Set<String> {
     return wanted
 }
 
-let wanted = only.map { closure(of: $0, in: allTargets) }
-let targets = allTargets.filter { wanted?.contains($0.name) ?? true }
+let everything = allTargets + fuzzers
+let wanted = only.map { closure(of: $0, in: everything) }
+let targets = everything.filter { wanted?.contains($0.name) ?? true }
 let packages: [Package.Dependency] = [
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),

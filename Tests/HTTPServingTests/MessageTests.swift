@@ -2,6 +2,7 @@
 
 import HTTPServing
 import Testing
+import Values
 
 @Suite struct MessageTests {
     @Test func queriesAreDecodedInOrder() throws {

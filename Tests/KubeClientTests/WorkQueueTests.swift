@@ -22,6 +22,15 @@ import Testing
 
         init() { (done, continuation) = AsyncStream.makeStream() }
 
+        /// Returns when so many keys have been worked on.
+        func finished(_ count: Int) async {
+            var left = count
+            for await _ in done {
+                left -= 1
+                if left == 0 { break }
+            }
+        }
+
         func begin(_ key: Int) -> Int {
             state.withLock { state in
                 if !state.working.insert(key).inserted { state.overlaps += 1 }
@@ -81,11 +90,7 @@ import Testing
             await Task.yield()
             record.end(key)
         } during: {
-            var left = 50
-            for await _ in record.done {
-                left -= 1
-                if left == 0 { break }
-            }
+            await record.finished(50)
         }
         #expect(record.most <= 3 && record.counts.count == 50)
     }
@@ -101,11 +106,7 @@ import Testing
             }
             record.end(key)
         } during: {
-            var times = 0
-            for await _ in record.done {
-                times += 1
-                if times == 2 { break }
-            }
+            await record.finished(2)
             while queue.count > 0 { await Task.yield() }
         }
         #expect(record.counts == [1: 2])
@@ -122,11 +123,7 @@ import Testing
             }
             record.end(key)
         } during: {
-            var times = 0
-            for await _ in record.done {
-                times += 1
-                if times == 5 { break }
-            }
+            await record.finished(5)
             while queue.count > 0 { await Task.yield() }
         }
         #expect(record.counts == [1: 5])

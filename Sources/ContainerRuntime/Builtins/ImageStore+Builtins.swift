@@ -95,9 +95,11 @@ extension ImageStore {
     }
 }
 
-/// Makes the layers of built-in images. Used by one thread at a time.
+/// Makes the layers of built-in images.
+///
+/// Unchecked, because it is used by one thread at a time: `installBuiltins` makes it, hands it to its own thread and
+/// does not touch it again; nobody else sees it.
 private final class BuiltinLayers: @unchecked Sendable {
-    // Unchecked: `installBuiltins` hands it to one thread after it has done with it itself; nobody else sees it.
     struct Layer { var name: String; var size: Int }
 
     /// A file, folder or link to be, and where its bytes come from.

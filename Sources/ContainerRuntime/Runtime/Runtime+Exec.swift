@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CArchive
+import Coordination
 import Glibc
 import Linux
 import Synchronization

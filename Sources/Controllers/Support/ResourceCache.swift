@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Coordination
 import KubeClient
 import KubeObjects
 import Synchronization
@@ -285,45 +286,6 @@ struct RecentSet: Sendable {
             members.remove(order[next])
             order[next] = member
             next = (next + 1) % capacity
-        }
-    }
-}
-
-/// Opens once; whoever waits before goes on then, whoever comes later goes straight through.
-final class Gate: Sendable {
-    private struct State {
-        var isOpen = false
-        var waiting: [Int: CheckedContinuation<Void, Never>] = [:]
-        var next = 0
-    }
-    private let state = Mutex(State())
-
-    func open() {
-        let waiting = state.withLock { state in
-            state.isOpen = true
-            defer { state.waiting = [:] }
-            return Array(state.waiting.values)
-        }
-        for continuation in waiting { continuation.resume() }
-    }
-
-    /// Returns when open or when the task is cancelled.
-    func wait() async {
-        let id = state.withLock { state in
-            state.next += 1
-            return state.next
-        }
-        await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let goOn = state.withLock { state in
-                    if state.isOpen || Task.isCancelled { return true }
-                    state.waiting[id] = continuation
-                    return false
-                }
-                if goOn { continuation.resume() }
-            }
-        } onCancel: {
-            state.withLock { $0.waiting.removeValue(forKey: id) }?.resume()
         }
     }
 }

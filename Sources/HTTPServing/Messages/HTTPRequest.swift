@@ -2,6 +2,7 @@
 
 public import NIOHTTP1
 import PKI
+import Values
 
 /// A request as a handler sees it.
 public struct HTTPRequest: Sendable {

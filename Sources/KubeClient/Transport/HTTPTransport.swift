@@ -89,10 +89,10 @@ public struct HTTPTransport: APITransport {
 
     /// Path and query, percent-encoded.
     static func target(_ request: APIRequest) -> String {
-        var target = PercentEncoding.encoded(request.path, allowing: "/:@!$&'()*+,;=")
+        var target = PercentCoding.encoded(request.path, allowing: "/:@!$&'()*+,;=")
         for (index, (name, value)) in request.query.enumerated() {
             target += index == 0 ? "?" : "&"
-            target += PercentEncoding.encoded(name) + "=" + PercentEncoding.encoded(value)
+            target += PercentCoding.encoded(name) + "=" + PercentCoding.encoded(value)
         }
         return target
     }
@@ -124,25 +124,5 @@ private actor ResponseReader {
         let buffer = try await iterator.next(isolation: self)
         self.iterator = iterator
         return buffer.map { Array($0.readableBytesView) }
-    }
-}
-
-/// Percent-encoding (RFC 3986) for what is sent.
-enum PercentEncoding {
-    static func encoded(_ text: String, allowing allowed: String = "") -> String {
-        let extra = Array(allowed.utf8)
-        let digits = Array("0123456789ABCDEF".utf8)
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(text.utf8.count)
-        for byte in text.utf8 {
-            switch byte {
-            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-                UInt8(ascii: "~"):
-                bytes.append(byte)
-            case _ where extra.contains(byte): bytes.append(byte)
-            default: bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
     }
 }

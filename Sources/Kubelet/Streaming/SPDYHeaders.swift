@@ -44,97 +44,94 @@ package enum SPDYHeaderBlock {
     }
 }
 
-/// One direction of header compression: zlib with the dictionary of SPDY/3, flushed after each block, never ended.
-/// The state of zlib points at its stream, which therefore has a fixed address.
-package final class SPDYHeaderCompressor {
-    private let stream: UnsafeMutablePointer<z_stream>
+/// A zlib stream, which must stay where it is.
+private final class ZlibStream {
+    let pointer: UnsafeMutablePointer<z_stream>
+    private let end: (UnsafeMutablePointer<z_stream>) -> Int32
 
-    package init() {
-        stream = .allocate(capacity: 1)
-        stream.initialize(to: z_stream())
-        deflateInit_(stream, Z_BEST_COMPRESSION, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
-        SPDYDictionary.bytes.withUnsafeBufferPointer {
-            _ = deflateSetDictionary(stream, $0.baseAddress, uInt($0.count))
-        }
+    init(
+        _ begin: (UnsafeMutablePointer<z_stream>) -> Int32, end: @escaping (UnsafeMutablePointer<z_stream>) -> Int32
+    ) {
+        pointer = .allocate(capacity: 1)
+        pointer.initialize(to: z_stream())
+        self.end = end
+        _ = begin(pointer)
     }
 
     deinit {
-        deflateEnd(stream)
-        stream.deinitialize(count: 1)
-        stream.deallocate()
+        _ = end(pointer)
+        pointer.deinitialize(count: 1)
+        pointer.deallocate()
     }
 
-    package func compress(_ block: [UInt8]) throws(SPDYError) -> [UInt8] {
-        var input = block
+    /// Puts `bytes` through `step`, until all are taken and all that comes of them is out, or it is more than `limit`.
+    /// The status is zlib's for what it could not do, else Z_OK.
+    func run(
+        _ bytes: [UInt8], chunkSize: Int, limit: Int, step: (UnsafeMutablePointer<z_stream>) -> Int32
+    ) -> (output: [UInt8], status: Int32) {
+        var input = bytes
         var output: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 1024)
-        let failed = input.withUnsafeMutableBufferPointer { source -> Int32? in
-            stream.pointee.next_in = source.baseAddress
-            stream.pointee.avail_in = uInt(source.count)
+        var chunk = [UInt8](repeating: 0, count: chunkSize)
+        let status = input.withUnsafeMutableBufferPointer { source -> Int32 in
+            pointer.pointee.next_in = source.baseAddress
+            pointer.pointee.avail_in = uInt(source.count)
             repeat {
                 let status = chunk.withUnsafeMutableBufferPointer { target in
-                    stream.pointee.next_out = target.baseAddress
-                    stream.pointee.avail_out = uInt(target.count)
-                    return deflate(stream, Z_SYNC_FLUSH)
+                    pointer.pointee.next_out = target.baseAddress
+                    pointer.pointee.avail_out = uInt(target.count)
+                    return step(pointer)
                 }
                 guard status == Z_OK || status == Z_BUF_ERROR else { return status }
-                output += chunk[..<(chunk.count - Int(stream.pointee.avail_out))]
-            } while stream.pointee.avail_out == 0
-            return nil
+                output += chunk[..<(chunkSize - Int(pointer.pointee.avail_out))]
+            } while output.count <= limit
+                && (pointer.pointee.avail_out == 0
+                    || (pointer.pointee.avail_in > 0 && Int(pointer.pointee.avail_out) < chunkSize))
+            return Z_OK
         }
-        if let failed { throw SPDYError("zlib cannot compress headers (\(failed))") }
+        return (output, status)
+    }
+}
+
+/// One direction of header compression: zlib with the dictionary of SPDY/3, flushed after each block, never ended.
+/// The state of zlib points at its stream, which therefore has a fixed address.
+package final class SPDYHeaderCompressor {
+    private let stream = ZlibStream(
+        {
+            deflateInit_($0, Z_BEST_COMPRESSION, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
+            return SPDYDictionary.bytes.withUnsafeBufferPointer { [stream = $0] words in
+                deflateSetDictionary(stream, words.baseAddress, uInt(words.count))
+            }
+        }, end: deflateEnd)
+
+    package init() {}
+
+    package func compress(_ block: [UInt8]) throws(SPDYError) -> [UInt8] {
+        let (output, status) = stream.run(block, chunkSize: 1024, limit: .max) { deflate($0, Z_SYNC_FLUSH) }
+        guard status == Z_OK else { throw SPDYError("zlib cannot compress headers (\(status))") }
         return output
     }
 }
 
 /// The other direction.
 package final class SPDYHeaderDecompressor {
-    private let stream: UnsafeMutablePointer<z_stream>
+    private let stream = ZlibStream(
+        { inflateInit_($0, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) }, end: inflateEnd)
 
-    package init() {
-        stream = .allocate(capacity: 1)
-        stream.initialize(to: z_stream())
-        inflateInit_(stream, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
-    }
-
-    deinit {
-        inflateEnd(stream)
-        stream.deinitialize(count: 1)
-        stream.deallocate()
-    }
+    package init() {}
 
     package func decompress(_ compressed: [UInt8]) throws(SPDYError) -> [UInt8] {
-        var input = compressed
-        var output: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 4096)
-        let failure = input.withUnsafeMutableBufferPointer { source -> String? in
-            stream.pointee.next_in = source.baseAddress
-            stream.pointee.avail_in = uInt(source.count)
-            repeat {
-                var status = inflateInto(&chunk)
-                if status == Z_NEED_DICT {
-                    let accepted = SPDYDictionary.bytes.withUnsafeBufferPointer {
-                        inflateSetDictionary(stream, $0.baseAddress, uInt($0.count))
-                    }
-                    guard accepted == Z_OK else { return "headers use another dictionary than SPDY/3's" }
-                    status = inflateInto(&chunk)
-                }
-                guard status == Z_OK || status == Z_BUF_ERROR else { return "zlib cannot read headers (\(status))" }
-                output += chunk[..<(chunk.count - Int(stream.pointee.avail_out))]
-                guard output.count <= SPDYHeaderBlock.maximumSize else { return "headers are too large" }
-            } while stream.pointee.avail_out == 0 || (stream.pointee.avail_in > 0 && stream.pointee.avail_out < 4096)
-            return nil
+        let (output, status) = stream.run(compressed, chunkSize: 4096, limit: SPDYHeaderBlock.maximumSize) { stream in
+            let status = inflate(stream, Z_SYNC_FLUSH)
+            guard status == Z_NEED_DICT else { return status }
+            let accepted = SPDYDictionary.bytes.withUnsafeBufferPointer {
+                inflateSetDictionary(stream, $0.baseAddress, uInt($0.count))
+            }
+            return accepted == Z_OK ? inflate(stream, Z_SYNC_FLUSH) : Z_NEED_DICT
         }
-        if let failure { throw SPDYError(failure) }
+        guard status != Z_NEED_DICT else { throw SPDYError("headers use another dictionary than SPDY/3's") }
+        guard status == Z_OK else { throw SPDYError("zlib cannot read headers (\(status))") }
+        guard output.count <= SPDYHeaderBlock.maximumSize else { throw SPDYError("headers are too large") }
         return output
-    }
-
-    private func inflateInto(_ chunk: inout [UInt8]) -> Int32 {
-        chunk.withUnsafeMutableBufferPointer { target in
-            stream.pointee.next_out = target.baseAddress
-            stream.pointee.avail_out = uInt(target.count)
-            return inflate(stream, Z_SYNC_FLUSH)
-        }
     }
 }
 

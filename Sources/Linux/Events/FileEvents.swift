@@ -60,6 +60,13 @@ package final class FileEvents: Sendable {
         epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nil)
     }
 
+    /// Ends the watch of a descriptor and closes it, where handlers run: none is reading it then.
+    package static func retire(_ fd: Int32) {
+        guard let shared = try? shared() else { return }
+        shared.remove(fd)
+        shared.perform { close(fd) }
+    }
+
     /// Runs `body` on the thread.
     package func perform(_ body: @escaping @Sendable () -> Void) {
         state.withLock { $0.calls.append(body) }

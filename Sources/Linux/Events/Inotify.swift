@@ -60,12 +60,7 @@ public final class Inotify: Sendable {
     }
 
     deinit {
-        let fd = fd
-        if let shared = try? FileEvents.shared() {
-            shared.remove(fd)
-            // Closed where handlers run, so that none is reading it.
-            shared.perform { close(fd) }
-        }
+        FileEvents.retire(fd)
         continuation.finish()
     }
 

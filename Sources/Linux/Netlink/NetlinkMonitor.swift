@@ -50,11 +50,7 @@ public final class NetlinkMonitor: Sendable {
     }
 
     deinit {
-        let fd = fd
-        if let shared = try? FileEvents.shared() {
-            shared.remove(fd)
-            shared.perform { close(fd) }
-        }
+        FileEvents.retire(fd)
         continuation.finish()
     }
 

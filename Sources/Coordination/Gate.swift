@@ -3,7 +3,7 @@
 import Synchronization
 
 /// Opens once; who waits before goes through then, who comes later at once.
-final class Gate: Sendable {
+public final class Gate: Sendable {
     private struct State {
         var isOpen = false
         var next = 0
@@ -11,9 +11,11 @@ final class Gate: Sendable {
     }
     private let state = Mutex(State())
 
-    var isOpen: Bool { state.withLock(\.isOpen) }
+    public init() {}
 
-    func open() {
+    public var isOpen: Bool { state.withLock(\.isOpen) }
+
+    public func open() {
         let waiting = state.withLock { state in
             state.isOpen = true
             defer { state.waiting = [:] }
@@ -23,7 +25,7 @@ final class Gate: Sendable {
     }
 
     /// Returns when it is open or the task is cancelled.
-    func wait() async {
+    public func wait() async {
         let number = state.withLock { state in
             state.next += 1
             return state.next
@@ -43,9 +45,10 @@ final class Gate: Sendable {
     }
 
     /// Whether it opened within `seconds`.
-    func wait(seconds: Double) async -> Bool {
+    public func wait(seconds: Double) async -> Bool {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.wait() }
+            // The time is what the caller asks for.
             group.addTask { try? await Task.sleep(for: .seconds(seconds)) }
             await group.next()
             group.cancelAll()
