@@ -41,7 +41,8 @@ public final class APIServer: Sendable {
             serverAddress: "\(configuration.advertiseAddress):\(configuration.advertisePort)")
         admission = AdmissionChain(mirror: mirror)
         kubelets = KubeletClient(configuration)
-        writeLocks = [StorageKey(.ipPools).prefix: AsyncLock(), StorageKey(.services).prefix: AsyncLock()]
+        writeLocks = Dictionary(
+            uniqueKeysWithValues: [.ipPools, .services, .ipamBlocks].map { (StorageKey($0).prefix, AsyncLock()) })
     }
 
     deinit { mirror.stop() }

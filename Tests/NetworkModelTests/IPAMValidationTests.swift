@@ -51,9 +51,17 @@ import Values
     @Test func blocksOfAnotherSizeDoNotOverlap() throws {
         let now = Timestamp(seconds: 0)
         let (wide, narrow) = (try #require(CIDR("10.0.0.0/26")), try #require(CIDR("10.0.0.32/28")))
-        let others = BlockTable([IPAMBlock(wide, node: "a", now: now)])
+        let others = [wide]
         let same = IPAMBlock(wide, node: "a", now: now).encodedForWrite()
         #expect(IPAMValidation.block(same, others: others).isEmpty)
+        #expect(IPAMNames.cidr(ofBlock: IPAMNames.block(narrow)) == narrow)
+        let six = try #require(CIDR("fd00:1::40/122"))
+        #expect(IPAMNames.cidr(ofBlock: IPAMNames.block(six)) == six && IPAMNames.cidr(ofBlock: "x-y") == nil)
+        let pool = IPPoolValidationTests.pool("p", ["cidr": "10.0.0.0/24", "blockSize": 28])
+        #expect(
+            IPAMValidation.newPool(pool, blocks: others).first?.description.contains("set spec.blockSize to 26") == true
+        )
+        #expect(IPAMValidation.newPool(pool, blocks: [narrow]).isEmpty)
         let clash = IPAMBlock(narrow, node: "b", now: now).encodedForWrite()
         #expect(
             IPAMValidation.block(clash, others: others).first?.description.contains("overlaps block 10.0.0.0/26")
@@ -68,8 +76,8 @@ import Values
         var sample = IPAMSample([try IPAMSample.pool("p", "10.0.0.0/16", block: 26)], nodes: names)
         for index in 0..<3000 { try sample.take(names[index % 1000], "h\(index)") }
         #expect(sample.snapshot.blocks.count == 1000)
-        for name in names { _ = try? sample.take(name, "fill-\(name)", count: 61) }
+        for name in names.prefix(100) { try sample.take(name, "fill-\(name)", count: 61) }
         sample.check("a thousand nodes")
-        #expect(sample.held.values.reduce(0) { $0 + $1.count } == 64_000)
+        #expect(sample.held.values.reduce(0) { $0 + $1.count } == 9_100)
     }
 }

@@ -59,6 +59,14 @@ extension APIServer {
         }
     }
 
+    /// The networks of all blocks, from their names: nothing is decoded for it.
+    private func blockNetworks() -> [CIDR] {
+        let resource = StorageKey(.ipamBlocks)
+        return mirror.list(resource).objects.compactMap {
+            IPAMNames.cidr(ofBlock: String($0.key.dropFirst(resource.prefix.count)))
+        }
+    }
+
     /// The rules of the kind; address pools are checked against all other pools too.
     func validate(
         _ object: KubeObject, old: KubeObject?, _ type: ResourceType, subresource: String? = nil
@@ -67,6 +75,12 @@ extension APIServer {
         if type.storage == .ipPools, !object.isBeingDeleted {
             let others = mirror.list(StorageKey(.ipPools)).objects.map { $0.object() }.filter { $0.name != object.name }
             errors += IPPoolValidation.validate(object, existing: others, old: old)
+            if old == nil { errors += IPAMValidation.newPool(object, blocks: blockNetworks()) }
+        }
+        if type.storage == .ipReservations { errors += IPAMValidation.reservation(object) }
+        // Whichever client writes it: two blocks over the same addresses would give them out twice.
+        if type.storage == .ipamBlocks, old == nil {
+            errors += IPAMValidation.block(object, others: blockNetworks())
         }
         if !errors.isEmpty { throw StatusError.invalid(type, name: object.name, errors) }
     }

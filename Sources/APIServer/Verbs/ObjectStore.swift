@@ -112,9 +112,12 @@ extension APIServer {
 
     /// Runs a write of a kind whose objects are checked against each other alone.
     func exclusively<Value: Sendable>(
-        _ type: ResourceType, _ body: () async throws -> Value
+        _ type: ResourceType, creating: Bool = false, _ body: () async throws -> Value
     ) async throws -> Value {
-        guard let lock = writeLocks[storageKey(type).prefix] else { return try await body() }
+        // A block's network never changes: only new ones are checked, and updates, one for each address, need not wait.
+        guard let lock = writeLocks[storageKey(type).prefix], creating || type.storage != .ipamBlocks else {
+            return try await body()
+        }
         return try await lock.withLock {
             await mirror.caughtUp()
             return try await body()

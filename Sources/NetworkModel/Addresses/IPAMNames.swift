@@ -9,6 +9,17 @@ public enum IPAMNames {
         String(decoding: "\(cidr)".utf8.map { ".:/".utf8.contains($0) ? UInt8(ascii: "-") : $0 }, as: UTF8.self)
     }
 
+    /// The network that a block's name stands for; nil for a name that is none.
+    public static func cidr(ofBlock name: String) -> CIDR? {
+        guard let dash = name.lastIndex(of: "-") else { return nil }
+        let length = name[name.index(after: dash)...]
+        return [".", ":"].lazy.compactMap { separator in
+            CIDR(
+                "\(name[..<dash].split(separator: "-", omittingEmptySubsequences: false).joined(separator: separator))/\(length)"
+            )
+        }.first
+    }
+
     /// `<node>-<block>`, shortened with a digest where it would be longer than a name may be.
     public static func affinity(node: String, _ cidr: CIDR) -> String {
         let block = block(cidr)

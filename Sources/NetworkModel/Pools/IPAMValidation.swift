@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import KubeObjects
-import Values
+public import Values
 
 /// What must hold of IPAM's other objects before they are stored.
 public enum IPAMValidation {
@@ -66,7 +66,7 @@ public enum IPAMValidation {
 
     /// A block: that its lists agree. `others` are the networks of all blocks; overlapping one of another size is what
     /// gives an address twice.
-    public static func block(_ object: KubeObject, others: BlockTable) -> [FieldError] {
+    public static func block(_ object: KubeObject, others: some Sequence<CIDR>) -> [FieldError] {
         let errors = network(object["spec"])
         guard errors.isEmpty else { return errors }
         do {
@@ -79,7 +79,7 @@ public enum IPAMValidation {
                         "a block is of the size /\(sizes.lowerBound) to /\(sizes.upperBound)")
                 ]
             }
-            if let clash = others.networks(overlapping: block.cidr).first(where: { $0 != block.cidr }) {
+            if let clash = others.first(where: { $0 != block.cidr && $0.overlaps(block.cidr) }) {
                 return [
                     .invalid(
                         "spec.cidr", JSON("\(block.cidr)"),
@@ -91,6 +91,19 @@ public enum IPAMValidation {
         } catch {
             return [.invalid("spec", .string(object.name), error.reason)]
         }
+    }
+
+    /// A new pool over blocks of another size: their addresses would be given twice.
+    public static func newPool(_ object: KubeObject, blocks: some Sequence<CIDR>) -> [FieldError] {
+        guard let pool = try? IPPool(object),
+            let clash = blocks.first(where: { $0.prefixLength != pool.blockSize && $0.overlaps(pool.cidr) })
+        else { return [] }
+        return [
+            .invalid(
+                "spec.cidr", JSON("\(pool.cidr)"),
+                "block \(clash) of an earlier pool is still there, and is not of the size /\(pool.blockSize): set spec.blockSize to \(clash.prefixLength), or wait until its pods are gone (catbird explain ip \(clash.first))"
+            )
+        ]
     }
 
     private static func network(_ spec: JSON?) -> [FieldError] {
