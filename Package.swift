@@ -87,7 +87,7 @@ let allTargets: [Target] = [
             "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "CNIProtocol", "Values",
             "CZlib", crypto, log, asyncHTTPClient,
         ]),
-    library("Calicoctl", ["KubeClient", "KubeObjects", "NetworkModel", "Values", "YAMLCoding"]),
+    library("Calicoctl", ["IPAM", "KubeClient", "KubeObjects", "NetworkModel", "Values", "YAMLCoding"]),
     library(
         "LocalCluster",
         nio + [

@@ -21,10 +21,17 @@ public enum Calicoctl {
         _ words: [String], input: @escaping @Sendable () -> [UInt8], client: KubeClient?,
         output: @escaping @Sendable (String) -> Void, errors: @escaping @Sendable (String) -> Void
     ) async -> Int32 {
-        do {
-            let arguments = try Arguments(words)
-            let session = Session(arguments: arguments, client: client, input: input, output: output)
+        await guarded(errors) {
+            let session = Session(
+                arguments: try Arguments(words), client: client, input: input, output: output, errors: errors)
             return try await session.run()
+        }
+    }
+
+    /// Runs a command and turns what it throws into a message and an exit code.
+    static func guarded(_ errors: @Sendable (String) -> Void, _ body: () async throws -> Int32) async -> Int32 {
+        do {
+            return try await body()
         } catch let failure as Failure {
             errors(failure.message)
             return failure.code
@@ -55,28 +62,33 @@ struct Session: Sendable {
     private let givenClient: KubeClient?
     let input: @Sendable () -> [UInt8]
     let output: @Sendable (String) -> Void
+    let errors: @Sendable (String) -> Void
 
     init(
         arguments: Arguments, client: KubeClient?, input: @escaping @Sendable () -> [UInt8],
-        output: @escaping @Sendable (String) -> Void
+        output: @escaping @Sendable (String) -> Void, errors: @escaping @Sendable (String) -> Void
     ) {
         self.arguments = arguments
         givenClient = client
         self.input = input
         self.output = output
+        self.errors = errors
     }
 
     /// The API that `--context`, `KUBECONFIG`, `~/.kube/config` or the pod's service account leads to.
     func client() throws -> KubeClient {
-        if let givenClient { return givenClient }
+        if let givenClient {
+            return KubeClient(WarningTransport(givenClient.transport, errors), userAgent: "calicoctl")
+        }
         let configuration: ClientConfiguration
         do {
             configuration = try ClientConfiguration.discover(
-                kubeconfig: arguments.value("kubeconfig"), context: arguments.value("context"))
+                kubeconfig: arguments.value("kubeconfig"),
+                context: arguments.value("context") ?? arguments.value("profile"))
         } catch {
             throw Failure("Failed to create Calico API client: \(error)")
         }
-        return KubeClient(try HTTPTransport(configuration), userAgent: "calicoctl")
+        return KubeClient(WarningTransport(try HTTPTransport(configuration), errors), userAgent: "calicoctl")
     }
 
     func run() async throws -> Int32 {
@@ -138,6 +150,13 @@ enum StandardStreams {
             guard count > 0 else { return result }
             result += buffer[..<count]
         }
+    }
+
+    /// Whether the terminal shows more than ASCII.
+    static var showsUnicode: Bool {
+        let environment = Files.environment
+        let locale = environment["LC_ALL"] ?? environment["LC_CTYPE"] ?? environment["LANG"] ?? ""
+        return locale.uppercased().contains("UTF")
     }
 
     static func print(_ text: String) { write(1, text) }

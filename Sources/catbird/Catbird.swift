@@ -14,7 +14,8 @@ struct Catbird: AsyncParsableCommand {
         subcommands: [
             Start.self, Status.self, Stop.self, Delete.self, Node.self, ProfileCommand.self, IP.self, SSH.self,
             Kubectl.self, Image.self, Service.self, Tunnel.self, Logs.self, Doctor.self, Manifests.self,
-            CalicoctlCommand.self, Version.self, Copy.self, Completion.self, Supervise.self,
+            CalicoctlCommand.self, ExplainCommand.self,
+            IPAMCommand.self, Version.self, Copy.self, Completion.self, Supervise.self,
             ControlPlaneCommand.self, Agent.self, DNS.self,
         ])
 
@@ -24,12 +25,18 @@ struct Catbird: AsyncParsableCommand {
         let name = arguments.first?.split(separator: "/").last.map(String.init) ?? "catbird"
         if name == "calicoctl" || arguments.dropFirst().first == "calicoctl" { endBySignals() }
         if name == "calicoctl" { Glibc.exit(await Calicoctl.run(Array(arguments.dropFirst()))) }
-        await run(Invocation.normalized(Array(arguments.dropFirst())))
+        // calicoctl's -p is a patch, not a profile.
+        let isCalicoctl = arguments.dropFirst().first == "calicoctl"
+        let words = Array(arguments.dropFirst())
+        await run(isCalicoctl ? words : Invocation.normalized(words))
     }
 
     private static func run(_ arguments: [String]) async {
         // calicoctl reads its own command line, which takes flags where ArgumentParser would not.
         if arguments.first == "calicoctl" { Glibc.exit(await Calicoctl.run(Array(arguments.dropFirst()))) }
+        if let first = arguments.first, ["explain", "ipam"].contains(first) {
+            Glibc.exit(await AddressTool.run(arguments))
+        }
         do {
             try NotYet.check(
                 arguments,

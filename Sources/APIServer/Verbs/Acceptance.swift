@@ -67,6 +67,21 @@ extension APIServer {
         }
     }
 
+    /// Says of a pool that is made or changed when it is too small for the nodes that it selects, or selects none:
+    /// nothing forbids that.
+    func warnOfCapacity(_ object: KubeObject, old: KubeObject?, _ context: RequestContext) {
+        guard context.type.storage == .ipPools, !object.isBeingDeleted, object["spec"] != old?["spec"],
+            let pool = try? IPPool(object)
+        else { return }
+        let nodes = mirror.list(StorageKey(.nodes)).objects.map { $0.object() }
+        let others = mirror.list(StorageKey(.ipPools)).objects.map { $0.object() }.filter { $0.name != object.name }
+        let config = mirror.list(StorageKey(.ipamConfigs)).objects.first?.object()
+        let snapshot = IPAMSnapshot(
+            pools: IPPool.read(others + [object]).pools, config: config.map { IPAMConfig($0) } ?? IPAMConfig(),
+            nodes: Dictionary(nodes.map { ($0.name, $0.labels) }, uniquingKeysWith: { first, _ in first }))
+        for warning in PoolCapacity.warnings(pool, snapshot) { context.warnings.add(warning) }
+    }
+
     /// The rules of the kind; address pools are checked against all other pools too.
     func validate(
         _ object: KubeObject, old: KubeObject?, _ type: ResourceType, subresource: String? = nil

@@ -19,6 +19,7 @@ extension APIServer {
         }
         let stored = try await create(object, context.type, context.user, dryRun: context.isDryRun)
         if context.type.storage == .ipPools { warn(of: stored.object(), context) }
+        warnOfCapacity(stored.object(), old: nil, context)
         return encoding.reply(stored, status: 201)
     }
 

@@ -10,7 +10,12 @@ struct Arguments: Sendable {
         "-f": "filename", "--filename": "filename", "-o": "output", "--output": "output", "-n": "namespace",
         "--namespace": "namespace", "-c": "config", "--config": "config", "-l": "log-level", "--log-level": "log-level",
         "-p": "patch", "--patch": "patch", "-t": "type", "--type": "type", "--context": "context", "--ip": "ip",
-        "--poll": "poll", "--kubeconfig": "kubeconfig",
+        "--poll": "poll", "--kubeconfig": "kubeconfig", "--profile": "profile", "--nodes": "nodes", "--pods": "pods",
+        "--delete": "delete", "--to": "to", "--block-size": "block-size", "--name": "name", "--wave": "wave",
+        "--timeout": "timeout", "--cidr": "cidr", "--from-report": "from-report", "--strictaffinity": "strictaffinity",
+        "--max-blocks-per-host": "max-blocks-per-host", "--kubevirt-ip-persistence": "kubevirt-ip-persistence",
+        "--ip-cooldown-seconds": "ip-cooldown-seconds", "--log-dir": "log-dir", "--since": "since",
+        "--max-logs": "max-logs", "--max-parallelism": "max-parallelism", "--focus-nodes": "focus-nodes",
     ]
     private static let withoutValue: [String: String] = [
         "-h": "help", "--help": "help", "-A": "all-namespaces", "-a": "all-namespaces",
@@ -19,6 +24,9 @@ struct Arguments: Sendable {
         "--skip-not-exists": "skip-not-exists", "--skip-empty": "skip-empty", "-R": "recursive",
         "--recursive": "recursive", "--overwrite": "overwrite", "--remove": "remove", "--show-blocks": "show-blocks",
         "--show-borrowed": "show-borrowed", "--show-configuration": "show-configuration", "--client": "client",
+        "--fix": "fix", "--recreate": "recreate", "--unmanaged": "unmanaged", "--dry-run": "dry-run",
+        "--force": "force", "--show-all-ips": "show-all-ips", "--show-problem-ips": "show-problem-ips",
+        "--ignore-validation": "ignore-validation", "--skip-temp-dir-cleanup": "skip-temp-dir-cleanup",
     ]
 
     /// - Throws: `Failure` for an option that is not known or lacks its value.

@@ -9,7 +9,16 @@ import YAMLCoding
 extension Session {
     /// Every object of the files that `-f` names (`-` is standard input), lists taken apart.
     func documents() throws -> [(ResourceKind, KubeObject)] {
-        var result: [(ResourceKind, KubeObject)] = []
+        let result = try rawDocuments().map { try document($0.json, $0.path) }
+        if result.isEmpty, !arguments.flag("skip-empty") {
+            throw Failure("Failed to execute command: no resources specified in file")
+        }
+        return result
+    }
+
+    /// What the files that `-f` names hold, lists taken apart.
+    func rawDocuments() throws -> [(path: String, json: JSON)] {
+        var result: [(path: String, json: JSON)] = []
         for path in arguments.all("filename") {
             let bytes: [UInt8]
             if path == "-" { bytes = input() } else { bytes = try Self.read(path) }
@@ -19,12 +28,9 @@ extension Session {
             }
             for json in parsed {
                 for item in (json["kind"].string?.hasSuffix("List") ?? false) ? json["items"].array ?? [] : [json] {
-                    result.append(try document(item, path))
+                    result.append((path, item))
                 }
             }
-        }
-        if result.isEmpty, !arguments.flag("skip-empty") {
-            throw Failure("Failed to execute command: no resources specified in file")
         }
         return result
     }

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeClient
+import KubeObjects
+import NetworkModel
+import Values
+
+/// A cluster's addresses as they are now: what the model needs to answer, and the pools as they are stored.
+struct ClusterAddresses: Sendable {
+    var world: IPAMWorld
+    var pools: [KubeObject]
+    var nodes: [KubeObject]
+
+    init(_ client: KubeClient) async throws {
+        async let pools = client.list(.ipPools).items
+        async let blocks = client.list(.ipamBlocks).items
+        async let claims = client.list(.blockAffinities).items
+        async let handles = client.list(.ipamHandles).items
+        async let reservations = client.list(.ipReservations).items
+        async let nodes = client.list(.nodes).items
+        async let pods = client.list(.pods).items
+        async let namespaces = client.list(.namespaces).items
+        async let config = client.found(.ipamConfigs, "default")
+        async let information = client.found(.clusterInformations, "default")
+
+        var problems: [IPAMObjectProblem] = []
+        var table = BlockTable()
+        for object in try await blocks {
+            do {
+                let block = try IPAMBlock(object)
+                if !block.isDeleted { table[block.cidr] = block }
+            } catch { problems.append(error) }
+        }
+        var affinities = AffinityTable()
+        for object in try await claims {
+            do { affinities.insert(try BlockAffinity(object)) } catch { problems.append(error) }
+        }
+        let (readable, unreadable) = IPPool.read(try await pools)
+        self.pools = try await pools
+        self.nodes = try await nodes
+        let snapshot = IPAMSnapshot(
+            pools: readable, problems: unreadable, blocks: table, affinities: affinities,
+            config: try await config.map { IPAMConfig($0) } ?? IPAMConfig(),
+            nodes: Dictionary(self.nodes.map { ($0.name, $0.labels) }, uniquingKeysWith: { first, _ in first }),
+            reservations: try await reservations.map { IPReservation($0) })
+        world = IPAMWorld(
+            snapshot: snapshot, handles: try await handles.map { IPAMHandle($0) },
+            pods: try await pods.map { PodUse($0) }, namespaces: try await namespaces,
+            nodeAnnotations: Dictionary(
+                self.nodes.map { ($0.name, $0.annotations) }, uniquingKeysWith: { first, _ in first }),
+            problems: problems, isLocked: try await information?["spec"]["datastoreReady"].bool == false)
+    }
+}
+
+extension KubeClient {
+    /// The object, or nil when there is none.
+    func found(_ resource: GroupVersionResource, _ name: String, in namespace: String? = nil) async throws
+        -> KubeObject?
+    {
+        do { return try await get(resource, name, in: namespace) } catch let error as APIError where error.isNotFound {
+            return nil
+        }
+    }
+}
