@@ -25,6 +25,9 @@ fuzz: packages
 bench: build
 	CATBIRD=$(CURDIR)/$(BIN)/catbird Benchmarks/run
 
+kills: build
+	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/kills
+
 format:
 	swift format --in-place --recursive Sources Tests Fuzz Package.swift
 
