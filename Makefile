@@ -4,7 +4,7 @@
 RELEASE := swift build -c release --static-swift-stdlib
 BIN := .build/release
 
-.PHONY: lab test fuzz build bench format lint clean install packages
+.PHONY: lab test fuzz build bench kills format lint clean install packages
 
 packages:
 	scripts/install-packages

@@ -42,7 +42,8 @@ public struct Kubelet: Sendable {
                 group.addTask { await pods.run() }
                 group.addTask { await rotator.run() }
                 if let server { group.addTask { try await server.run() } }
-                try await group.waitForAll()
+                // Unlike waitForAll, this ends with the first failure: the node is then started anew.
+                while try await group.next() != nil {}
             }
         } catch {
             await context.shutdown()

@@ -69,7 +69,8 @@ public struct DNSServer: Sendable {
             tasks.addTask { await watched.run(into: resolver) }
             tasks.addTask { try await self.followCorefile(resolver, group) }
             if port == nil { tasks.addTask { try await self.serveProbes(watched, resolver) } }
-            try await tasks.waitForAll()
+            // Unlike waitForAll, this ends with the first failure: the server is then started anew.
+            while try await tasks.next() != nil {}
         }
     }
 
@@ -142,7 +143,7 @@ public struct DNSServer: Sendable {
                     ).run()
                 }
             }
-            try await group.waitForAll()
+            while try await group.next() != nil {}
         }
     }
 }

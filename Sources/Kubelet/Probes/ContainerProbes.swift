@@ -93,7 +93,8 @@ extension PodWorker {
             var wait = settings.period * 1000
             if !hasSucceeded, waited < wait {
                 wait = min(early, wait - waited)
-                early = min(early * 2, settings.period * 1000)
+                // At least ten times within the period.
+                early = min(early * 2, settings.period * 100)
             }
             waited += wait
             try? await Task.sleep(for: .milliseconds(max(wait, 10)))

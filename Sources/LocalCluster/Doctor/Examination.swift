@@ -8,8 +8,13 @@ import Values
 /// Looks at a cluster and says what is wrong with it.
 public struct Examination: Sendable {
     private let client: KubeClient
+    private let stoppedNodes: Set<String>
 
-    public init(client: KubeClient) { self.client = client }
+    /// `stoppedNodes`: those that `catbird node stop` has stopped, which the API learns only after its grace.
+    public init(client: KubeClient, stoppedNodes: Set<String> = []) {
+        self.client = client
+        self.stoppedNodes = stoppedNodes
+    }
 
     public func findings() async throws -> [Finding] {
         async let pods = client.list(.pods).items
@@ -18,18 +23,24 @@ public struct Examination: Sendable {
         async let pools = client.list(.ipPools).items
         async let events = client.list(.events).items
         return try await Self.findings(
-            ClusterSnapshot(pods: pods, nodes: nodes, services: services, pools: pools, events: events))
+            ClusterSnapshot(
+                pods: pods, nodes: nodes, services: services, pools: pools, events: events, stoppedNodes: stoppedNodes))
     }
 
     /// The same of a snapshot: pure.
     public static func findings(_ cluster: ClusterSnapshot) -> [Finding] {
-        cluster.nodes.compactMap { notReady($0) } + poolFindings(cluster) + podFindings(cluster)
+        cluster.nodes.compactMap { notReady($0, cluster.stoppedNodes) } + poolFindings(cluster) + podFindings(cluster)
             + cluster.services.compactMap { selectsNothing($0, cluster.pods) }
     }
 
     // MARK: - Nodes and pools
 
-    private static func notReady(_ node: KubeObject) -> Finding? {
+    private static func notReady(_ node: KubeObject, _ stopped: Set<String>) -> Finding? {
+        if stopped.contains(node.name) {
+            return Finding(
+                object: "node \(node.name)", problem: "is stopped", cause: "catbird node stop has stopped it",
+                nextStep: "catbird node start \(node.name)")
+        }
         let ready = node["status"]["conditions"].array?.first { $0["type"].string == "Ready" }
         guard ready["status"].string != "True" else { return nil }
         let reason = ready["message"].string ?? "the node has never reported"
@@ -187,15 +198,18 @@ public struct ClusterSnapshot: Sendable {
     public var services: [KubeObject]
     public var pools: [KubeObject]
     public var events: [KubeObject]
+    /// Names of the nodes that `catbird node stop` has stopped.
+    public var stoppedNodes: Set<String>
 
     public init(
         pods: [KubeObject] = [], nodes: [KubeObject] = [], services: [KubeObject] = [], pools: [KubeObject] = [],
-        events: [KubeObject] = []
+        events: [KubeObject] = [], stoppedNodes: Set<String> = []
     ) {
         self.pods = pods
         self.nodes = nodes
         self.services = services
         self.pools = pools
         self.events = events
+        self.stoppedNodes = stoppedNodes
     }
 }

@@ -137,7 +137,11 @@ public struct ClusterStart: Sendable {
         for try await event in try await SupervisorClient(paths: paths).events() where event["failed"].bool == true {
             throw LocalClusterError(.guestError, event["message"].string ?? "the cluster did not come up")
         }
-        try await Task.sleep(for: .seconds(86_400))  // The stream ended with the supervisor, whose end is watched.
+        // The stream ended with the supervisor, whose end is watched: only cancellation ends the wait now.
+        let (silence, end) = AsyncStream.makeStream(of: Void.self)
+        defer { end.finish() }
+        for await _ in silence {}
+        try Task.checkCancellation()
     }
 
     private func server(_ profile: Profile) -> String {

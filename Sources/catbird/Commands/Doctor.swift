@@ -12,7 +12,8 @@ struct Doctor: AsyncParsableCommand {
 
     func run() async throws {
         let access = try ClusterAccess(running: common.name)
-        let findings = try await Examination(client: access.client).findings()
+        let stopped = try ProfileStore().load(common.name).stopped
+        let findings = try await Examination(client: access.client, stoppedNodes: stopped).findings()
         await access.shutdown()
         switch output {
         case "json": print(JSON.array(findings.map(\.json)).text(indent: 2))

@@ -42,6 +42,18 @@ import Values
         ])
     }
 
+    @Test func aStoppedNodeIsKnownBeforeTheAPINotices() throws {
+        let cluster = ClusterSnapshot(
+            nodes: [node("lab", labels: [:]), node("lab-m02", labels: [:])],
+            pools: [pool("default", "10.244.0.0/16", "all()")], stoppedNodes: ["lab-m02"])
+        let findings = Examination.findings(cluster)
+        let only = try #require(findings.first)
+        #expect(findings.count == 1)
+        #expect(only.object == "node lab-m02")
+        #expect(only.problem == "is stopped")
+        #expect(only.nextStep == "catbird node start lab-m02")
+    }
+
     @Test func aHealthyClusterHasNoFindings() {
         let cluster = ClusterSnapshot(
             pods: [pod("a", labels: ["app": "x"], node: "n", status: ["podIP": "1.2.3.4"])],
