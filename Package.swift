@@ -148,6 +148,7 @@ let allTargets: [Target] = [
             "APIServer", "Storage",
         ]),
     tests("CalicoctlTests", ["Calicoctl", "APIServer", "Storage", "PKI", "KubeClient", "KubeObjects", "Values"]),
+    tests("LifecycleTests", ["Linux", "Values"]),
     tests("LocalClusterTests", ["LocalCluster", "Linux", "PKI", "YAMLCoding", "Values", "KubeClient", "KubeObjects"]),
 ]
 

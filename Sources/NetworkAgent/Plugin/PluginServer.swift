@@ -46,7 +46,8 @@ struct PluginServer: Sendable {
             }
             group.addTask { try await onListening() }
             do {
-                try await group.waitForAll()
+                // waitForAll would keep a failure to itself until the listener has ended.
+                while try await group.next() != nil {}
             } catch {
                 shutdown(listener, Int32(SHUT_RDWR))
                 throw error
