@@ -32,9 +32,28 @@ public struct ClusterRemoval: Sendable {
         for name in names + ["supervisor", "guard"] {
             await SupervisedProcess.end(name, paths: paths, grace: .milliseconds(500))
         }
+        await endStrays()
         try await ClusterFabric.destroy(paths: paths)
         try Files.removeTree(paths.run)
         rmdir(paths.runRoot)
+    }
+
+    /// Ends what a dying supervisor or guard started without writing down its number: its output goes to the profile's
+    /// logs. Again, as long as one of them had time to start another.
+    private func endStrays() async {
+        let logs = paths.logs + "/"
+        for _ in 0..<10 {
+            let pids = ((try? Files.list("/proc")) ?? []).compactMap { pid_t($0.name) }
+            let strays = pids.filter { pid in
+                pid != getpid() && (try? Files.target(ofLink: "/proc/\(pid)/fd/1"))?.hasPrefix(logs) ?? false
+            }
+            if strays.isEmpty { return }
+            for pid in strays {
+                guard let stray = try? ChildProcess.adopt(pid) else { continue }
+                try? stray.signal(SIGKILL)
+                _ = await stray.wait()
+            }
+        }
     }
 
     /// Stops it and removes its files, its kubeconfig entries and its place as the active profile.
