@@ -22,6 +22,10 @@ test: packages
 fuzz: packages
 	scripts/fuzz
 
+# 100,000 random steps over the addresses of a simulated cluster; CATBIRD_SEED replays one.
+soak: packages
+	CATBIRD_STEPS=100000 swift test --disable-xctest --filter '^IPAMTests\.SoakTests'
+
 bench: build
 	CATBIRD=$(CURDIR)/$(BIN)/catbird Benchmarks/run
 

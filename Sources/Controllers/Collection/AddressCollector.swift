@@ -24,6 +24,7 @@ final class AddressCollector: Controller {
     private let queue = WorkQueue<Work>()
     /// Since when each suspect has been one.
     private let suspects = Mutex<[String: Timestamp]>([:])
+    private let mending = Mutex(Mending())
 
     /// Pods tend to go in crowds, and a look reads every block: one look for the crowd.
     private static let gathering = Duration.seconds(1)
@@ -80,6 +81,11 @@ final class AddressCollector: Controller {
                 "collected \(collected.addresses) address(es), \(collected.claims) claim(s), \(collected.handles) handle(s), \(collected.blocks) block(s)"
             )
         }
+        let (due, isWaiting) = mending.withLock { ($0.due(world, now: .now), $0.isWaiting) }
+        for finding in due where try await book.repair(finding.repair) {
+            context.log.notice("put right: \(finding.sentence)")
+        }
+        if isWaiting { queue.addAfter(.look, .seconds(Mending.grace)) }
         if let seconds = outcome.nextLook { queue.addAfter(.look, max(Self.gathering, .seconds(seconds))) }
     }
 

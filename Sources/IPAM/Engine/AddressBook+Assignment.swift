@@ -50,7 +50,7 @@ extension AddressBook {
 
     /// Answers at once what needs no write, and collects what the others need.
     private func decide(_ pending: [Pending]) async -> (Round, [CIDR: Claim]) {
-        view.take(from: store)
+        view.take(from: store, now: time)
         var round = Round()
         var claims: [CIDR: Claim] = [:]
         var refused: [(Pending, AddressRefusal)] = []

@@ -11,7 +11,7 @@ extension AddressBook {
         try await replay()
         let node = node
         try await perform { book in
-            book.view.take(from: book.store)
+            book.view.take(from: book.store, now: book.time)
             for claim in AddressRelease.uselessClaims(of: node, book.view.snapshot) {
                 _ = try await book.give(up: claim)
             }

@@ -41,7 +41,7 @@ extension AddressBook {
         for outcome in try await release(items) { collected.addresses += outcome.addresses.count }
         let result = Counter(collected)
         try await perform { book in
-            book.view.take(from: book.store)
+            book.view.take(from: book.store, now: book.time)
             var counts = result.value
             for entry in outcome.claims {
                 let node = entry.claim.owner.node
@@ -104,7 +104,7 @@ extension AddressBook {
         }
         let result = Counter(false)
         try await perform { book in
-            book.view.take(from: book.store)
+            book.view.take(from: book.store, now: book.time)
             result.value = try await book.carryOut(repair)
         }
         return result.value

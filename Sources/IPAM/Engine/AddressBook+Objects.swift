@@ -61,10 +61,21 @@ extension AddressBook {
                 handles[handleID] = IPAMHandle(object)
             } else {
                 results[index] = false
-                try await reread(handleID)
+                if let handle = try await reread(handleID) { try await fence(handle) }
             }
         }
         return results
+    }
+
+    /// A handle that counts addresses which its blocks do not have was written by a process that died: its write of the
+    /// block may still be on its way. A new version of the block makes that write fail, so that the handle does not get
+    /// a second address by it.
+    private func fence(_ handle: IPAMHandle) async throws {
+        let held = Set(view.networks(ofHandle: handle.handleID))
+        let changes = handle.blocks.keys.sorted().compactMap { CIDR($0) }.filter { !held.contains($0) }
+            .compactMap { view.snapshot.blocks[$0] }
+            .map { IPAMChange(.update, .ipamBlocks, $0.encodedForWrite()) }
+        _ = try await apply(changes)
     }
 
     /// Reads a handle and the blocks that it names.

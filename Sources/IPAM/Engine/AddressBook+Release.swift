@@ -29,7 +29,7 @@ extension AddressBook {
     }
 
     private func releaseLater(_ handleIDs: [String], _ journal: ReleaseJournal) throws {
-        view.take(from: store)
+        view.take(from: store, now: time)
         try journal.append(handleIDs.flatMap { recorded($0) })
     }
 
@@ -70,7 +70,7 @@ extension AddressBook {
 
     /// Blocks first, then handles: while an address is held there is a handle to find it by.
     func release(_ items: Set<ReleaseItem>, _ results: inout [ReleaseItem: ReleaseOutcome]) async throws {
-        view.take(from: store)
+        view.take(from: store, now: time)
         // What this process has not seen may have been given out before it was started, or by another.
         for item in items where item.address == nil {
             if let handleID = item.handleID, view.networks(ofHandle: handleID).isEmpty, handles[handleID] == nil {

@@ -152,7 +152,7 @@ public actor AddressBook {
 
     /// The objects as they are by the best knowledge of this process.
     public func snapshot() -> IPAMSnapshot {
-        view.take(from: store)
+        view.take(from: store, now: time)
         for problem in Set(view.problems.values).subtracting(told) {
             logger.error("\(problem)")
             told.insert(problem)
@@ -162,7 +162,7 @@ public actor AddressBook {
 
     /// What a handle holds by the best knowledge of this process.
     public func held(_ handleID: String) -> [HeldAddress] {
-        view.take(from: store)
+        view.take(from: store, now: time)
         return view.held(handleID)
     }
 }

@@ -13,7 +13,14 @@ struct IPAMView {
         /// Known from an own write or fetch, and not yet from the watch.
         var isOwn: Bool
         var isDeleted = false
+        var since = Timestamp(seconds: 0)
     }
+
+    /// How long an own write is believed that the watch does not show. Watches catch up within milliseconds; only an
+    /// object that somebody deleted before the watch came to it is never shown.
+    private static let trust = 60.0
+
+    private var now = Timestamp(seconds: 0)
 
     private(set) var snapshot = IPAMSnapshot()
     private var blocks: [String: Entry] = [:]
@@ -31,7 +38,8 @@ struct IPAMView {
 
     // MARK: What the watch brings
 
-    mutating func take(from store: some IPAMStore) {
+    mutating func take(from store: some IPAMStore, now: Timestamp) {
+        self.now = now
         let current = store.revision
         if let current, current == revision { return }
         revision = current
@@ -67,7 +75,17 @@ struct IPAMView {
         if reservations != snapshot.reservations { snapshot.reservations = reservations }
     }
 
+    /// Whether an object that the watch does not show is gone: always, unless this process wrote it just now.
+    private func isGone(_ entry: Entry, newest: Int64) -> Bool {
+        guard entry.isOwn, !entry.isDeleted else { return true }
+        // A watch that shows a later version has come past this one.
+        if newest > entry.version { return true }
+        let age = now.seconds(since: entry.since)
+        return age < 0 || age > Self.trust
+    }
+
     private mutating func takeBlocks(_ watched: [KubeObject]) {
+        let newest = watched.reduce(0) { max($0, Self.version($1)) }
         var seen: Set<String> = []
         seen.reserveCapacity(watched.count)
         for object in watched {
@@ -80,13 +98,14 @@ struct IPAMView {
             }
             store(object, version, isOwn: false)
         }
-        for (name, entry) in blocks where !seen.contains(name) && (!entry.isOwn || entry.isDeleted) {
+        for (name, entry) in blocks where !seen.contains(name) && isGone(entry, newest: newest) {
             removeBlock(name, entry.cidr)
         }
         for name in problems.keys where !seen.contains(name) { problems[name] = nil }
     }
 
     private mutating func takeAffinities(_ watched: [KubeObject]) {
+        let newest = watched.reduce(0) { max($0, Self.version($1)) }
         var seen: Set<String> = []
         seen.reserveCapacity(watched.count)
         for object in watched {
@@ -101,7 +120,7 @@ struct IPAMView {
             affinities[name] = Entry(version: version, cidr: claim.cidr, isOwn: false)
             set(claim)
         }
-        for (name, entry) in affinities where !seen.contains(name) && (!entry.isOwn || entry.isDeleted) {
+        for (name, entry) in affinities where !seen.contains(name) && isGone(entry, newest: newest) {
             affinities[name] = nil
             removeClaim(name)
         }
@@ -121,7 +140,7 @@ struct IPAMView {
         do {
             let block = try IPAMBlock(object)
             problems[object.name] = nil
-            blocks[object.name] = Entry(version: version, cidr: block.cidr, isOwn: isOwn)
+            blocks[object.name] = Entry(version: version, cidr: block.cidr, isOwn: isOwn, since: now)
             set(block, block.cidr)
         } catch {
             problems[object.name] = "\(error); its addresses are left alone"
@@ -155,7 +174,7 @@ struct IPAMView {
         case .blockAffinities:
             if let known = affinities[object.name], known.version > version { return }
             guard let claim = try? BlockAffinity(object) else { return }
-            affinities[object.name] = Entry(version: version, cidr: claim.cidr, isOwn: true)
+            affinities[object.name] = Entry(version: version, cidr: claim.cidr, isOwn: true, since: now)
             set(claim)
         default: break
         }

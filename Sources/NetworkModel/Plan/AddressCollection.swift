@@ -218,7 +218,9 @@ public enum AddressCollection {
         mutating func judgeHandles(_ outcome: inout Outcome) {
             for handle in world.handles.sorted(by: { $0.handleID < $1.handleID }) where held[handle.handleID] == nil {
                 let grace = max(grace, AddressCollection.minimumHandleGrace)
-                guard self.grace > 0, isDue("empty handle \(handle.handleID)", grace: grace) else { continue }
+                // One that was written again since, or is another of the same name, is a new suspect.
+                let suspect = "empty handle \(handle.handleID) \(handle.object.resourceVersion)"
+                guard self.grace > 0, isDue(suspect, grace: grace) else { continue }
                 outcome.handles.append(
                     HandleRemoval(handle: handle, reason: "no block has an address of handle \(handle.handleID)"))
             }

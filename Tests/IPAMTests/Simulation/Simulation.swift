@@ -159,6 +159,10 @@ struct Simulation {
                     }
                 },
                 nodeExists: { node in truth.withLock { $0.nodes.contains(node) } })
+            let now = truth.withLock { $0.now }
+            for finding in seen.mend(world, now) {
+                if (try? await book.repair(finding.repair)) == true { truth.count("mended: \(finding.kind)") }
+            }
         }
     }
 
@@ -197,7 +201,7 @@ struct Simulation {
             await tidy(id)
             await finish()
         }
-        for _ in 0..<3 {
+        for _ in 0..<8 {
             truth.withLock { $0.now = Timestamp(seconds: $0.now.seconds + 100) }
             refresh()
             await collect()
@@ -213,8 +217,13 @@ struct Simulation {
 /// What the collector remembers from look to look.
 final class Seen: Sendable {
     private let state = Guarded([String: Timestamp]())
+    private let mending = Guarded(Mending())
     var value: [String: Timestamp] {
         get { state.withLock { $0 } }
         set { state.withLock { $0 = newValue } }
+    }
+
+    func mend(_ world: IPAMWorld, _ now: Timestamp) -> [IPAMCheck.Finding] {
+        mending.withLock { $0.due(world, now: now) }
     }
 }
