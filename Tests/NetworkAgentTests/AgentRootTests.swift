@@ -81,8 +81,10 @@ private final class TwoNodes: Sendable {
             isSuccess: output.status.isSuccess, json: output.output.isEmpty ? [:] : try JSON(parsing: output.output))
     }
 
-    func startPod(_ name: String, on node: String) async throws -> Answer {
-        try await api.client.create(.pods, Sample.pod(name, node: node))
+    func startPod(_ name: String, on node: String, _ annotations: [String: String] = [:]) async throws -> Answer {
+        var pod = Sample.pod(name, node: node)
+        for (key, value) in annotations { pod["metadata"]["annotations"]["cni.projectcalico.org/\(key)"] = JSON(value) }
+        try await api.client.create(.pods, pod)
         try laboratory.makeNamespace(name)
         return try await call("ADD", pod: name, node: node)
     }
@@ -165,6 +167,47 @@ private final class TwoNodes: Sendable {
                 message.contains("pod default/lost on node b") && message.contains("zone is \"west\""), "\(message)")
             #expect(message.contains("kubectl label node b zone=east"))
             #expect(nodes.api.objects(.ipamHandles).isEmpty)
+        }
+    }
+
+    /// Named as in Calico's calico_cni_k8s_test: dual stack, ipAddrs, hwAddr valid and invalid, ipAddrsNoIpam.
+    @Test func annotationsAreFollowedOrRefused() async throws {
+        let nodes = try await TwoNodes(pool: Sample.pool("all", "10.244.0.0/16"))
+        try await nodes.api.client.create(.ipPools, Sample.pool("six", "fd00:10:244::/48", blockSize: 122))
+        try await nodes.withAgents {
+            let dual = try await nodes.startPod("dual", on: "a", ["ipFamilies": "[\"IPv4\",\"IPv6\"]"])
+            #expect(dual.isSuccess, "\(dual.json)")
+            #expect(dual.json["ips"].array?.count == 2)
+            #expect(dual.json["ips"][1]["address"].string?.hasSuffix("/128") == true, "\(dual.json)")
+            let check = try await nodes.call("CHECK", pod: "dual", node: "a", previous: dual.json)
+            #expect(check.isSuccess, "\(check.json)")
+
+            let fixed = try await nodes.startPod(
+                "fixed", on: "a", ["ipAddrs": "[\"10.244.7.9\"]", "hwAddr": "0a:58:0a:f4:07:09"])
+            #expect(fixed.address == "10.244.7.9", "\(fixed.json)")
+            #expect(fixed.json["interfaces"][1]["mac"].string == "0a:58:0a:f4:07:09")
+            let again = try await nodes.startPod("again", on: "b", ["ipAddrs": "[\"10.244.7.9\"]"])
+            #expect(!again.isSuccess, "the address is the other pod's")
+
+            let before = nodes.api.objects(.ipamHandles).count
+            let refused: [(String, [String: String])] = [
+                ("\"ipAddrs\" is no list", ["ipAddrs": "10.244.7.10"]),
+                ("two of a family", ["ipAddrs": "[\"10.244.7.10\",\"10.244.7.11\"]"]),
+                ("both", ["ipAddrs": "[\"10.244.7.10\"]", "ipAddrsNoIpam": "[\"10.0.0.1\"]"]),
+                ("no flag", ["ipAddrsNoIpam": "[\"10.0.0.1\"]"]),
+                ("no flag", ["floatingIPs": "[\"10.0.0.1\"]"]),
+                ("a group's", ["hwAddr": "01:00:5e:00:00:01"]),
+                ("no MAC", ["hwAddr": "cat"]),
+                ("no family", ["ipFamilies": "[\"IPv5\"]"]),
+            ]
+            for (index, (why, annotations)) in refused.enumerated() {
+                let answer = try await nodes.startPod("refused-\(index)", on: "a", annotations)
+                #expect(!answer.isSuccess, "\(why)")
+                for key in annotations.keys.prefix(1) {
+                    #expect(answer.json["msg"].string?.contains(key) == true, "\(answer.json)")
+                }
+            }
+            #expect(nodes.api.objects(.ipamHandles).count == before)
         }
     }
 

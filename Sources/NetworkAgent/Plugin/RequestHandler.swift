@@ -46,28 +46,31 @@ struct RequestHandler: Sendable {
         try await waitForObjects("ADD")
         let sandbox = Sandbox(parameters, networkName)
         let pod = try await pod(of: sandbox)
-        let request = try await request(sandbox, pod)
+        let (request, wishes) = try await request(sandbox, pod, configuration)
         let assigned: AddressBook.Assigned
         do {
             assigned = try await book.assign(request)
         } catch let refusal as AddressRefusal {
             throw CNIError(.tryAgainLater, refusal.description)
         }
-        let link = sandbox.link
+        var wanted = sandbox.link
+        wanted.mac = wishes.mac
+        wanted.allowsForwarding = wishes.allowsForwarding
+        let link = wanted
+        let addresses = assigned.addresses.map(\.address)
         let wired: PodLink.Wired
         do {
             let mtu = configuration.json["mtu"].int.flatMap { $0 > 0 ? $0 : nil }
             let effective: Int
             if let mtu { effective = mtu } else { effective = await self.mtu() }
-            let address = assigned.address
-            async let annotated: Void = annotate(pod, sandbox, address)
+            async let annotated: Void = annotate(pod, sandbox, addresses)
             wired = try await OwnThread.run(awaiting: { [dataplane] in
-                try dataplane.connect(link, netns: netns, addresses: [address], mtu: effective)
+                try dataplane.connect(link, netns: netns, addresses: addresses, mtu: effective)
             })
             await annotated
         } catch {
             // A failed ADD leaves nothing, unless it was repeated for a sandbox that works already.
-            if assigned.isNew { await giveBack(sandbox, assigned.address) }
+            if assigned.isNew { await giveBack(sandbox, addresses) }
             throw CNIError(.plugin, "\(sandbox.subject): the sandbox cannot be connected: \(error)")
         }
         if let pod, assigned.isNew {
@@ -80,7 +83,7 @@ struct RequestHandler: Sendable {
                 .init(
                     name: link.podInterface, mac: wired.mac.map { "\($0)" }, mtu: wired.mtu, sandbox: parameters.netns),
             ],
-            ips: [.init(CIDR(host: assigned.address), interface: 1)]
+            ips: addresses.map { .init(CIDR(host: $0), interface: 1) }
         ).json(version: configuration.cniVersion)
     }
 
@@ -126,13 +129,17 @@ struct RequestHandler: Sendable {
         }
     }
 
-    private func request(_ sandbox: Sandbox, _ pod: KubeObject?) async throws -> AddressRequest {
+    private func request(
+        _ sandbox: Sandbox, _ pod: KubeObject?, _ configuration: NetworkConfiguration
+    ) async throws -> (AddressRequest, PodWishes) {
         var request = AddressRequest(
             node: node, use: .workload, handleID: sandbox.handleID,
             values: ["node": node, "timestamp": "\(Timestamp.now)"], subject: sandbox.subject)
         guard let pod, let name = sandbox.pod, let namespace = sandbox.namespace else {
             request.values["containerID"] = sandbox.containerID
-            return request
+            let wishes = try PodWishes(sandbox, pod: nil, namespace: nil, configuration)
+            request.take(wishes)
+            return (request, wishes)
         }
         request.values["pod"] = name
         request.values["namespace"] = namespace
@@ -145,25 +152,14 @@ struct RequestHandler: Sendable {
         request.namespace = namespace
         request.namespaceLabels = space.labels
         request.namespaceLabels["projectcalico.org/name"] = namespace
-        if let asked = pod.annotations[CalicoKeys.ipAddresses], !asked.isEmpty {
-            throw CNIError(
-                .unsupportedField,
-                "\(sandbox.subject): annotation \(CalicoKeys.ipAddresses) (\(asked)) asks for given addresses, which Catbird does not do yet",
-                details: "remove the annotation, or choose a pool with \(CalicoKeys.ipv4Pools)")
-        }
-        do {
-            request.choice = try AddressRequest.PoolChoice(
-                podName: name, podAnnotations: pod.annotations, namespace: namespace,
-                namespaceAnnotations: space.annotations)
-        } catch {
-            throw CNIError(.invalidConfiguration, "no address for \(sandbox.subject): \(error)")
-        }
-        return request
+        let wishes = try PodWishes(sandbox, pod: pod, namespace: space, configuration)
+        request.take(wishes)
+        return (request, wishes)
     }
 
-    private func annotate(_ pod: KubeObject?, _ sandbox: Sandbox, _ address: IPAddress) async {
+    private func annotate(_ pod: KubeObject?, _ sandbox: Sandbox, _ addresses: [IPAddress]) async {
         guard let pod else { return }
-        let cidr = CIDR(host: address).description
+        let cidrs = addresses.map { CIDR(host: $0).description }
         do {
             try await client.patch(
                 .pods, pod.name, in: pod.namespace, type: .merge,
@@ -171,7 +167,8 @@ struct RequestHandler: Sendable {
                     "metadata": [
                         "uid": JSON(pod.uid),
                         "annotations": .object([
-                            CalicoKeys.podIP: JSON(cidr), CalicoKeys.podIPs: JSON(cidr),
+                            CalicoKeys.podIP: JSON(cidrs.first ?? ""),
+                            CalicoKeys.podIPs: JSON(cidrs.joined(separator: ",")),
                             CalicoKeys.containerID: JSON(sandbox.containerID),
                         ]),
                     ]
@@ -182,10 +179,10 @@ struct RequestHandler: Sendable {
         }
     }
 
-    private func giveBack(_ sandbox: Sandbox, _ address: IPAddress) async {
+    private func giveBack(_ sandbox: Sandbox, _ addresses: [IPAddress]) async {
         let link = sandbox.link
         do {
-            try await OwnThread.run(awaiting: { [dataplane] in try dataplane.disconnect(link, addresses: [address]) })
+            try await OwnThread.run(awaiting: { [dataplane] in try dataplane.disconnect(link, addresses: addresses) })
             try await book.release(handleIDs: [sandbox.handleID])
         } catch {
             logger.error("\(sandbox.subject): what a failed ADD made is not all removed: \(error)")
@@ -223,21 +220,28 @@ struct RequestHandler: Sendable {
     {
         guard let netns else { throw CNIError(.invalidEnvironment, "CHECK came without a network namespace") }
         let sandbox = Sandbox(parameters, networkName)
-        guard let previous = try configuration.previousResult(), let address = previous.ips.first?.address.address
-        else {
-            throw CNIError(.invalidConfiguration, "CHECK needs prevResult with an address")
+        guard let previous = try configuration.previousResult() else {
+            throw CNIError(.invalidConfiguration, "CHECK needs prevResult")
+        }
+        // A plugin of the chain may have added interfaces with addresses of their own.
+        let addresses = previous.ips.filter { entry in
+            guard let index = entry.interface, previous.interfaces.indices.contains(index) else { return true }
+            return previous.interfaces[index].name == sandbox.ifName
+        }.map(\.address.address)
+        guard !addresses.isEmpty else {
+            throw CNIError(.invalidConfiguration, "CHECK needs prevResult with an address of \(sandbox.ifName)")
         }
         try await waitForObjects("CHECK")
-        let held = await book.snapshot().blocks.values.contains { block in
-            block.ordinal(of: address).flatMap { block.attribute(of: $0) }?.handleID == sandbox.handleID
-        }
-        guard held else {
+        let held = Set(await book.held(sandbox.handleID).map(\.address))
+        if let address = addresses.first(where: { !held.contains($0) }) {
             throw CNIError(.plugin, "\(sandbox.subject): \(address) is not held by handle \(sandbox.handleID)")
         }
-        let link = sandbox.link
+        var wanted = sandbox.link
+        wanted.allowsForwarding = PodWishes.allowsForwarding(configuration)
+        let link = wanted
         do {
             try await OwnThread.run(awaiting: { [dataplane] in
-                try dataplane.inspect(link, netns: netns, addresses: [address])
+                try dataplane.inspect(link, netns: netns, addresses: addresses)
             })
         } catch {
             throw CNIError(.plugin, "\(sandbox.subject): \(error)")
@@ -275,5 +279,13 @@ struct RequestHandler: Sendable {
                 .notAvailable, "the agent of node \(node) has not reached the API server",
                 details: "still missing: \(view.missingForAddresses)")
         }
+    }
+}
+
+extension AddressRequest {
+    fileprivate mutating func take(_ wishes: PodWishes) {
+        families = wishes.families
+        choices = wishes.choices
+        explicit = wishes.explicit
     }
 }

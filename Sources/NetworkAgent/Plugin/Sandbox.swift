@@ -11,6 +11,8 @@ struct Sandbox: Sendable {
     let namespace: String?
     let uid: String?
     let handleID: String
+    /// `IP` of `CNI_ARGS`.
+    let requestedAddress: String?
 
     init(_ parameters: CNIParameters, _ networkName: String) {
         func argument(_ name: String) -> String? { parameters.arguments[name].flatMap { $0.isEmpty ? nil : $0 } }
@@ -20,6 +22,7 @@ struct Sandbox: Sendable {
         namespace = argument("K8S_POD_NAMESPACE")
         uid = argument("K8S_POD_UID")
         handleID = IPAMNames.handleID(network: networkName, containerID: parameters.containerID)
+        requestedAddress = argument("IP")
     }
 
     /// For messages.

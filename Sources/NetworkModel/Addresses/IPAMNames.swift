@@ -72,6 +72,9 @@ public enum CalicoKeys {
     /// On an IPPool: the pools to use when it is exhausted, in the order of preference, as a JSON list or with commas.
     public static let fallbackPools = "catbird.dev/fallback-pools"
     public static let ipAddresses = "cni.projectcalico.org/ipAddrs"
+    public static let ipAddressesWithoutIPAM = "cni.projectcalico.org/ipAddrsNoIpam"
+    public static let floatingIPs = "cni.projectcalico.org/floatingIPs"
+    public static let hardwareAddress = "cni.projectcalico.org/hwAddr"
     /// Why a pool's encapsulation is not what its spec asks for.
     public static let encapsulationNote = "catbird.dev/encapsulation"
 }
