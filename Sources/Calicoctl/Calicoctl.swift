@@ -105,8 +105,12 @@ struct Session: Sendable {
         case "label": try await label()
         case "ipam": try await ipam()
         case "node": try await node()
-        case "convert", "datastore", "cluster":
-            throw Failure("calicoctl \(verb) is not available in this version of Catbird. Available: \(Usage.verbs)")
+        case "convert": try convert()
+        case "datastore": try await datastore()
+        case "cluster":
+            throw Failure(
+                "calicoctl cluster diags is not available in this version of Catbird: 'catbird logs' and 'kubectl cluster-info dump' show what it would collect"
+            )
         default:
             throw Failure("Unknown command: '\(verb)'\nUse 'calicoctl --help' to read about a specific subcommand.")
         }
@@ -115,7 +119,6 @@ struct Session: Sendable {
 }
 
 enum Usage {
-    static let verbs = "get, create, apply, replace, delete, patch, label, validate, ipam show, node status, version"
     static let text = """
         Usage:
           calicoctl [options] <command> [<args>...]
@@ -128,8 +131,10 @@ enum Usage {
             get         Show resources by file, stdin, or kind and name.
             label       Add or change labels of a resource.
             validate    Check resources without sending them.
-            ipam        IP address management: show.
+            convert     Show resources of a file as projectcalico.org/v3.
+            ipam        IP address management: show, check, release, configure, split.
             node        Calico node: status.
+            datastore   migrate export, import, lock, unlock.
             version     Show the versions of this client and of the cluster.
 
         Options:

@@ -6,11 +6,19 @@ import Values
 
 extension Session {
     func ipam() async throws {
-        guard arguments.words.count > 1, arguments.words[1] == "show" else {
+        switch arguments.words.dropFirst().first {
+        case "show": try await ipamShow()
+        case "check": try await ipamCheck()
+        case "release": try await ipamRelease()
+        case "configure": try await ipamConfigure()
+        case "split": try await ipamSplit()
+        case let other:
             throw Failure(
-                "calicoctl ipam \(arguments.words.dropFirst().first ?? "") is not available in this version of Catbird. "
-                    + "Available: ipam show [--ip=IP | --show-blocks | --show-borrowed | --show-configuration]")
+                "calicoctl ipam \(other ?? "") is not known. Use: ipam show | check | release | configure | split")
         }
+    }
+
+    private func ipamShow() async throws {
         let client = try client()
         if let text = arguments.value("ip") { return try await show(ip: text, client) }
         if arguments.flag("show-configuration") { return try await showConfiguration(client) }
@@ -115,6 +123,8 @@ extension Session {
             ["StrictAffinity", spec["strictAffinity"].bool == true ? "true" : "false"],
             ["AutoAllocateBlocks", spec["autoAllocateBlocks"].bool == false ? "false" : "true"],
             ["MaxBlocksPerHost", "\(spec["maxBlocksPerHost"].int ?? 0)"],
+            ["KubeVirtVMAddressPersistence", spec["kubeVirtVMAddressPersistence"].string ?? "Enabled"],
+            ["IPCooldownSeconds", "\(spec["ipCooldownSeconds"].int ?? 0)"],
         ]
         output(table.text)
     }

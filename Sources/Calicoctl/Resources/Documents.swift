@@ -68,7 +68,7 @@ extension Session {
         return (kind, Self.inward(object, kind))
     }
 
-    private static func read(_ path: String) throws -> [UInt8] {
+    static func read(_ path: String) throws -> [UInt8] {
         guard let file = fopen(path, "rb") else {
             throw Failure("Failed to execute command: open \(path): \(String(cString: strerror(errno)))")
         }

@@ -23,20 +23,17 @@ struct ResourceKind: Sendable {
     let isNamespaced: Bool
     let isReadOnly: Bool
     let columns: [Column]
-    /// Headings of the narrow table that the wide one leaves out.
-    let narrowOnly: Set<String>
 
     init(
         _ kind: String, _ plural: String, aliases: [String] = [], namespaced: Bool = false, readOnly: Bool = false,
-        resource: GroupVersionResource? = nil, columns: [Column] = []
+        resource: GroupVersionResource? = nil, wideName: Bool = false, columns: [Column] = []
     ) {
         self.kind = kind
         self.aliases = [plural, kind.lowercased()] + aliases
         self.resource = resource ?? GroupVersionResource("crd.projectcalico.org", "v1", plural)
         isNamespaced = namespaced
         isReadOnly = readOnly
-        self.columns = [Column("NAME") { $0.name }] + columns
-        narrowOnly = []
+        self.columns = [Column("NAME", wide: wideName) { $0.name }] + columns
     }
 
     static func named(_ text: String) throws -> ResourceKind {
@@ -50,6 +47,11 @@ struct ResourceKind: Sendable {
     static func ofDocument(kind: String) -> ResourceKind? {
         all.first { $0.kind == kind }
     }
+}
+
+/// How many rules a BGPFilter has for a direction.
+private func count(_ heading: String, _ field: String) -> ResourceKind.Column {
+    ResourceKind.Column(heading) { "\($0["spec"][field].array?.count ?? 0)" }
 }
 
 private func text(_ value: JSON?) -> String {
@@ -121,7 +123,31 @@ extension ResourceKind {
             columns: [
                 field("PEERIP", "spec", "peerIP"), field("NODE", "spec", "node"), field("ASN", "spec", "asNumber"),
             ]),
-        ResourceKind("BGPFilter", "bgpfilters"),
+        ResourceKind(
+            "BGPFilter", "bgpfilters",
+            columns: [
+                count("NUMEXPORTV4", "exportV4"), count("NUMIMPORTV4", "importV4"), count("NUMEXPORTV6", "exportV6"),
+                count("NUMIMPORTV6", "importV6"),
+            ]),
+        ResourceKind(
+            "WorkloadEndpoint", "workloadendpoints", aliases: ["wep", "weps"], namespaced: true, readOnly: true,
+            resource: .pods, wideName: true,
+            columns: [
+                field("WORKLOAD", "spec", "pod"), field("NODE", "spec", "node"),
+                list("NETWORKS", "spec", "ipNetworks", wide: false), field("INTERFACE", "spec", "interfaceName"),
+                list("PROFILES", "spec", "profiles"), list("NATS", "spec", "ipNATs"),
+            ]),
+        ResourceKind(
+            "Profile", "profiles", aliases: ["pro", "pros"], readOnly: true, resource: .namespaces,
+            columns: [
+                ResourceKind.Column("LABELS", wide: true) { profile in
+                    (profile["spec"]["labelsToApply"].object?.strings ?? [:]).sorted { $0.key < $1.key }
+                        .map { "\($0.key)=\($0.value)" }.joined(separator: ",")
+                }
+            ]),
+        ResourceKind(
+            "CalicoNodeStatus", "caliconodestatuses", aliases: ["nodestatus", "nodestatuses", "caliconodestatus"],
+            columns: [field("NODE", "spec", "node"), list("CLASSES", "spec", "classes")]),
         ResourceKind(
             "ClusterInformation", "clusterinformations", aliases: ["clusterinfo", "clusterinfos"], readOnly: true,
             columns: [

@@ -21,9 +21,18 @@ extension Session {
         var count = 0
         // validate speaks to nobody.
         let client = verb == "validate" ? nil : try client()
+        var pools: [KubeObject] = []
         for (kind, object) in objects {
             do {
-                if let client { try await send(verb, kind, object, client) }
+                if let client {
+                    try await send(verb, kind, object, client)
+                } else {
+                    let problems = Self.problems(kind, object, pools)
+                    guard problems.isEmpty else {
+                        throw Failure("\(kind.kind)(\(object.key)): \(problems.joined(separator: "; "))")
+                    }
+                    if kind.resource == .ipPools { pools.append(object) }
+                }
                 count += 1
             } catch let failure as Failure {
                 errors.append(failure.message)

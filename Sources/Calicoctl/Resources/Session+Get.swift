@@ -8,8 +8,12 @@ import YAMLCoding
 extension Session {
     func get() async throws {
         let format = arguments.value("output") ?? "ps"
-        guard ["ps", "wide", "yaml", "yml", "json"].contains(format) || format.hasPrefix("custom-columns=") else {
-            throw Failure("unrecognized output format '\(format)': use ps, wide, yaml, json or custom-columns=A,B")
+        let isKnown = ["ps", "wide", "yaml", "yml", "json"].contains(format)
+        guard isKnown || ["custom-columns=", "go-template=", "go-template-file="].contains(where: format.hasPrefix)
+        else {
+            throw Failure(
+                "unrecognized output format '\(format)': use ps, wide, yaml, json, custom-columns=A,B, go-template=TEMPLATE or go-template-file=FILE"
+            )
         }
         let client = try client()
         var found: [(ResourceKind, [KubeObject])] = []
@@ -30,7 +34,7 @@ extension Session {
                 found.append((kind, objects))
             }
         }
-        show(found, format)
+        try show(found, format)
     }
 
     /// The namespace that applies to a kind; nil means all, or none.
@@ -43,8 +47,11 @@ extension Session {
         return arguments.flag("all-namespaces") ? nil : named ?? "default"
     }
 
-    private func listed(_ client: KubeClient, _ kind: ResourceKind, _ namespace: String?) async throws -> [KubeObject] {
-        do { return try await client.list(kind.resource, in: namespace).items } catch let error as APIError {
+    func listed(_ client: KubeClient, _ kind: ResourceKind, _ namespace: String?) async throws -> [KubeObject] {
+        do {
+            if let made = try await Synthesized.list(kind, client, namespace) { return made }
+            return try await client.list(kind.resource, in: namespace).items
+        } catch let error as APIError {
             throw Failure("Failed to get resources: \(error.message)")
         }
     }
@@ -52,18 +59,32 @@ extension Session {
     func one(_ client: KubeClient, _ kind: ResourceKind, _ name: String, in namespace: String?) async throws
         -> KubeObject
     {
-        do { return try await client.get(kind.resource, name, in: namespace) } catch let error as APIError {
+        do {
+            if let made = try await Synthesized.list(kind, client, namespace) {
+                guard let found = made.first(where: { $0.name == name }) else {
+                    throw APIError(code: 404, reason: "NotFound", message: "\(kind.kind) \"\(name)\" not found")
+                }
+                return found
+            }
+            return try await client.get(kind.resource, name, in: namespace)
+        } catch let error as APIError {
             guard error.isNotFound else { throw Failure("Failed to get resources: \(error.message)") }
             throw Failure("resource does not exist: \(kind.kind)(\(name)) with error: \(error.message)")
         }
     }
 
-    private func show(_ found: [(ResourceKind, [KubeObject])], _ format: String) {
+    private func show(_ found: [(ResourceKind, [KubeObject])], _ format: String) throws {
+        for (prefix, isFile) in [("go-template-file=", true), ("go-template=", false)] where format.hasPrefix(prefix) {
+            let text = String(format.dropFirst(prefix.count))
+            let template = isFile ? String(decoding: try Self.read(text), as: UTF8.self) : text
+            output(try GoTemplate(template).rendered(document(found)))
+            return
+        }
         switch format {
         case "yaml", "yml": output(YAML.text(document(found)))
         case "json": output(document(found).text(indent: 2) + "\n")
         default:
-            for (kind, objects) in found { output(table(kind, objects, format)) }
+            for (kind, objects) in found { output(try table(kind, objects, format)) }
         }
     }
 
@@ -80,11 +101,18 @@ extension Session {
         ]
     }
 
-    private func table(_ kind: ResourceKind, _ objects: [KubeObject], _ format: String) -> String {
+    private func table(_ kind: ResourceKind, _ objects: [KubeObject], _ format: String) throws -> String {
         var columns = kind.columns.filter { format == "wide" || !$0.isWide }
         if format.hasPrefix("custom-columns=") {
             let wanted = format.dropFirst("custom-columns=".count).split(separator: ",").map { $0.uppercased() }
-            columns = wanted.compactMap { name in kind.columns.first { $0.heading == name } }
+            columns = try wanted.map { name in
+                guard let column = kind.columns.first(where: { $0.heading == name }) else {
+                    throw Failure(
+                        "custom-columns: \(kind.kind) has no column \(name); it has \(kind.columns.map(\.heading).joined(separator: ", "))"
+                    )
+                }
+                return column
+            }
         }
         if kind.isNamespaced, arguments.flag("all-namespaces") || arguments.value("namespace") != nil {
             columns.insert(ResourceKind.Column("NAMESPACE") { $0.namespace ?? "" }, at: 0)

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeObjects
+import NetworkModel
+
+extension Session {
+    /// The rules of IPAM's kinds, which the API server asks the same functions about.
+    static func addressProblems(_ kind: ResourceKind, _ object: KubeObject, _ pools: [KubeObject]) -> [FieldError] {
+        switch kind.resource {
+        case .ipPools: IPPoolValidation.validate(object, existing: pools, old: nil)
+        case .ipReservations: IPAMValidation.reservation(object)
+        case .ipamConfigs: IPAMValidation.config(object)
+        default: []
+        }
+    }
+}
