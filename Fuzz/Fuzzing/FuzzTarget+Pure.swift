@@ -12,8 +12,9 @@ extension FuzzTarget {
     public static let pure: [FuzzTarget] = [
         FuzzTarget("json") { bytes in
             guard let value = try? JSON(parsing: bytes, onDuplicate: { _ in }) else { return }
-            // What was read can be written, and reads as the same.
-            precondition((try? JSON(parsing: value.serialized())) == value, "JSON changes when it is written")
+            // What was read can be written, and then reads and writes as the same. (`1e0` becomes `1`.)
+            let written = value.serialized()
+            precondition((try? JSON(parsing: written))?.serialized() == written, "JSON changes when it is written")
         },
         FuzzTarget(text: "yaml") { text in
             guard let documents = try? YAML.documents(text) else { return }
@@ -74,7 +75,7 @@ extension FuzzTarget {
             _ = IPAddress(text).map { "\($0)" }
             _ = CIDR(text).map { "\($0)" }
             _ = MACAddress(text).map { "\($0)" }
-            _ = try? Quantity(text)
+            _ = Quantity(text)
             _ = Timestamp(text)
         },
     ]
