@@ -4,7 +4,7 @@
 RELEASE := swift build -c release --static-swift-stdlib
 BIN := .build/release
 
-.PHONY: lab test fuzz build bench kills format lint clean install packages
+.PHONY: lab docs test fuzz build bench kills format lint clean install packages
 
 packages:
 	scripts/install-packages
@@ -14,6 +14,10 @@ build: packages
 
 lab: build
 	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/lab
+
+# Types every command of README.md and docs/.
+docs: build
+	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/docs
 
 test: packages
 	scripts/test
