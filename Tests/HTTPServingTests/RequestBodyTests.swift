@@ -65,8 +65,7 @@ import Testing
         }
     }
 
-    @Test(.disabled("hangs in about one run of four, cause unknown: to be mended before the next stop"))
-    func tooLargeIsSaidAndReadByTheClient() async throws {
+    @Test func tooLargeIsSaidAndReadByTheClient() async throws {
         try await withServer(adjust: { $0.maximumBodySize = 1000 }, handler: Self.count) { port in
             try await RawClient.with(port: port) { client in
                 let big = String(repeating: "x", count: 100_000)

@@ -35,7 +35,13 @@ final class Laboratory: Sendable {
     func cable(_ left: (String, String, String), _ right: (String, String, String)) throws {
         let host = try NetlinkSocket(in: namespace(left.0))
         try host.addVeth(
-            left.1, LinkOptions(up: true), peer: right.1, peerOptions: LinkOptions(namespace: namespace(right.0)))
+            left.1, LinkOptions(), peer: right.1, peerOptions: LinkOptions(namespace: namespace(right.0)))
+        for (space, interface, _) in [left, right] {
+            // A node's uplink has been up for long when pods come: nobody is made to wait for its duplicate detection.
+            try Namespaces.inNamespaces(net: namespace(space)) {
+                try Sysctl.write("net/ipv6/conf/\(interface)/accept_dad", "0")
+            }
+        }
         for (space, interface, address) in [left, right] {
             let netlink = try NetlinkSocket(in: namespace(space))
             let link = try netlink.requireLink(interface)
@@ -50,8 +56,14 @@ final class Laboratory: Sendable {
         return try await spawner.run()
     }
 
+    /// Whether an address answers. Three packets in turn: the kernel drops what is sent on a link whose queue it has not
+    /// set up yet, and under load that takes it a moment after the link is up.
     func ping(_ address: String, from name: String) async throws -> Bool {
-        try await run("/usr/bin/busybox", ["ping", "-c", "1", "-W", "3", address], in: name).status.isSuccess
+        for _ in 0..<3 {
+            let ping = try await run("/usr/bin/busybox", ["ping", "-c", "1", "-W", "1", address], in: name)
+            if ping.status.isSuccess { return true }
+        }
+        return false
     }
 
     /// Waits until something holds, looking again whenever the namespace's links, addresses or routes change.

@@ -61,6 +61,10 @@ import Values
         let eth0 = try pod.requireLink("eth0").index
         let held = try pod.addresses(interface: eth0).filter { $0.scope == .universe }
         #expect(held.count == 2 && held.allSatisfy { $0.flags & 0x40 == 0 })
+        // Nor does the gateway's, without which the node cannot ask for the pod.
+        let node = try NetlinkSocket(in: laboratory.namespace("node"))
+        let ours = try node.addresses(interface: try node.requireLink("cali0123456789a").index)
+        #expect(ours.count == 1 && ours.allSatisfy { $0.flags & 0x40 == 0 }, "\(ours)")
         #expect(try await laboratory.ping("172.30.0.2", from: "pod"))
         #expect(try await laboratory.ping("fd01::2", from: "pod"))
         #expect(try await laboratory.ping("10.244.0.5", from: "node"))

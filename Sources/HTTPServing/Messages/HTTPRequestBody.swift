@@ -85,6 +85,8 @@ final class IncomingBody: Sendable {
         let (isComplete, mustInvite) = try state.withLock { state in
             if state.isComplete { return (true, false) }
             guard !state.isOver else { throw HTTPServingError("the request was answered before its body was read") }
+            // Once is for good: whether the connection is kept must not hang on how the bytes came in pieces.
+            guard state.received <= limit else { throw HTTPBodyTooLarge(limit: limit) }
             defer { state.expectsContinue = false }
             return (false, state.expectsContinue)
         }

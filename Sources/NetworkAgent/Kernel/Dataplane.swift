@@ -186,7 +186,7 @@ public final class Dataplane: Sendable {
     }
 
     private func device(_ family: IPFamily) -> TunnelDevice {
-        TunnelDevice(family: family, netlink: netlink, logger: logger)
+        TunnelDevice(family: family, namespace: namespace, netlink: netlink, logger: logger)
     }
 
     private func route(_ planned: PlannedRoute, _ links: [String: Int32], _ tunnel: Int32?, _ ipip: Int32?) -> Route? {

@@ -60,7 +60,7 @@ public struct PodLink: Sendable {
             try host.deleteLink(hostInterface)
         }
         try host.addVeth(
-            hostInterface, LinkOptions(mtu: mtu, mac: Self.hostMAC, up: true), peer: podInterface,
+            hostInterface, LinkOptions(mtu: mtu, mac: Self.hostMAC), peer: podInterface,
             peerOptions: LinkOptions(mtu: mtu, mac: mac, namespace: .fd(netns)))
         do {
             let link = try host.requireLink(hostInterface)
@@ -104,14 +104,17 @@ public struct PodLink: Sendable {
     private func configureHost(_ addresses: [IPAddress], _ interface: Int32, _ host: NetlinkSocket) throws {
         for family in families(addresses) {
             for (name, value) in hostSettings(family) { try Sysctl.write(name, value) }
-            if family == .v6 {
-                // A host interface forwards only where the node does.
-                try Sysctl.write("net/ipv6/conf/all/forwarding", "1")
-                if let gateway = CIDR(Self.gateway(.v6), 64) {
-                    try host.ensureAddress(
-                        InterfaceAddress(
-                            interface: interface, address: gateway, scope: .link, flags: Self.withoutDetection))
-                }
+        }
+        // Only now: the link-local address that the kernel makes when the link comes up is the gateway's own, and a
+        // second of duplicate address detection would keep the node from asking for the pod.
+        try host.setLink(interface, LinkOptions(up: true))
+        if families(addresses).contains(.v6) {
+            // A host interface forwards only where the node does.
+            try Sysctl.write("net/ipv6/conf/all/forwarding", "1")
+            if let gateway = CIDR(Self.gateway(.v6), 64) {
+                try host.ensureAddress(
+                    InterfaceAddress(
+                        interface: interface, address: gateway, scope: .link, flags: Self.withoutDetection))
             }
         }
         for address in addresses {

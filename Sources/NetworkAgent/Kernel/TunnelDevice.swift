@@ -9,6 +9,7 @@ import Values
 /// with what the kernel lists, and the difference is written. Entries that are not permanent are not Catbird's.
 struct TunnelDevice {
     let family: IPFamily
+    let namespace: NamespaceRef?
     let netlink: NetlinkSocket
     let logger: Logger
 
@@ -24,7 +25,7 @@ struct TunnelDevice {
     /// - Parameter known: nil has the kernel's entries listed.
     /// - Returns: what the kernel holds now, except for strangers, which `dropStrangers` takes away; nil when no device
     ///   is wanted.
-    func apply(_ tunnel: NetworkPlan.Tunnel?, peers: Set<TunnelPeer>, known: Known?) throws(Errno) -> Known? {
+    func apply(_ tunnel: NetworkPlan.Tunnel?, peers: Set<TunnelPeer>, known: Known?) throws -> Known? {
         guard let tunnel else {
             try netlink.deleteLink(name)
             return nil
@@ -57,7 +58,7 @@ struct TunnelDevice {
         Neighbour(interface: interface, address: peer.nodeAddress, mac: peer.mac, flags: .ownTable)
     }
 
-    private func device(_ tunnel: NetworkPlan.Tunnel) throws(Errno) -> Link {
+    private func device(_ tunnel: NetworkPlan.Tunnel) throws -> Link {
         let wanted = VXLAN(
             id: UInt32(NetworkPlan.Tunnel.networkIdentifier), port: UInt16(NetworkPlan.Tunnel.port),
             local: tunnel.underlay)
@@ -67,7 +68,14 @@ struct TunnelDevice {
             logger.notice("\(name) is made anew: it was made for another address or tunnel")
             try netlink.deleteLink(name)
         }
-        try netlink.addVXLAN(name, wanted, LinkOptions(mtu: tunnel.mtu, mac: tunnel.mac, up: true))
+        try netlink.addVXLAN(name, wanted, LinkOptions(mtu: tunnel.mtu, mac: tunnel.mac))
+        // Before it comes up: the device's link-local address would be tentative for a second, and until then the node
+        // could not ask for a neighbour. Its MAC is derived from the node's name, so that there is nothing to detect.
+        if family == .v6 {
+            try Namespaces.inNamespaces(net: namespace) { [name] in
+                try Sysctl.write("net/ipv6/conf/\(name)/accept_dad", "0")
+            }
+        }
         return try netlink.requireLink(name)
     }
 
