@@ -28,7 +28,7 @@ public enum AgentMessage {
     public static func request(_ parameters: CNIParameters, _ configuration: JSON) -> JSON {
         [
             "command": JSON(parameters.command.rawValue), "containerID": JSON(parameters.containerID),
-            "netns": JSON(parameters.netns), "ifName": JSON(parameters.ifName),
+            "netns": JSON(parameters.netns), "ipam": JSON(parameters.isIPAM), "ifName": JSON(parameters.ifName),
             "args": JSON(parameters.arguments.values), "config": configuration,
         ]
     }
@@ -40,7 +40,8 @@ public enum AgentMessage {
         }
         let parameters = CNIParameters(
             command: command, containerID: json["containerID"].string ?? "", netns: json["netns"].string ?? "",
-            ifName: json["ifName"].string ?? "", arguments: CNIArguments(json["args"].object?.strings ?? [:]))
+            ifName: json["ifName"].string ?? "", arguments: CNIArguments(json["args"].object?.strings ?? [:]),
+            isIPAM: json["ipam"].bool ?? false)
         return (parameters, try NetworkConfiguration(json["config"] ?? [:]))
     }
 

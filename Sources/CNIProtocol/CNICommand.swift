@@ -27,10 +27,12 @@ public struct CNIParameters: Sendable, Hashable {
     public var ifName: String
     public var arguments: CNIArguments
     public var path: String
+    /// Whether another plugin asks for addresses alone: the program was called as `calico-ipam`.
+    public var isIPAM = false
 
     public init(
         command: CNICommand, containerID: String = "", netns: String = "", ifName: String = "",
-        arguments: CNIArguments = CNIArguments(), path: String = ""
+        arguments: CNIArguments = CNIArguments(), path: String = "", isIPAM: Bool = false
     ) {
         self.command = command
         self.containerID = containerID
@@ -38,10 +40,22 @@ public struct CNIParameters: Sendable, Hashable {
         self.ifName = ifName
         self.arguments = arguments
         self.path = path
+        self.isIPAM = isIPAM
+    }
+
+    /// The name of the program says what it is called for: one that ends in `-ipam` gives addresses and no more.
+    public static func isIPAM(program: String) -> Bool {
+        (program.split(separator: "/").last ?? "").hasSuffix("-ipam")
+    }
+
+    /// Where the network namespace is: `netns` as it was given, or that of a process where a bare number was.
+    public var netnsPath: String {
+        guard !netns.isEmpty, netns.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return netns }
+        return "/proc/\(netns)/ns/net"
     }
 
     /// Reads and checks the environment; the error names the variables that are missing or malformed.
-    public init(environment: (String) -> String?) throws(CNIError) {
+    public init(environment: (String) -> String?, isIPAM: Bool = false) throws(CNIError) {
         guard let name = environment("CNI_COMMAND"), !name.isEmpty else {
             throw CNIError(
                 .invalidEnvironment, "CNI_COMMAND is not set",
@@ -55,7 +69,8 @@ public struct CNIParameters: Sendable, Hashable {
         self.init(
             command: command, containerID: environment("CNI_CONTAINERID") ?? "", netns: environment("CNI_NETNS") ?? "",
             ifName: environment("CNI_IFNAME") ?? "",
-            arguments: try CNIArguments(parsing: environment("CNI_ARGS") ?? ""), path: environment("CNI_PATH") ?? "")
+            arguments: try CNIArguments(parsing: environment("CNI_ARGS") ?? ""), path: environment("CNI_PATH") ?? "",
+            isIPAM: isIPAM)
         try check()
     }
 

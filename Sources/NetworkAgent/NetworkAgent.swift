@@ -45,8 +45,8 @@ public struct NetworkAgent: Sendable {
             client: client, node: nodeName, view: view, book: book, dataplane: dataplane, recorder: recorder,
             configuration: configuration, logger: logger)
         let handler = RequestHandler(
-            client: client, node: nodeName, networkName: configuration.networkName, view: view, book: book,
-            dataplane: dataplane, recorder: recorder, logger: logger, mtu: { await presence.podMTU })
+            node: nodeName, pods: WatchedPods(client: client, view: view, recorder: recorder), book: book,
+            dataplane: dataplane, logger: logger, mtu: { await presence.podMTU })
         let server = PluginServer(path: configuration.socketPath, logger: logger) { parameters, network, netns in
             let isDeletion = parameters.command == .delete
             defer { if isDeletion { presenceSignal.raise() } }

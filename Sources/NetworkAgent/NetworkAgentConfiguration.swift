@@ -6,6 +6,9 @@ public import Values
 
 /// Where an agent listens, what it installs, and which network namespace it looks after.
 public struct NetworkAgentConfiguration: Sendable {
+    /// The network's name in the configuration that Calico ships.
+    static let usualNetwork = "k8s-pod-network"
+
     /// Where the plugin finds the agent.
     public var socketPath: String
     /// The plugin's executable, to be copied to `binaryDirectory`.

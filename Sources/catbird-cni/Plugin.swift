@@ -25,7 +25,9 @@ enum Plugin {
     }
 
     private static func answer(_ version: inout String) throws -> [UInt8] {
-        let parameters = try CNIParameters { name in getenv(name).map { String(cString: $0) } }
+        let isIPAM = CNIParameters.isIPAM(program: CommandLine.arguments.first ?? "")
+        let parameters = try CNIParameters(
+            environment: { name in getenv(name).map { String(cString: $0) } }, isIPAM: isIPAM)
         let input = try Input.readAll(limit: AgentMessage.maximumLength)
         if parameters.command == .version {
             let asked = try? JSON(parsing: input)["cniVersion"].string
@@ -41,20 +43,35 @@ enum Plugin {
                 "\(parameters.command.rawValue) came with version \(parameters.command.since) of the specification",
                 details: "the configuration's cniVersion is \(configuration.cniVersion)")
         }
-        let result = try Agent.ask(parameters, configuration)
+        if try Handover.isNeeded(parameters, configuration) { throw Handover.run(configuration, input, isIPAM) }
+        let result: JSON
+        do {
+            result = try Agent.ask(parameters, configuration)
+        } catch let absence as Agent.Absence {
+            // Whoever names a kubeconfig does without an agent where there is none.
+            guard Handover.isPossible(configuration) else { throw absence.error }
+            throw Handover.run(configuration, input, isIPAM)
+        }
         return parameters.command == .add ? result.serialized() + [0x0A] : []
     }
 }
 
 /// The conversation with the agent.
 enum Agent {
-    static func ask(_ parameters: CNIParameters, _ configuration: NetworkConfiguration) throws(CNIError) -> JSON {
+    /// Nobody listens.
+    struct Absence: Error {
+        let error: CNIError
+    }
+
+    static func ask(_ parameters: CNIParameters, _ configuration: NetworkConfiguration) throws -> JSON {
         let path = configuration.json["agentSocket"].string ?? AgentMessage.socketPath
         let namespace = try openNamespace(parameters)
         defer { if let namespace { close(namespace) } }
         let connection: Connection
         do throws(SystemFailure) { connection = try Connection(path) } catch {
-            throw unreachable(parameters.command, path, error)
+            let problem = unreachable(parameters.command, path, error)
+            if error.code == ENOENT || error.code == ECONNREFUSED { throw Absence(error: problem) }
+            throw problem
         }
         let answer: JSON
         do throws(SystemFailure) {
@@ -82,7 +99,7 @@ enum Agent {
     /// DEL comes without a namespace, or with one that is gone.
     private static func openNamespace(_ parameters: CNIParameters) throws(CNIError) -> Int32? {
         guard !parameters.netns.isEmpty else { return nil }
-        let descriptor = open(parameters.netns, O_RDONLY | O_CLOEXEC)
+        let descriptor = open(parameters.netnsPath, O_RDONLY | O_CLOEXEC)
         if descriptor >= 0 { return descriptor }
         if parameters.command == .delete { return nil }
         throw CNIError(

@@ -16,7 +16,7 @@ struct Catbird: AsyncParsableCommand {
             Kubectl.self, Image.self, Service.self, Tunnel.self, Logs.self, Doctor.self, Manifests.self,
             CalicoctlCommand.self, ExplainCommand.self,
             IPAMCommand.self, Version.self, Copy.self, Completion.self, Supervise.self,
-            ControlPlaneCommand.self, Agent.self, DNS.self,
+            ControlPlaneCommand.self, Agent.self, DNS.self, PluginCommand.self,
         ])
 
     static func main() async {
@@ -34,6 +34,7 @@ struct Catbird: AsyncParsableCommand {
     private static func run(_ arguments: [String]) async {
         // calicoctl reads its own command line, which takes flags where ArgumentParser would not.
         if arguments.first == "calicoctl" { Glibc.exit(await Calicoctl.run(Array(arguments.dropFirst()))) }
+        if arguments.first == "plugin" { await PluginCommand.call(Array(arguments.dropFirst())) }
         if let first = arguments.first, ["explain", "ipam"].contains(first) {
             Glibc.exit(await AddressTool.run(arguments))
         }

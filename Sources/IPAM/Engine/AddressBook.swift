@@ -160,6 +160,12 @@ public actor AddressBook {
         return view.snapshot
     }
 
+    /// What a handle holds, after a store that nobody watches was read anew.
+    public func refreshed(_ handleID: String) async throws -> [HeldAddress] {
+        try await perform { book in book.view.take(from: book.store, now: book.time) }
+        return held(handleID)
+    }
+
     /// What a handle holds by the best knowledge of this process.
     public func held(_ handleID: String) -> [HeldAddress] {
         view.take(from: store, now: time)

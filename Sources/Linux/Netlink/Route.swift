@@ -14,6 +14,8 @@ public struct RouteProtocol: RawRepresentable, Sendable, Hashable {
     public static let `static` = RouteProtocol(rawValue: 4)
     /// Felix's number, and so ours: routes of pods, blocks and tunnels.
     public static let calico = RouteProtocol(rawValue: 80)
+    /// Routes to containers of a network that no agent looks after: an agent of the same machine leaves them alone.
+    public static let plugin = RouteProtocol(rawValue: 81)
 }
 
 /// One entry of a routing table.

@@ -22,6 +22,8 @@ public struct PodLink: Sendable {
     public var mac: MACAddress?
     /// Whether the pod may forward packets (`container_settings.allow_ip_forwarding`).
     public var allowsForwarding: Bool
+    /// Whom the host's routes to the sandbox belong to.
+    var routeProtocol = RouteProtocol.calico
 
     public init(
         hostInterface: String, podInterface: String, handleID: String, mac: MACAddress? = nil,
@@ -51,6 +53,7 @@ public struct PodLink: Sendable {
 
     /// Makes the pair, or finds it made. Runs in the node's network namespace, on a thread of its own.
     func connect(netns: Int32, addresses: [IPAddress], mtu: Int, host: NetlinkSocket) throws -> Wired {
+        try refuseOwnNamespace(netns)
         if let existing = try host.link(hostInterface) {
             if existing.alias == handleID, let wired = try? inspect(netns: netns, addresses: addresses) {
                 try configureHost(addresses, existing.index, host)
@@ -59,9 +62,17 @@ public struct PodLink: Sendable {
             // Left over from an earlier sandbox of the pod, or half made.
             try host.deleteLink(hostInterface)
         }
-        try host.addVeth(
-            hostInterface, LinkOptions(mtu: mtu, mac: Self.hostMAC), peer: podInterface,
-            peerOptions: LinkOptions(mtu: mtu, mac: mac, namespace: .fd(netns)))
+        do throws(Errno) {
+            try host.addVeth(
+                hostInterface, LinkOptions(mtu: mtu, mac: Self.hostMAC), peer: podInterface,
+                peerOptions: LinkOptions(mtu: mtu, mac: mac, namespace: .fd(netns)))
+        } catch {
+            guard error.alreadyExists else { throw error }
+            throw PodLinkProblem(
+                description:
+                    "the sandbox has an interface \(podInterface) already, which another plugin or an earlier run made: remove the container and start it again"
+            )
+        }
         do {
             let link = try host.requireLink(hostInterface)
             try host.setLink(link.index, LinkOptions(alias: handleID))
@@ -71,6 +82,19 @@ public struct PodLink: Sendable {
         } catch {
             _ = try? host.deleteLink(hostInterface)
             throw error
+        }
+    }
+
+    /// A sandbox that is the node itself would lose the node's own forwarding and default route.
+    private func refuseOwnNamespace(_ netns: Int32) throws {
+        let sandbox = try NamespaceRef.fd(netns).identity(.net)
+        let node = try NamespaceRef.path("/proc/thread-self/ns/net").identity(.net)
+        guard sandbox.device == node.device else {
+            throw PodLinkProblem(description: "CNI_NETNS is a file that is no namespace")
+        }
+        guard sandbox != node else {
+            throw PodLinkProblem(
+                description: "CNI_NETNS is the node's own network namespace: a sandbox needs one of its own")
         }
     }
 
@@ -118,7 +142,7 @@ public struct PodLink: Sendable {
             }
         }
         for address in addresses {
-            let route = Route(to: CIDR(host: address), interface: interface, scope: .link, protocol: .calico)
+            let route = Route(to: CIDR(host: address), interface: interface, scope: .link, protocol: routeProtocol)
             if let holder = try host.claim(route) {
                 throw PodLinkProblem(
                     description:
@@ -146,7 +170,7 @@ public struct PodLink: Sendable {
                         description: "the node's setting \(name) is \(found), and has to be \(value)")
                 }
             }
-            let routes = try host.routes(family, protocol: .calico)
+            let routes = try host.routes(family, protocol: routeProtocol)
             for address in addresses where address.family == family {
                 guard routes.contains(where: { $0.destination == CIDR(host: address) && $0.interface == link.index })
                 else {
@@ -266,7 +290,7 @@ extension NetlinkSocket {
         } catch {
             guard error.alreadyExists else { throw error }
             let present = try routes(route.destination.family).filter { $0.destination == route.destination }
-            if let holder = present.first(where: { $0.protocol == .calico }) {
+            if let holder = present.first(where: { $0.protocol == route.protocol }) {
                 if holder.kind != route.kind || holder.gateway != route.gateway || holder.interface != route.interface {
                     try replaceRoute(route)
                 }

@@ -14,11 +14,19 @@ struct PodWishes: Sendable, Hashable {
     var mac: MACAddress?
     var allowsForwarding = false
 
-    init(_ sandbox: Sandbox, pod: KubeObject?, namespace: KubeObject?, _ configuration: NetworkConfiguration)
-        throws(CNIError)
-    {
+    /// - Parameter isDelegated: the addresses come from another plugin, and `ipam` is that one's.
+    init(
+        _ sandbox: Sandbox, pod: KubeObject?, namespace: KubeObject?, _ configuration: NetworkConfiguration,
+        isDelegated: Bool = false
+    ) throws(CNIError) {
         let json = configuration.json
         allowsForwarding = Self.allowsForwarding(configuration)
+        if isDelegated {
+            if let value = json["runtimeConfig"]["mac"], !value.isNull {
+                mac = try Self.mac(value.string ?? "\(value)", "runtimeConfig.mac", .invalidConfiguration)
+            }
+            return
+        }
         try takeConfiguration(json["ipam"] ?? [:])
         try takeRuntime(sandbox, json["runtimeConfig"] ?? [:])
         guard let pod else { return }
@@ -156,7 +164,10 @@ struct PodWishes: Sendable, Hashable {
             try ask(for: texts, source, .invalidConfiguration)
         }
         try refuse(outside, CalicoKeys.ipAddressesWithoutIPAM, "ip_addrs_no_ipam", sandbox, features)
-        try refuse(annotation(CalicoKeys.floatingIPs), CalicoKeys.floatingIPs, "floating_ips", sandbox, features)
+        // The agent translates them from the same annotation.
+        if features["floating_ips"].bool != true {
+            try refuse(annotation(CalicoKeys.floatingIPs), CalicoKeys.floatingIPs, "floating_ips", sandbox, features)
+        }
         if let text = annotation(CalicoKeys.hardwareAddress) {
             mac = try Self.mac(
                 text, "annotation \(CalicoKeys.hardwareAddress) of \(sandbox.subject)", .invalidConfiguration)

@@ -33,8 +33,13 @@ public enum IPAMNames {
     /// The name of a handle's object.
     public static func handle(_ handleID: String) -> String { handleID.lowercased() }
 
-    /// The handle of a sandbox's addresses.
-    public static func handleID(network: String, containerID: String) -> String { "\(network).\(containerID)" }
+    /// The handle of a sandbox's addresses; those of a further interface have one of their own. What would make a name
+    /// that no API server and no file system takes is shortened with a digest.
+    public static func handleID(network: String, containerID: String, interface: String = "eth0") -> String {
+        let text = "\(network).\(containerID)" + (interface == "eth0" ? "" : ".\(interface)")
+        guard text.utf8.count > 240 else { return text }
+        return "\(text.prefix(180)).\(Hex.text(SHA256.digest(text.utf8)).prefix(40))"
+    }
 
     /// The digest of a node's name by which its affinities are looked up.
     public static func hostnameHash(_ node: String) -> String { Base32.text(SHA3.digest256(node.utf8)) }
@@ -44,8 +49,21 @@ public enum IPAMNames {
         "cali" + Hex.text(SHA1.digest("\(namespace).\(pod)".utf8)).prefix(11)
     }
 
-    /// The same for a container of no pod.
-    public static func hostInterface(containerID: String) -> String { "cali" + containerID.prefix(11) }
+    /// The same for a container of no pod: the first eleven digits of its ID, as Calico has it, where the ID is a digest;
+    /// of names that people give (`default-web-1`) the beginning is not enough to tell them apart.
+    public static func hostInterface(containerID: String) -> String {
+        let isDigest = containerID.utf8.count >= 32 && containerID.utf8.allSatisfy { isHexadecimal($0) }
+        return "cali" + (isDigest ? containerID : Hex.text(SHA1.digest(containerID.utf8))).prefix(11)
+    }
+
+    /// The host's end of an interface that is not the sandbox's first, `eth0`.
+    public static func hostInterface(owner: String, further interface: String) -> String {
+        "cali" + Hex.text(SHA1.digest("\(owner)/\(interface)".utf8)).prefix(11)
+    }
+
+    private static func isHexadecimal(_ byte: UInt8) -> Bool {
+        (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte)
+    }
 
     /// The address of the node's VXLAN device: locally administered, from the digest of the node's name.
     public static func vxlanMAC(node: String) -> MACAddress? {

@@ -40,6 +40,22 @@ public enum NFTPlan {
         return content
     }
 
+    /// A table of its own for a network without an agent: outgoing NAT, and the check of sources for the interfaces of
+    /// its containers.
+    public static func standalone(
+        table: String, pods: [CIDR], masqueraded: [CIDR], _ family: IPFamily
+    ) -> NFTContent {
+        let (ip, type) = words(family)
+        var content = NFTContent(table: "\(ip) \(table)")
+        content.sets["pods"] = .init(set: "type \(type); flags interval;", pods.map { "\($0)" })
+        content.sets["masqueraded"] = .init(set: "type \(type); flags interval;", masqueraded.map { "\($0)" })
+        content.chains["nat-postrouting"] = .init(
+            hook: "type nat hook postrouting priority srcnat; policy accept;",
+            ["oifname \"lo\" return", "\(ip) saddr @masqueraded \(ip) daddr != @pods masquerade"])
+        content.chains["from-pods"] = sources(family)
+        return content
+    }
+
     private static func elements(_ networks: Set<CIDR>, _ family: IPFamily) -> [String: String] {
         Dictionary(uniqueKeysWithValues: networks.filter { $0.family == family }.map { ("\($0)", "") })
     }
