@@ -26,9 +26,10 @@ test: packages
 fuzz: packages
 	scripts/fuzz
 
-# 100,000 random steps over the addresses of a simulated cluster; CATBIRD_SEED replays one.
+# 100,000 random steps over the addresses of a simulated cluster, of each of three kinds; CATBIRD_SEED replays one.
+# Then processes over one folder of files that are killed 200 times.
 soak: packages
-	CATBIRD_STEPS=100000 swift test --disable-xctest --filter '^IPAMTests\.SoakTests'
+	CATBIRD_STEPS=100000 swift test --disable-xctest --filter '^IPAMTests\.(SoakTests|KilledProcessTests)'
 
 bench: build
 	CATBIRD=$(CURDIR)/$(BIN)/catbird Benchmarks/run

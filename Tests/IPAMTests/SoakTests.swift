@@ -3,6 +3,7 @@
 import Foundation
 import IPAM
 import KubeObjects
+import Linux
 import NetworkModel
 import Testing
 import Values
@@ -13,14 +14,18 @@ import Values
 @Suite struct SoakTests {
     private static let environment = ProcessInfo.processInfo.environment
     private static let steps = environment["CATBIRD_STEPS"].flatMap { Int($0) } ?? 2000
-    private static let seeds: [UInt64] = environment["CATBIRD_SEED"].flatMap { UInt64($0) }.map { [$0] } ?? [1, 2]
+    private static let seeds: [UInt64] = environment["CATBIRD_SEED"].flatMap { UInt64($0) }.map { [$0] } ?? [1, 2, 3]
 
     @Test(arguments: seeds) func nothingIsLeakedDoubledOrLost(seed: UInt64) async throws {
         let dual = seed % 2 == 0
         var pools = [Sample.pool("p", "10.0.0.0/27", blockSize: 29)]
         if dual { pools.append(Sample.pool("p6", "fd00::/123", blockSize: 125)) }
+        let journals = seed % 4 > 1 ? "/tmp/catbird-soak-\(getpid())-\(seed)" : nil
+        if let journals { try Files.makeDirectories(journals) }
+        defer { if let journals { try? Files.removeTree(journals) } }
         var simulation = Simulation(
-            pools: pools, nodes: ["a", "b", "c"], families: dual ? [.v4, .v6] : [.v4])
+            pools: pools, nodes: ["a", "b", "c"], families: dual ? [.v4, .v6] : [.v4], config: Self.config(seed),
+            journals: journals)
         var random = SplitMix(seed)
         var steps = 0
         while steps < Self.steps {
@@ -40,6 +45,16 @@ import Values
             "CATBIRD_SEED=\(seed): \(steps) steps, \(simulation.backing.writes) writes, \(counts.sorted { $0.key < $1.key })"
         )
         #expect(violations.isEmpty)
+    }
+
+    /// Each third seed keeps nodes to their own blocks, each fifth has addresses cool down.
+    private static func config(_ seed: UInt64) -> KubeObject {
+        var config = KubeObject(.ipamConfigs, kind: "IPAMConfig", name: "default")
+        config["spec"] = [
+            "strictAffinity": JSON(seed % 3 == 0), "autoAllocateBlocks": true,
+            "ipCooldownSeconds": JSON(seed % 5 == 0 ? 150 : 0),
+        ]
+        return config
     }
 
     private static func step(_ simulation: inout Simulation, _ random: inout SplitMix) async {

@@ -36,6 +36,7 @@ extension AddressBook {
     func performAssignments(_ jobs: [(AddressRequest, CheckedContinuation<Assigned, any Error>)]) async {
         var pending = jobs.map { Pending(request: $0.0, continuation: $0.1) }
         for _ in 0..<Self.attempts where !pending.isEmpty {
+            pending = await vouch(pending)
             let (round, claims) = await decide(pending)
             guard !round.members.isEmpty else { return }
             do {
@@ -46,6 +47,28 @@ extension AddressBook {
             }
         }
         for member in pending { await fail(member, Contention(subject: member.request.subject)) }
+    }
+
+    /// What a handle holds already may be about to be released by a process that died: the write may be on its way. A
+    /// new version of the block makes it fail, before the address is answered again. Returns the requests that can go on.
+    private func vouch(_ pending: [Pending]) async -> [Pending] {
+        view.take(from: store, now: time)
+        var ready: [Pending] = []
+        for member in pending {
+            let handleID = member.request.handleID
+            do {
+                for _ in 0..<Self.attempts where !vouched.contains(handleID) {
+                    let blocks = view.networks(ofHandle: handleID).compactMap { view.snapshot.blocks[$0] }
+                    let outcomes = try await apply(
+                        blocks.map { IPAMChange(.update, .ipamBlocks, $0.encodedForWrite()) })
+                    if outcomes.allSatisfy({ $0.object != nil }) { vouched.insert(handleID) }
+                }
+                ready.append(member)
+            } catch {
+                await fail(member, error)
+            }
+        }
+        return ready
     }
 
     /// Answers at once what needs no write, and collects what the others need.
@@ -131,6 +154,7 @@ extension AddressBook {
     /// Takes back what a request that fails has left, as far as the store can be reached.
     private func fail(_ member: Pending, _ error: any Error, hasWritten: Bool = false) async {
         let handleID = member.request.handleID
+        vouched.remove(handleID)
         if member.hasWritten || hasWritten {
             do {
                 // What the failed write was about is not known: it may have been made.

@@ -81,6 +81,7 @@ extension AddressBook {
     /// Reads a handle and the blocks that it names.
     @discardableResult
     func reread(_ handleID: String) async throws -> IPAMHandle? {
+        vouched.remove(handleID)
         guard let object = try await store.get(.ipamHandles, IPAMNames.handle(handleID)) else {
             handles[handleID] = nil
             return nil

@@ -71,6 +71,8 @@ extension AddressBook {
     /// Blocks first, then handles: while an address is held there is a handle to find it by.
     func release(_ items: Set<ReleaseItem>, _ results: inout [ReleaseItem: ReleaseOutcome]) async throws {
         view.take(from: store, now: time)
+        if items.contains(where: { $0.handleID == nil }) { vouched = [] }
+        vouched.subtract(items.compactMap(\.handleID))
         // What this process has not seen may have been given out before it was started, or by another.
         for item in items where item.address == nil {
             if let handleID = item.handleID, view.networks(ofHandle: handleID).isEmpty, handles[handleID] == nil {

@@ -52,6 +52,9 @@ public actor AddressBook {
     var view = IPAMView()
     /// Handles as last written, so that releasing one does not need to read it.
     var handles: [String: IPAMHandle] = [:]
+    /// Handles whose addresses no write that is still on its way can take away: this process gave them, or made sure,
+    /// and has not begun to release them since.
+    var vouched: Set<String> = []
 
     /// - Parameters:
     ///   - node: whose empty blocks ``tidy()`` gives up.

@@ -43,6 +43,8 @@ final class FaultyStore: IPAMStore {
         }
     }
 
+    var isDead: Bool { state.withLock { $0.isDead } }
+
     func kill() { state.withLock { $0.isDead = true } }
 
     private func fate() async throws -> Fate {

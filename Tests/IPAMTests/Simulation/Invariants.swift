@@ -8,11 +8,20 @@ import Values
 /// What has to be so whenever nothing is under way and the garbage is collected.
 enum Invariants {
     static func violations(_ store: MemoryStore, _ sandboxes: some Sequence<Truth.Sandbox>) -> [String] {
+        violations(
+            blocks: store.all(.ipamBlocks), claims: store.all(.blockAffinities), handles: store.all(.ipamHandles),
+            sandboxes)
+    }
+
+    static func violations(
+        blocks stored: [KubeObject], claims: [KubeObject], handles: [KubeObject],
+        _ sandboxes: some Sequence<Truth.Sandbox>
+    ) -> [String] {
         var found: [String] = []
         var holders: [IPAddress: String] = [:]
         var held: [String: [String: Int]] = [:]
         var blocks: [CIDR: IPAMBlock] = [:]
-        for object in store.all(.ipamBlocks) {
+        for object in stored {
             guard let block = try? IPAMBlock(object) else {
                 found.append("block \(object.name) cannot be read")
                 continue
@@ -25,7 +34,7 @@ enum Invariants {
             if UInt128(block.usedCount + block.freeCount) != block.cidr.count {
                 found.append("lost: \(block.cidr) has \(block.usedCount) used and \(block.freeCount) free addresses")
             }
-            for (address, attribute) in block.assignments {
+            for (address, attribute) in block.assignments where !attribute.isReleased {
                 let handleID = attribute.handleID ?? "nobody"
                 held[handleID, default: [:]]["\(block.cidr)", default: 0] += 1
                 if let other = holders.updateValue(handleID, forKey: address) {
@@ -44,14 +53,14 @@ enum Invariants {
                 found.append("leaked: \(address) of \(handleID)")
             }
         }
-        let handles = store.all(.ipamHandles).map { IPAMHandle($0) }
+        let handles = handles.map { IPAMHandle($0) }
         for handle in handles where held[handle.handleID] != handle.blocks {
             found.append("handle \(handle.handleID) counts \(handle.blocks), blocks \(held[handle.handleID] ?? [:])")
         }
         for handleID in held.keys.sorted() where !handles.contains(where: { $0.handleID == handleID }) {
             found.append("handle \(handleID) is missing")
         }
-        let claims = store.all(.blockAffinities).compactMap { try? BlockAffinity($0) }
+        let claims = claims.compactMap { try? BlockAffinity($0) }
         for claim in claims where blocks[claim.cidr]?.owner != claim.owner {
             found.append("claim \(claim.name) is to a block of \(blocks[claim.cidr]?.affinity ?? "nobody")")
         }

@@ -2,6 +2,7 @@
 
 import IPAM
 import KubeObjects
+import Linux
 import Logging
 import NetworkModel
 import Values
@@ -20,29 +21,50 @@ struct Simulation {
     let truth = Truth()
     private(set) var processes: [Int: Process] = [:]
     private(set) var busy: Set<Int> = []
+    /// What each process was last asked to do.
+    private(set) var doing: [Int: Operation] = [:]
     private var nextID = 0
     private var nextSandbox = 0
     private(set) var collector = 0
     let families: [IPFamily]
     let seenByCollector = Seen()
+    /// Where nodes write down what they cannot release at once; nil for nodes that do not.
+    let journals: String?
 
-    init(pools: [KubeObject], nodes: [String], families: [IPFamily] = [.v4], config: KubeObject? = nil) {
+    init(
+        pools: [KubeObject], nodes: [String], families: [IPFamily] = [.v4], config: KubeObject? = nil,
+        journals: String? = nil
+    ) {
         self.families = families
+        self.journals = journals
         for pool in pools { backing.make(IPAMChange(.create, .ipPools, pool)) }
         if let config { backing.make(IPAMChange(.create, .ipamConfigs, config)) }
         for node in nodes { addNode(node) }
         collector = start("")
     }
 
-    private mutating func start(_ node: String) -> Int {
+    private func journal(_ id: Int) -> String? { journals.map { "\($0)/\(id).json" } }
+
+    /// - Parameter written: what the process before it wrote down.
+    private mutating func start(_ node: String, written: [UInt8]? = nil) -> Int {
         nextID += 1
         let truth = truth
         let store = FaultyStore(nextID, backing, gate, late: { changes in truth.withLock { $0.late.append(changes) } })
         var logger = Logger(label: "simulation")
         logger.logLevel = .critical
+        var journal: ReleaseJournal?
+        if let path = self.journal(nextID), !node.isEmpty {
+            do {
+                if let written { try Files.replace(path, with: written) }
+                journal = try ReleaseJournal(path)
+            } catch {
+                truth.withLock { $0.violations.append("the journal \(path) is lost: \(error)") }
+            }
+        }
         processes[nextID] = Process(
             node: node, store: store,
-            book: AddressBook(store: store, node: node, logger: logger, now: { truth.withLock { $0.now } }))
+            book: AddressBook(
+                store: store, node: node, journal: journal, logger: logger, now: { truth.withLock { $0.now } }))
         return nextID
     }
 
@@ -74,13 +96,16 @@ struct Simulation {
     /// Lets a waiting process go on with its request.
     mutating func step(_ id: Int, _ fate: Fate) async {
         let process = processes[id]
+        // What a killed process goes on to write does not count.
+        let written = fate.kills ? journal(id).flatMap { try? Files.read($0) } : nil
         await gate.letGo(id, fate)
         if !gate.parked.contains(id) { busy.remove(id) }
         guard fate.kills, let process else { return }
         truth.count("kills")
         processes[id] = nil
+        doing[id] = nil
         busy.remove(id)
-        let new = start(process.node)
+        let new = start(process.node, written: written)
         if process.node.isEmpty { collector = new }
     }
 
@@ -89,10 +114,10 @@ struct Simulation {
 
     // MARK: What processes do
 
-    private mutating func run(_ id: Int, _ body: @escaping @Sendable (AddressBook) async -> Void) async {
-        guard let book = processes[id]?.book else { return }
+    private mutating func run(_ id: Int, _ body: @escaping @Sendable (Process) async -> Void) async {
+        guard let process = processes[id] else { return }
         busy.insert(id)
-        gate.start { await body(book) }
+        gate.start { await body(process) }
         await gate.settle()
         if !gate.parked.contains(id) { busy.remove(id) }
     }
@@ -102,6 +127,7 @@ struct Simulation {
         guard let node = processes[id]?.node else { return }
         nextSandbox += 1
         let handleID = handleID ?? "net.s\(nextSandbox)"
+        doing[id] = .add(handleID)
         let truth = truth
         truth.withLock { state in
             if state.sandboxes[handleID] == nil { state.sandboxes[handleID] = .init(handleID: handleID, node: node) }
@@ -110,12 +136,13 @@ struct Simulation {
         let request = AddressRequest(
             node: node, use: .workload, handleID: handleID,
             values: ["node": node, "pod": handleID, "namespace": "default"], subject: handleID, families: families)
-        await run(id) { book in
+        await run(id) { process in
             do {
-                truth.answered(handleID, try await book.assign(request).addresses.map(\.address))
-            } catch is Killed {
-                truth.count("ADD killed")
+                let assigned = try await process.book.assign(request)
+                guard !process.store.isDead else { return }
+                truth.answered(handleID, assigned.addresses.map(\.address))
             } catch {
+                guard !process.store.isDead else { return truth.count("ADD killed") }
                 truth.count("ADD failed")
                 truth.set(handleID, .deleting)
             }
@@ -124,11 +151,13 @@ struct Simulation {
 
     mutating func delete(_ id: Int, _ handleID: String) async {
         let truth = truth
+        doing[id] = .delete(handleID)
         truth.set(handleID, .deleting)
         truth.count("DEL")
-        await run(id) { book in
+        await run(id) { process in
             do {
-                try await book.release(handleIDs: [handleID])
+                try await process.book.release(handleIDs: [handleID])
+                guard !process.store.isDead else { return }
                 truth.set(handleID, nil)
             } catch {
                 truth.count("DEL failed")
@@ -136,14 +165,19 @@ struct Simulation {
         }
     }
 
-    mutating func tidy(_ id: Int) async { await run(id) { book in try? await book.tidy() } }
+    mutating func tidy(_ id: Int) async {
+        doing[id] = .tidy
+        await run(id) { process in try? await process.book.tidy() }
+    }
 
     mutating func collect() async {
         let truth = truth
         let seen = seenByCollector
         let backing = backing
         truth.count("GC")
-        await run(collector) { book in
+        doing[collector] = .collect
+        await run(collector) { process in
+            let book = process.book
             let snapshot = await book.snapshot()
             let world = IPAMWorld(
                 snapshot: snapshot, handles: backing.all(.ipamHandles).map { IPAMHandle($0) }, pods: truth.pods)
@@ -201,11 +235,15 @@ struct Simulation {
             await tidy(id)
             await finish()
         }
-        for _ in 0..<8 {
+        // What the collector does may make something else due; three looks that change nothing end it.
+        var quiet = 0
+        for _ in 0..<10 where quiet < 3 {
+            let writes = backing.writes
             truth.withLock { $0.now = Timestamp(seconds: $0.now.seconds + 100) }
             refresh()
             await collect()
             await finish()
+            quiet = backing.writes == writes ? quiet + 1 : 0
         }
         refresh()
         let sandboxes = truth.withLock { Array($0.sandboxes.values) }
