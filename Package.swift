@@ -122,6 +122,8 @@ let allTargets: [Target] = [
     tests("ValuesTests", ["Values"]),
     tests("YAMLCodingTests", ["YAMLCoding", "Values"]),
     tests("CNIProtocolTests", ["CNIProtocol", "Values"]),
+    // Runs the plugin as it is built: with CATBIRD_ONLY also name catbird and catbird-cni.
+    tests("CNIConformanceTests", ["CNIProtocol", "Linux", "Values"]),
     tests("KubeObjectsTests", ["KubeObjects", "Values"]),
     tests("NetworkModelTests", ["NetworkModel", "KubeObjects", "Values"]),
     tests("LinuxTests", ["Linux", "Values"]),

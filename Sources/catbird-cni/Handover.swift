@@ -12,6 +12,7 @@ enum Handover {
         _ parameters: CNIParameters, _ configuration: NetworkConfiguration
     ) throws(CNIError) -> Bool {
         let json = configuration.json
+        let ipam = try ipamType(json["ipam"])
         switch json["datastore"] {
         case nil, .null, .string("kubernetes"): break
         case .string("file"): return true
@@ -25,16 +26,22 @@ enum Handover {
                 .unsupportedField, "datastore_type is \(type), and Catbird keeps addresses in Kubernetes alone",
                 details: "set it to \"kubernetes\", or set \"datastore\": \"file\" for a machine without a cluster")
         }
-        guard let ipam = json["ipam"], !ipam.isNull else { return false }
+        guard let ipam else { return false }
+        return !parameters.isIPAM && ipam != "calico-ipam" && ipam != "catbird-ipam"
+    }
+
+    /// Who gives the addresses; nil when the configuration does not say.
+    private static func ipamType(_ ipam: JSON?) throws(CNIError) -> String? {
+        guard let ipam, !ipam.isNull else { return nil }
         guard ipam.object != nil else {
             throw CNIError(
                 .invalidConfiguration, "ipam is \(ipam), which is not an object such as {\"type\": \"calico-ipam\"}")
         }
-        guard let type = ipam["type"], !type.isNull else { return false }
-        guard let name = type.string, !name.isEmpty else {
+        guard let type = ipam["type"], !type.isNull else { return nil }
+        guard let name = type.string, !name.isEmpty, !name.contains("/"), name != ".", name != ".." else {
             throw CNIError(.invalidConfiguration, "ipam.type is \(type), which is not the name of an IPAM plugin")
         }
-        return !parameters.isIPAM && name != "calico-ipam" && name != "catbird-ipam"
+        return name
     }
 
     /// Whether there is a kubeconfig to work with.

@@ -28,7 +28,12 @@ enum Plugin {
         let isIPAM = CNIParameters.isIPAM(program: CommandLine.arguments.first ?? "")
         let parameters = try CNIParameters(
             environment: { name in getenv(name).map { String(cString: $0) } }, isIPAM: isIPAM)
-        let input = try Input.readAll(limit: AgentMessage.maximumLength)
+        let input: [UInt8]
+        do throws(SystemFailure) { input = try Input.readAll(limit: AgentMessage.maximumLength) } catch {
+            throw CNIError(
+                .inputOutput, "the network configuration cannot be read from standard input: \(error)",
+                details: "it has at most \(AgentMessage.maximumLength) bytes")
+        }
         if parameters.command == .version {
             let asked = try? JSON(parsing: input)["cniVersion"].string
             if let asked { version = asked }
@@ -98,7 +103,7 @@ enum Agent {
 
     /// DEL comes without a namespace, or with one that is gone.
     private static func openNamespace(_ parameters: CNIParameters) throws(CNIError) -> Int32? {
-        guard !parameters.netns.isEmpty else { return nil }
+        guard !parameters.netns.isEmpty, !parameters.isIPAM else { return nil }
         let descriptor = open(parameters.netnsPath, O_RDONLY | O_CLOEXEC)
         if descriptor >= 0 { return descriptor }
         if parameters.command == .delete { return nil }

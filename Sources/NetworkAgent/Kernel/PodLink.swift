@@ -234,7 +234,11 @@ public struct PodLink: Sendable {
         // Known beforehand: the first packet need not ask, and a node without a default route, whose proxy ARP stays
         // silent, is a gateway as well.
         try pod.setNeighbour(Neighbour(interface: interface, address: gateway, mac: Self.hostMAC))
-        if let everything = CIDR(IPAddress(family, 0), 0) {
+        // A further network leaves the first one's default route alone.
+        let isTaken = try pod.routes(family).contains {
+            $0.destination.prefixLength == 0 && $0.interface != interface && $0.kind == .unicast
+        }
+        if !isTaken, let everything = CIDR(IPAddress(family, 0), 0) {
             try pod.replaceRoute(Route(to: everything, via: gateway, interface: interface))
         }
     }
@@ -260,7 +264,8 @@ public struct PodLink: Sendable {
                 let gateway = Self.gateway(family)
                 guard
                     try pod.routes(family).contains(where: {
-                        $0.destination.prefixLength == 0 && $0.gateway == gateway && $0.interface == link.index
+                        $0.destination.prefixLength == 0 && $0.kind == .unicast
+                            && ($0.gateway == gateway || $0.interface != link.index)
                     })
                 else { throw PodLinkProblem(description: "the sandbox has no default route via \(gateway)") }
                 if family == .v6 {

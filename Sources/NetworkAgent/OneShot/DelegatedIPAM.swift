@@ -34,6 +34,7 @@ struct DelegatedIPAM: Sendable {
 
     private func add(_ call: PluginCall) async throws -> JSON {
         let netns = try call.namespace()
+        try call.validate()
         let given = try CNIResult(try await ask(call, "ADD"))
         do {
             let addresses = given.ips.map(\.address.address)
@@ -83,9 +84,6 @@ struct DelegatedIPAM: Sendable {
     /// Runs the IPAM plugin with this plugin's own configuration, as the specification has it.
     @discardableResult
     private func ask(_ call: PluginCall, _ command: String) async throws -> JSON {
-        guard !type.contains("/"), type != ".", type != ".." else {
-            throw CNIError(.invalidConfiguration, "ipam.type \"\(type)\" is not the name of a plugin")
-        }
         let folders = call.parameters.path.split(separator: ":").map(String.init)
         guard let path = folders.map({ "\($0)/\(type)" }).first(where: { Files.exists($0) }) else {
             throw CNIError(

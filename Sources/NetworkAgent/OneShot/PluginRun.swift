@@ -77,7 +77,7 @@ public struct PluginRun: Sendable {
 
     /// DEL comes without a namespace, or with one that is gone.
     private static func open(_ parameters: CNIParameters) throws -> Namespace? {
-        guard !parameters.netns.isEmpty else { return nil }
+        guard !parameters.netns.isEmpty, !parameters.isIPAM else { return nil }
         do { return Namespace(try FileDescriptor.open(parameters.netnsPath)) } catch {
             if [.delete, .garbageCollect, .status].contains(parameters.command) { return nil }
             throw CNIError(.invalidEnvironment, "CNI_NETNS \(parameters.netns) cannot be opened: \(error)")

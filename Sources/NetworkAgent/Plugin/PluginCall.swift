@@ -25,6 +25,12 @@ struct PluginCall: Sendable {
         return netns
     }
 
+    /// What would only be noticed after something was made.
+    func validate() throws(CNIError) {
+        _ = try mtu
+        _ = try configuration.previousResult()
+    }
+
     /// `mtu` of the configuration; nil leaves it to the node.
     var mtu: Int? {
         get throws(CNIError) {

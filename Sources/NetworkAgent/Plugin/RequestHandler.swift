@@ -48,6 +48,7 @@ struct RequestHandler: Sendable {
 
     private func add(_ call: PluginCall) async throws -> JSON {
         let netns = try call.namespace()
+        try call.validate()
         try await waitForObjects("ADD")
         let sandbox = call.sandbox
         let (assigned, wishes, pod) = try await addresses(call)
