@@ -5,6 +5,7 @@ public struct LocalClusterError: Error, Sendable, CustomStringConvertible {
     /// Exit codes in minikube's classes: tens name the part, units the kind of failure.
     public enum Code: Int32, Sendable {
         case usage = 14
+        case insufficientStorage = 26
         case resourceInUse = 29
         case hostUnsupported = 36
         case hostPermission = 37

@@ -99,4 +99,33 @@ struct LifecycleTests {
             try await cluster.catbird("start")
         }
     }
+
+    @Test func aFullDiskIsNamedAndNothingIsLeft() async throws {
+        try await withCluster("full") { cluster in
+            let state = "/var/lib/catbird/\(cluster.profile)"
+            try Files.makeDirectories(state)
+            try Mounts.tmpfs(onto: state, size: "256k")
+            let refused = try await cluster.attempt(["start"])
+            #expect(try Files.list(state).isEmpty)
+            try Mounts.unmount(state)
+            try Files.removeTree(state)
+            #expect(refused.status == .exited(26))
+            #expect(refused.errorText.contains("The disk of \(state) is full"), "\(refused.errorText)")
+            #expect(refused.errorText.contains("df -h \(state)"))
+            #expect(try await cluster.leftovers() == [])
+        }
+    }
+
+    @Test func withoutAnyPoolItStartsAndSaysWhyThereAreNoNames() async throws {
+        try await withCluster("pool") { cluster in
+            try await cluster.catbird("start")
+            try await cluster.kubectl("delete", "ippools.projectcalico.org", "--all")
+            try await cluster.catbird("stop")
+            let started = try await cluster.attempt(["start"])
+            #expect(started.status == .exited(0))
+            #expect(
+                (started.text + started.errorText).contains("DNS does not answer: there is no IP pool"),
+                "\(started.text) \(started.errorText)")
+        }
+    }
 }

@@ -50,6 +50,14 @@ public struct Examination: Sendable {
                 ? "catbird node start \(node.name)" : "kubectl describe node \(node.name)")
     }
 
+    /// The nodes on which no new pod gets an address, each with the reason.
+    func nodesWithoutPool() async throws -> [Finding] {
+        async let nodes = client.list(.nodes).items
+        async let pools = client.list(.ipPools).items
+        let usable = try await pools.compactMap { try? IPPool($0) }
+        return try await nodes.compactMap { Self.withoutPool($0, usable) }
+    }
+
     private static func poolFindings(_ cluster: ClusterSnapshot) -> [Finding] {
         var result: [Finding] = []
         var usable: [IPPool] = []
@@ -77,26 +85,26 @@ public struct Examination: Sendable {
                         nextStep: "kubectl label nodes NODE \(labels.sorted().first ?? "KEY")=VALUE"))
             }
         }
-        for node in cluster.nodes {
-            let matching = usable.filter { !$0.isDisabled && $0.isAutomatic && $0.nodeSelector.matches(node.labels) }
-            guard matching.isEmpty else { continue }
-            let why =
-                usable.isEmpty
-                ? "there is no IP pool"
-                : usable.map { pool in
-                    pool.isDisabled
-                        ? "\(pool.name) is disabled"
-                        : "\(pool.name) wants \(pool.nodeSelector), and \(pool.nodeSelector.facts(about: node.labels))"
-                }.joined(separator: "; ")
-            result.append(
-                Finding(
-                    object: "node \(node.name)", problem: "is matched by no IP pool: new pods on it get no address",
-                    cause: why,
-                    nextStep: usable.isEmpty
-                        ? "calicoctl create -f POOL.yaml"
-                        : "kubectl label nodes \(node.name) KEY=VALUE, as a pool's nodeSelector wants it"))
-        }
-        return result
+        return result + cluster.nodes.compactMap { withoutPool($0, usable) }
+    }
+
+    private static func withoutPool(_ node: KubeObject, _ usable: [IPPool]) -> Finding? {
+        guard !usable.contains(where: { !$0.isDisabled && $0.isAutomatic && $0.nodeSelector.matches(node.labels) })
+        else { return nil }
+        let why =
+            usable.isEmpty
+            ? "there is no IP pool"
+            : usable.map { pool in
+                pool.isDisabled
+                    ? "\(pool.name) is disabled"
+                    : "\(pool.name) wants \(pool.nodeSelector), and \(pool.nodeSelector.facts(about: node.labels))"
+            }.joined(separator: "; ")
+        return Finding(
+            object: "node \(node.name)", problem: "is matched by no IP pool: new pods on it get no address",
+            cause: why,
+            nextStep: usable.isEmpty
+                ? "calicoctl create -f POOL.yaml"
+                : "kubectl label nodes \(node.name) KEY=VALUE, as a pool's nodeSelector wants it")
     }
 
     // MARK: - Pods

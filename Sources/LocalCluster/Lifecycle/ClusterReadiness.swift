@@ -31,14 +31,48 @@ struct ClusterReadiness: Sendable {
                 }
                 if missing.isEmpty { break }
             }
-            for await batch in slices.events() where batch.contains(where: { Self.hasReadyEndpoint($0.object) }) {
-                break
+            if let obstacle = try await obstacle(client, until: slices) {
+                report("dns", .warning, "DNS does not answer: \(obstacle.cause). Next: \(obstacle.nextStep)")
+            } else {
+                report("dns", .names, "DNS answers at \(Self.dnsAddress)")
             }
-            try await answersNames()
-            report("dns", .names, "DNS answers at \(Self.dnsAddress)")
             group.cancelAll()
         }
         try Task.checkCancellation()
+    }
+
+    /// Waits for a DNS server that answers.
+    ///
+    /// - Returns: nil when there is one; or why there will be none until the user has done something: no pool gives its
+    ///   pod an address. A pod that fails for a passing reason is waited for.
+    private func obstacle(_ client: KubeClient, until slices: Informer) async throws -> Finding? {
+        let events = Informer(client, .events, namespace: "kube-system")
+        return try await withThrowingTaskGroup(of: Finding?.self) { group in
+            group.addTask {
+                for await batch in slices.events() where batch.contains(where: { Self.hasReadyEndpoint($0.object) }) {
+                    // Of a cluster that was stopped the endpoint may be the one of its earlier life.
+                    try await answersNames()
+                    return nil
+                }
+                throw CancellationError()
+            }
+            group.addTask {
+                async let _ = events.run()
+                for await batch in events.events()
+                where batch.contains(where: { Self.tellsOfNoAddress($0.object) }) {
+                    let poolless = try await Examination(client: client).nodesWithoutPool()
+                    if poolless.count >= profile.wantedNodes.count { return poolless.first }
+                }
+                throw CancellationError()
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? nil
+        }
+    }
+
+    private static func tellsOfNoAddress(_ event: KubeObject) -> Bool {
+        event["reason"].string == "FailedCreatePodSandBox"
+            && (event["involvedObject"]["name"].string ?? "").hasPrefix("coredns-")
     }
 
     static let dnsAddress = IPAddress(10, 96, 0, 10)

@@ -60,8 +60,9 @@ public struct ClusterRemoval: Sendable {
     public func run() async throws {
         try await stop()
         try await ClusterFabric.destroy(paths: paths, removingDisks: true)
-        try Files.removeTree(paths.state)
         try Kubeconfig().remove(profile: paths.profile)
         if store.activeProfile == paths.profile { try store.setActive(nil) }
+        // Last: as long as the folder is there, `delete` finds it and can be repeated.
+        try Files.removeTree(paths.state)
     }
 }

@@ -49,8 +49,10 @@ public struct ClusterStart: Sendable {
             try await bringUp(profile, paths)
             return true
         } catch {
+            // Asked before what was made is removed: that makes room.
+            let full = DiskRoom.full(paths)
             if isNew { try? await ClusterRemoval(profile: options.profile).run() } else { try? await stopLeftovers() }
-            throw error
+            throw full?.error(after: error) ?? error
         }
     }
 

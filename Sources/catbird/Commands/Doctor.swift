@@ -13,7 +13,10 @@ struct Doctor: AsyncParsableCommand {
     func run() async throws {
         let access = try ClusterAccess(running: common.name)
         let stopped = try ProfileStore().load(common.name).stopped
-        let findings = try await Examination(client: access.client, stoppedNodes: stopped).findings()
+        let disk = DiskRoom(of: ProfilePaths(profile: common.name).state)?.finding
+        let findings =
+            [disk].compactMap { $0 }
+            + (try await Examination(client: access.client, stoppedNodes: stopped).findings())
         await access.shutdown()
         switch output {
         case "json": print(JSON.array(findings.map(\.json)).text(indent: 2))
