@@ -26,11 +26,13 @@ public struct ControllerManager: Sendable {
     private func work() async {
         let caches = Caches(client)
         let context = ControllerContext(client: client, caches: caches, configuration: configuration, log: log)
+        let addresses = AddressCollector(context)
         let controllers: [any Controller] = [
             Scheduler(context), DeploymentController(context), ReplicaSetController(context),
             DaemonSetController(context), EndpointsController(context), LoadBalancerController(context),
             NamespaceContents(context), NodeLifecycle(context), TaintEviction(context), PodCollector(context),
-            NamespaceDeletion(context), GarbageCollector(context), AddressCollector(context), EventExpiry(context),
+            NamespaceDeletion(context), GarbageCollector(context), addresses,
+            PoolController(context, objects: addresses.objects, book: addresses.book), EventExpiry(context),
         ]
         for controller in controllers { controller.register() }
         await withTaskGroup(of: Void.self) { group in

@@ -19,8 +19,8 @@ final class AddressCollector: Controller {
     }
 
     private let context: ControllerContext
-    private let objects: IPAMCaches
-    private let book: AddressBook
+    let objects: IPAMCaches
+    let book: AddressBook
     private let queue = WorkQueue<Work>()
     /// Since when each suspect has been one.
     private let suspects = Mutex<[String: Timestamp]>([:])

@@ -233,7 +233,7 @@ extension AddressBook {
     // MARK: Claims
 
     /// Writes the claims as pending; returns the networks of those that have to be looked at again.
-    private func writePending(_ claims: inout [CIDR: Claim]) async throws -> Set<CIDR> {
+    func writePending(_ claims: inout [CIDR: Claim]) async throws -> Set<CIDR> {
         let order = claims.keys.sorted()
         var changes: [IPAMChange] = []
         var places: [CIDR] = []
@@ -261,7 +261,7 @@ extension AddressBook {
     }
 
     /// The block says whose it is; a claim that cannot be confirmed now is confirmed with the next address.
-    private func confirm(_ claims: [Claim]) async throws {
+    func confirm(_ claims: [Claim]) async throws {
         var changes = claims.map { entry in
             var claim = entry.claim
             claim.state = .confirmed

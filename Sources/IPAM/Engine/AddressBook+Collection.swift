@@ -78,12 +78,14 @@ extension AddressBook {
     }
 
     /// Gives up a claim: its block goes with it when it is empty, and stays as nobody's when somebody lives there and
-    /// the node does not come back. False when it changed meanwhile.
-    func drop(_ claim: BlockAffinity) async throws -> Bool {
+    /// the node does not come back, or with `evenIfUsed`. False when it changed meanwhile.
+    func drop(_ claim: BlockAffinity, evenIfUsed: Bool = false) async throws -> Bool {
         guard let current = view.claim(named: claim.name) else { return false }
         if let block = view.snapshot.blocks[current.cidr], block.owner == current.owner {
             guard !block.isEmpty else { return try await give(up: current) }
-            guard current.owner.node.map({ view.snapshot.nodes[$0] == nil }) ?? false else { return false }
+            guard evenIfUsed || current.owner.node.map({ view.snapshot.nodes[$0] == nil }) ?? false else {
+                return false
+            }
             var stray = block
             stray.affinity = nil
             stray.claimTime = nil
