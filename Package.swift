@@ -138,10 +138,19 @@ let allTargets: [Target] = [
         "ControllersTests",
         ["Controllers", "APIServer", "Storage", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values"]),
     tests("ClusterDNSTests", ["ClusterDNS", "KubeClient", "KubeObjects", "Values"]),
-    tests("IPAMTests", [log, "IPAM", "KubeClient", "KubeObjects", "NetworkModel", "Linux", "Values"]),
+    // An API server in memory, for tests of what writes to one.
+    .target(
+        name: "KubeClientTesting", dependencies: ["KubeClient", "KubeObjects", "Values"],
+        path: "Tests/KubeClientTesting", swiftSettings: settings),
+    tests(
+        "IPAMTests", [log, "IPAM", "KubeClient", "KubeClientTesting", "KubeObjects", "NetworkModel", "Linux", "Values"]),
     tests(
         "NetworkAgentTests",
-        ["IPAM", "NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeObjects", "Linux", "Values"]),
+        [
+            "IPAM", "NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeClientTesting", "KubeObjects",
+            "Linux",
+            "Values",
+        ]),
     tests("ContainerRuntimeTests", ["ContainerRuntime", "Linux", "CNIProtocol", "Values"]),
     tests(
         "KubeletTests",

@@ -2,6 +2,7 @@
 
 import IPAM
 import KubeClient
+import KubeClientTesting
 import KubeObjects
 import NetworkModel
 import Synchronization

@@ -3,6 +3,7 @@
 import Glibc
 import IPAM
 import KubeClient
+import KubeClientTesting
 import KubeObjects
 import Linux
 import NetworkModel

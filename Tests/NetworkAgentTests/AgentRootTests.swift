@@ -3,6 +3,7 @@
 import CNIProtocol
 import Glibc
 import KubeClient
+import KubeClientTesting
 import KubeObjects
 import Linux
 import NetworkAgent

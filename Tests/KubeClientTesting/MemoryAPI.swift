@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KubeClient
-import KubeObjects
+package import KubeClient
+package import KubeObjects
 import Synchronization
 import Values
 
 /// An API server as small as the agent's tests need it: objects by path, versions, compare-and-swap, merge patches and
 /// watches. No schema, no defaults.
-final class MemoryAPI: APITransport {
+package final class MemoryAPI: APITransport {
     private struct State {
         var version: Int64 = 100
         var objects: [String: JSON] = [:]
@@ -21,12 +21,16 @@ final class MemoryAPI: APITransport {
 
     private let state = Mutex(State())
 
-    var client: KubeClient { KubeClient(self) }
-    var requests: [String] { state.withLock { $0.requests } }
+    package init() {}
 
-    func interfere(_ body: (@Sendable (APIRequest) -> APIResponse?)?) { state.withLock { $0.interference = body } }
+    package var client: KubeClient { KubeClient(self) }
+    package var requests: [String] { state.withLock { $0.requests } }
 
-    static func failure(_ code: Int, _ reason: String) -> APIResponse {
+    package func interfere(_ body: (@Sendable (APIRequest) -> APIResponse?)?) {
+        state.withLock { $0.interference = body }
+    }
+
+    package static func failure(_ code: Int, _ reason: String) -> APIResponse {
         let status: JSON = [
             "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": JSON(code), "reason": JSON(reason),
             "message": JSON("\(reason) (test)"),
@@ -34,7 +38,7 @@ final class MemoryAPI: APITransport {
         return APIResponse(status: code, body: .bytes(status.serialized()))
     }
 
-    func objects(_ resource: GroupVersionResource) -> [KubeObject] {
+    package func objects(_ resource: GroupVersionResource) -> [KubeObject] {
         let prefix = resource.path() + "/"
         return state.withLock { state in
             state.objects.filter { $0.key.hasPrefix(prefix) || Self.collection($0.key) == resource.path() }
@@ -52,7 +56,7 @@ final class MemoryAPI: APITransport {
         return parts.joined(separator: "/")
     }
 
-    func send(_ request: APIRequest) async throws -> APIResponse {
+    package func send(_ request: APIRequest) async throws -> APIResponse {
         if let interference = state.withLock({ $0.interference }), let answer = interference(request) { return answer }
         return try state.withLock { state in
             state.requests.append("\(request.method) \(request.path)")
@@ -160,8 +164,8 @@ final class MemoryAPI: APITransport {
 }
 
 /// Ready-made objects.
-enum Sample {
-    static func pool(
+package enum Sample {
+    package static func pool(
         _ name: String, _ cidr: String, selector: String = "all()", blockSize: Int = 26, vxlan: String = "Never"
     ) -> KubeObject {
         var object = KubeObject(.ipPools, kind: "IPPool", name: name)
@@ -172,13 +176,13 @@ enum Sample {
         return object
     }
 
-    static func node(_ name: String, _ labels: [String: String] = [:], address: String? = nil) -> KubeObject {
+    package static func node(_ name: String, _ labels: [String: String] = [:], address: String? = nil) -> KubeObject {
         var object = KubeObject(.nodes, kind: "Node", name: name, labels: labels)
         if let address { object["status"] = ["addresses": [["type": "InternalIP", "address": JSON(address)]]] }
         return object
     }
 
-    static func pod(_ name: String, node: String) -> KubeObject {
+    package static func pod(_ name: String, node: String) -> KubeObject {
         var object = KubeObject(.pods, kind: "Pod", name: name, namespace: "default")
         object["spec"] = ["nodeName": JSON(node)]
         return object
