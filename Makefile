@@ -4,7 +4,7 @@
 RELEASE := swift build -c release --static-swift-stdlib
 BIN := .build/release
 
-.PHONY: lab docs test fuzz build bench kills format lint clean install packages
+.PHONY: lab docs outside test fuzz build bench kills format lint clean install packages
 
 packages:
 	scripts/install-packages
@@ -19,8 +19,14 @@ lab: build
 docs: build
 	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/docs
 
-test: packages
+test:
+	scripts/install-packages --tests
 	scripts/test
+
+# Types the commands of docs/outside.md: podman and containerd with Catbird's CNI plugin, without a cluster.
+outside: build
+	scripts/install-packages --tests
+	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/outside
 
 # Each parser of bytes from outside for FUZZ_SECONDS (10), with libFuzzer.
 fuzz: packages
