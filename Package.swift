@@ -175,6 +175,19 @@ let fuzzers: [Target] =
             swiftSettings: settings),
     ]
 
+/// `make bench`: no part of other builds.
+let benchmarks: [Target] =
+    Context.environment["CATBIRD_BENCH"] == nil
+    ? []
+    : [
+        .executableTarget(
+            name: "catbird-bench",
+            dependencies: [
+                "APIServer", "CNIProtocol", "IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkAgent",
+                "NetworkModel", "PKI", "Storage", "Values", log,
+            ], path: "Benchmarks/Addresses", swiftSettings: settings)
+    ]
+
 func closure(of roots: Set<String>, in allTargets: [Target]) -> Set<String> {
     var wanted = roots
     var grown = true
@@ -187,7 +200,7 @@ func closure(of roots: Set<String>, in allTargets: [Target]) -> Set<String> {
     return wanted
 }
 
-let everything = allTargets + fuzzers
+let everything = allTargets + fuzzers + benchmarks
 let wanted = only.map { closure(of: $0, in: everything) }
 let targets = everything.filter { wanted?.contains($0.name) ?? true }
 let packages: [Package.Dependency] = [
