@@ -123,7 +123,9 @@ let allTargets: [Target] = [
     tests("YAMLCodingTests", ["YAMLCoding", "Values"]),
     tests("CNIProtocolTests", ["CNIProtocol", "Values"]),
     // Runs the plugin as it is built: with CATBIRD_ONLY also name catbird and catbird-cni.
-    tests("CNIConformanceTests", ["CNIProtocol", "Linux", "Values"]),
+    tests(
+        "CNIConformanceTests",
+        ["APIServer", "CNIProtocol", "KubeClient", "KubeObjects", "Linux", "PKI", "Storage", "Values"]),
     tests("KubeObjectsTests", ["KubeObjects", "Values"]),
     tests("NetworkModelTests", ["NetworkModel", "KubeObjects", "Values"]),
     tests("LinuxTests", ["Linux", "Values"]),

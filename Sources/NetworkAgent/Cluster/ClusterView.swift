@@ -19,6 +19,7 @@ final class ClusterView: Sendable {
     let services: Informer
     let endpointSlices: Informer
     let felix: Informer
+    let clusterInformations: Informer
 
     init(_ client: KubeClient, node: String, logger: Logger) {
         nodes = Informer(client, .nodes, logger: logger)
@@ -33,10 +34,14 @@ final class ClusterView: Sendable {
         endpointSlices = Informer(client, .endpointSlices, logger: logger)
         felix = Informer(
             client, GroupVersionResource("crd.projectcalico.org", "v1", "felixconfigurations"), logger: logger)
+        clusterInformations = Informer(client, .clusterInformations, logger: logger)
     }
 
     var all: [Informer] {
-        [nodes, pools, blocks, affinities, configs, reservations, pods, namespaces, services, endpointSlices, felix]
+        [
+            nodes, pools, blocks, affinities, configs, reservations, pods, namespaces, services, endpointSlices, felix,
+            clusterInformations,
+        ]
     }
 
     /// What has to be known before an address can be given out.

@@ -67,7 +67,7 @@ public struct PluginRun: Sendable {
             let delegate = DelegatedIPAM(
                 type: ipam, dataplane: dataplane, environment: environment,
                 mtu: { try Self.mtu(pools: [], dataplane) })
-            return try await delegate.answer(call)
+            return try await delegate.answer(try await PodCIDRs.filled(call) { try Self.client(configuration) })
         }
         if configuration.json["datastore"].string == "file" {
             return try await local(call, try LocalNetwork(configuration), dataplane)
@@ -137,19 +137,22 @@ public struct PluginRun: Sendable {
 
     // MARK: A cluster
 
-    private func clustered(_ call: PluginCall, _ folder: String, _ dataplane: Dataplane) async throws -> JSON {
-        let json = call.configuration.json
+    private static func client(_ configuration: NetworkConfiguration) throws -> KubeClient {
+        let json = configuration.json
         guard let path = json["kubernetes"]["kubeconfig"].string ?? json["kubeconfig"].string else {
             throw CNIError(
-                .invalidConfiguration, "network \"\(call.configuration.name)\" names no datastore",
+                .invalidConfiguration, "network \"\(configuration.name)\" names no datastore",
                 details: "set \"datastore\": \"file\", or kubernetes.kubeconfig to the path of a kubeconfig")
         }
-        let client: KubeClient
         do {
-            client = KubeClient(try HTTPTransport(.kubeconfig(path: path)), userAgent: "catbird-cni")
+            return KubeClient(try HTTPTransport(.kubeconfig(path: path)), userAgent: "catbird-cni")
         } catch {
             throw CNIError(.invalidConfiguration, "kubernetes.kubeconfig \(path) cannot be used: \(error)")
         }
+    }
+
+    private func clustered(_ call: PluginCall, _ folder: String, _ dataplane: Dataplane) async throws -> JSON {
+        let client = try Self.client(call.configuration)
         let node = try NodeName.find(call.configuration)
         let store = ListedStore(client: client)
         let book = AddressBook(

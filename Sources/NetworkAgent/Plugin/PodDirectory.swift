@@ -12,6 +12,9 @@ protocol PodDirectory: Sendable {
     var missing: String? { get }
     /// Returns when nothing is missing any more.
     func waitUntilComplete() async
+    /// Whether `calicoctl datastore migrate lock` forbids new addresses: ClusterInformation `default` has
+    /// `datastoreReady` false.
+    func isLocked() async throws -> Bool
     /// The pod of the sandbox; nil for a container of no pod.
     func pod(of sandbox: Sandbox) async throws -> KubeObject?
     func namespace(_ name: String) async throws -> KubeObject
@@ -28,6 +31,7 @@ struct WatchedPods: PodDirectory {
 
     var missing: String? { view.canGiveAddresses ? nil : view.missingForAddresses }
     func waitUntilComplete() async { await view.waitForAddresses() }
+    func isLocked() -> Bool { view.clusterInformations[nil, "default"]?["spec"]["datastoreReady"].bool == false }
 
     func pod(of sandbox: Sandbox) async throws -> KubeObject? {
         guard let name = sandbox.pod, let namespace = sandbox.namespace else { return nil }
@@ -55,6 +59,15 @@ struct AskedPods: PodDirectory {
 
     var missing: String? { nil }
     func waitUntilComplete() async {}
+
+    func isLocked() async throws -> Bool {
+        do {
+            let information = try await client.get(.clusterInformations, "default")
+            return information["spec"]["datastoreReady"].bool == false
+        } catch let error as APIError where error.isNotFound {
+            return false
+        }
+    }
 
     func pod(of sandbox: Sandbox) async throws -> KubeObject? {
         guard let name = sandbox.pod, let namespace = sandbox.namespace else { return nil }
@@ -89,6 +102,7 @@ struct AskedPods: PodDirectory {
 struct NoPods: PodDirectory {
     var missing: String? { nil }
     func waitUntilComplete() async {}
+    func isLocked() -> Bool { false }
     func pod(of sandbox: Sandbox) async throws -> KubeObject? { nil }
 
     func namespace(_ name: String) async throws -> KubeObject {

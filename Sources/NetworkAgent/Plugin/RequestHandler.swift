@@ -84,6 +84,11 @@ struct RequestHandler: Sendable {
 
     /// Addresses for the sandbox, committed.
     private func addresses(_ call: PluginCall) async throws -> (AddressBook.Assigned, PodWishes, KubeObject?) {
+        guard try await !pods.isLocked() else {
+            throw CNIError(
+                .tryAgainLater, "\(call.sandbox.subject): the datastore is locked, no addresses are given out",
+                details: "ClusterInformation default has spec.datastoreReady false: calicoctl datastore migrate unlock")
+        }
         let pod = try await pods.pod(of: call.sandbox)
         let (request, wishes) = try await request(call, pod)
         do {
