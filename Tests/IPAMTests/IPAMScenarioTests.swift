@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import IPAM
+import KubeClientTesting
 import KubeObjects
 import NetworkModel
 import Testing
