@@ -17,6 +17,16 @@ public struct NetworkAgentConfiguration: Sendable {
     public var binaryDirectory: String?
     /// Where runtimes look for networks, as this process sees it; nil writes none.
     public var networkDirectory: String?
+    /// The name of the network's file.
+    public var networkFile = "10-calico.conflist"
+    /// What to write there, with Calico's placeholders (`__KUBERNETES_NODE_NAME__`); nil writes Catbird's own.
+    public var networkTemplate: String?
+    /// A file with the template, where it is not given itself.
+    public var networkTemplatePath: String?
+    /// Names in `binaryDirectory` that are not to be made.
+    public var skippedBinaries: Set<String> = []
+    /// Whether an executable that is there already is replaced.
+    public var updatesBinaries = true
     /// The network's name, which handles begin with.
     public var networkName: String
     /// The pods' MTU; nil takes the node's, less the tunnel's overhead where a pool needs it.
@@ -48,7 +58,8 @@ public struct NetworkAgentConfiguration: Sendable {
         self.kernelHasIPIP = kernelHasIPIP
     }
 
-    /// From the environment of the DaemonSet's container: `CNI_BIN_DIR`, `CNI_NET_DIR`, `CNI_MTU`,
+    /// From the environment of the DaemonSet's container: `CNI_BIN_DIR`, `CNI_NET_DIR`, `CNI_MTU`, `CNI_CONF_NAME`,
+    /// `CNI_NETWORK_CONFIG`, `CNI_NETWORK_CONFIG_FILE`, `SKIP_CNI_BINARIES`, `UPDATE_CNI_BINARIES`,
     /// `CATBIRD_AGENT_SOCKET`, `CATBIRD_CNI_PLUGIN`, `CATBIRD_STATE_DIR` (`/var/lib/calico/catbird`),
     /// `IP_AUTODETECTION_METHOD`, `IP6_AUTODETECTION_METHOD`. Throws for a method that is none.
     public init(environment: [String: String]) throws(AddressDetection.Problem) {
@@ -59,6 +70,11 @@ public struct NetworkAgentConfiguration: Sendable {
         statePath = value("CATBIRD_STATE_DIR") ?? "/var/lib/calico/catbird"
         binaryDirectory = value("CNI_BIN_DIR")
         networkDirectory = value("CNI_NET_DIR")
+        if let name = value("CNI_CONF_NAME") { networkFile = name }
+        networkTemplate = value("CNI_NETWORK_CONFIG")
+        networkTemplatePath = value("CNI_NETWORK_CONFIG_FILE")
+        skippedBinaries = Set((value("SKIP_CNI_BINARIES") ?? "").split(separator: ",").map(String.init))
+        updatesBinaries = value("UPDATE_CNI_BINARIES") != "false"
         mtuFile = "/var/lib/calico/mtu"
         for (family, name) in [(IPFamily.v4, "IP_AUTODETECTION_METHOD"), (.v6, "IP6_AUTODETECTION_METHOD")] {
             if let text = value(name) { detection[family] = try AddressDetection(text) }
