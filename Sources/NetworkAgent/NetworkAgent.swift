@@ -40,7 +40,7 @@ public struct NetworkAgent: Sendable {
         let book = AddressBook(
             store: WatchedStore(client: client, revision: { view.ipamRevision }, read: { view.ipamObjects() }),
             node: nodeName, journal: try configuration.statePath.map { try ReleaseJournal("\($0)/releases.json") },
-            logger: logger, onChange: { networkSignal.raise() })
+            deadline: AddressBook.usualDeadline, logger: logger, onChange: { networkSignal.raise() })
         let presence = NodePresence(
             client: client, node: nodeName, view: view, book: book, dataplane: dataplane, recorder: recorder,
             configuration: configuration, logger: logger)

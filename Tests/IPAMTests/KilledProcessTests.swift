@@ -88,40 +88,35 @@ import Values
 
     /// Runs a worker for each quota, kills each when that many lines have come from all of them, and returns the lines.
     private static func round(_ folder: String, _ quotas: [Int], _ name: String) async throws -> [String] {
-        var workers: [(process: ChildProcess, reader: Int32)] = []
-        defer { for worker in workers { close(worker.reader) } }
-        for index in quotas.indices {
-            var ends: [Int32] = [0, 0]
-            guard pipe(&ends) == 0 else { throw Errno("pipe", "worker") }
+        // One pipe for all, so that the lines come in the order in which things happened.
+        var ends: [Int32] = [0, 0]
+        guard pipe(&ends) == 0 else { throw Errno("pipe", "workers") }
+        let reader = ends[0]
+        defer { close(reader) }
+        var processes: [ChildProcess] = []
+        do {
             defer { close(ends[1]) }
-            var spawner = ProcessSpawner(
-                "/proc/self/exe", ["--testing-library", "swift-testing", "--filter", "KilledProcessTests.worker"])
-            spawner.environment["CATBIRD_WORKER_FOLDER"] = folder
-            spawner.environment["CATBIRD_WORKER_NAME"] = "\(name)-\(index)"
-            spawner.descriptors = [report: ends[1]]
-            spawner.parentDeathSignal = SIGKILL
-            workers.append((try spawner.spawn(), ends[0]))
-        }
-        let readers = workers.map(\.reader)
-        let processes = workers.map(\.process)
-        return try await OwnThread.run(awaiting: {
-            var texts = Array(repeating: [UInt8](), count: readers.count)
-            var open = Set(readers.indices)
-            while !open.isEmpty {
-                let order = open.sorted()
-                var polled = order.map { pollfd(fd: readers[$0], events: Int16(POLLIN), revents: 0) }
-                guard poll(&polled, nfds_t(polled.count), -1) >= 0 || errno == EINTR else {
-                    throw Errno("poll", "workers")
-                }
-                for (index, entry) in zip(order, polled) where entry.revents != 0 {
-                    let part = try FileDescriptor.read(readers[index], upTo: 4096)
-                    if part.isEmpty { open.remove(index) }
-                    texts[index] += part
-                }
-                let count = texts.reduce(0) { $0 + $1.count { $0 == UInt8(ascii: "\n") } }
-                for (process, quota) in zip(processes, quotas) where count >= quota { _ = kill(process.pid, SIGKILL) }
+            for index in quotas.indices {
+                var spawner = ProcessSpawner(
+                    "/proc/self/exe", ["--testing-library", "swift-testing", "--filter", "KilledProcessTests.worker"])
+                spawner.environment["CATBIRD_WORKER_FOLDER"] = folder
+                spawner.environment["CATBIRD_WORKER_NAME"] = "\(name)-\(index)"
+                spawner.descriptors = [report: ends[1]]
+                spawner.parentDeathSignal = SIGKILL
+                processes.append(try spawner.spawn())
             }
-            return texts.flatMap { String(decoding: $0, as: UTF8.self).split(separator: "\n").map(String.init) }
+        }
+        let workers = processes
+        return try await OwnThread.run(awaiting: {
+            var text: [UInt8] = []
+            while true {
+                let part = try FileDescriptor.read(reader, upTo: 4096)
+                if part.isEmpty { break }
+                text += part
+                let count = text.count { $0 == UInt8(ascii: "\n") }
+                for (process, quota) in zip(workers, quotas) where count >= quota { _ = kill(process.pid, SIGKILL) }
+            }
+            return String(decoding: text, as: UTF8.self).split(separator: "\n").map(String.init)
         })
     }
 

@@ -9,7 +9,7 @@ extension AddressBook {
     /// A request on its way.
     struct Pending {
         let request: AddressRequest
-        let continuation: CheckedContinuation<Assigned, any Error>
+        let continuation: Answer<Assigned>
         /// Something was written for it: if it fails, that is to be taken back.
         var hasWritten = false
         /// Clauses on what was committed in an earlier round.
@@ -33,7 +33,7 @@ extension AddressBook {
         }
     }
 
-    func performAssignments(_ jobs: [(AddressRequest, CheckedContinuation<Assigned, any Error>)]) async {
+    func performAssignments(_ jobs: [(AddressRequest, Answer<Assigned>)]) async {
         var pending = jobs.map { Pending(request: $0.0, continuation: $0.1) }
         for _ in 0..<Self.attempts where !pending.isEmpty {
             pending = await vouch(pending)
@@ -86,8 +86,9 @@ extension AddressBook {
                     member.explanations.isEmpty
                     ? "\(held.map { "\($0.address) from block \($0.block)" }.joined(separator: " and ")), which the sandbox held already"
                     : member.explanations.joined(separator: "; ")
-                member.continuation.resume(
-                    returning: Assigned(
+                answer(
+                    member,
+                    Assigned(
                         addresses: Self.inOrder(held, member.request), explanation: explanation,
                         isNew: member.hasWritten))
                 continue
@@ -151,6 +152,18 @@ extension AddressBook {
         return request.families.flatMap { family in held.filter { $0.address.family == family }.prefix(request.count) }
     }
 
+    /// What comes after the deadline is nobody's: it goes back, unless the sandbox had it before.
+    private func answer(_ member: Pending, _ assigned: Assigned) {
+        guard !member.continuation.resume(returning: assigned), assigned.isNew else { return }
+        let handleID = member.request.handleID
+        logger.notice("handle \(handleID) got its address too late, and gives it back")
+        Task { [weak self] in
+            do { try await self?.release(handleIDs: [handleID]) } catch {
+                self?.logger.error("handle \(handleID) is left to the garbage collector: \(error)")
+            }
+        }
+    }
+
     /// Takes back what a request that fails has left, as far as the store can be reached.
     private func fail(_ member: Pending, _ error: any Error, hasWritten: Bool = false) async {
         let handleID = member.request.handleID
@@ -208,9 +221,9 @@ extension AddressBook {
             guard made.count < plan.grants.count else {
                 let explanation = (member.explanations + [plan.explanation]).joined(separator: "; ")
                 let held = view.held(member.request.handleID)
-                member.continuation.resume(
-                    returning: Assigned(
-                        addresses: Self.inOrder(held, member.request), explanation: explanation, isNew: true))
+                answer(
+                    member,
+                    Assigned(addresses: Self.inOrder(held, member.request), explanation: explanation, isNew: true))
                 continue
             }
             member.explanations += made.map(\.sentence)

@@ -56,7 +56,7 @@ extension AddressBook {
         logger.notice("\(items.count) release(s) that had to wait are made good: \(count) address(es) are free")
     }
 
-    func performReleases(_ jobs: [([ReleaseItem], CheckedContinuation<[ReleaseOutcome], any Error>)]) async {
+    func performReleases(_ jobs: [([ReleaseItem], Answer<[ReleaseOutcome]>)]) async {
         do {
             var results: [ReleaseItem: ReleaseOutcome] = [:]
             try await release(Set(jobs.flatMap(\.0)), &results)

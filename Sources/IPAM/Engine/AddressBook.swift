@@ -30,19 +30,32 @@ public actor AddressBook {
         }
     }
 
+    /// What a runtime is made to wait at most, which itself gives up after minutes.
+    public static let usualDeadline = Duration.seconds(30)
+
     /// How often a decision is made anew after somebody was faster.
     public static let attempts = 30
 
+    /// The store did not answer in time; whether it has done what it was asked for is not known.
+    public struct Overdue: Error, Sendable, Hashable, CustomStringConvertible {
+        public let subject: String
+        public let deadline: Duration
+        public var description: String {
+            "\(subject): the IPAM objects' store has not answered for \(deadline); try again when it does"
+        }
+    }
+
     enum Job {
-        case assign(AddressRequest, CheckedContinuation<Assigned, any Error>)
-        case release([ReleaseItem], CheckedContinuation<[ReleaseOutcome], any Error>)
-        case perform(@Sendable (isolated AddressBook) async throws -> Void, CheckedContinuation<Void, any Error>)
+        case assign(AddressRequest, Answer<Assigned>)
+        case release([ReleaseItem], Answer<[ReleaseOutcome]>)
+        case perform(@Sendable (isolated AddressBook) async throws -> Void, Answer<Void>)
     }
 
     let store: any IPAMStore
     let node: String
     let logger: Logger
     let journal: ReleaseJournal?
+    private let deadline: Duration?
     private let now: @Sendable () -> Timestamp
     private let onChange: @Sendable () -> Void
     private var queue: [Job] = []
@@ -59,14 +72,17 @@ public actor AddressBook {
     /// - Parameters:
     ///   - node: whose empty blocks ``tidy()`` gives up.
     ///   - journal: where releases wait while the store cannot be reached; nil has ``release(handleIDs:)`` fail.
+    ///   - deadline: how long ``assign(_:)`` and ``release(_:)`` wait for the store; nil for as long as it takes.
     ///   - onChange: called after each batch of writes.
     public init(
-        store: any IPAMStore, node: String, journal: ReleaseJournal? = nil, logger: Logger = Logger(label: "ipam"),
-        now: @escaping @Sendable () -> Timestamp = { .now }, onChange: @escaping @Sendable () -> Void = {}
+        store: any IPAMStore, node: String, journal: ReleaseJournal? = nil, deadline: Duration? = nil,
+        logger: Logger = Logger(label: "ipam"), now: @escaping @Sendable () -> Timestamp = { .now },
+        onChange: @escaping @Sendable () -> Void = {}
     ) {
         self.store = store
         self.node = node
         self.journal = journal
+        self.deadline = deadline
         self.logger = logger
         self.now = now
         self.onChange = onChange
@@ -76,27 +92,42 @@ public actor AddressBook {
 
     /// Addresses for the handle: new ones, or those that it holds. All that the request asks for, or none.
     ///
-    /// - Throws: ``AddressRefusal`` when there is none to be had, ``Contention``, or what the store throws.
+    /// - Throws: ``AddressRefusal`` when there is none to be had, ``Contention``, ``Overdue``, or what the store throws.
+    ///   What an overdue request is given later goes back at once.
     public func assign(_ request: AddressRequest) async throws -> Assigned {
         // A release that waits was for the sandbox that came before, or for an ADD that failed: it is not wanted now.
         try journal?.remove(handleID: request.handleID)
-        return try await withCheckedThrowingContinuation { enqueue(.assign(request, $0)) }
+        return try await withCheckedThrowingContinuation {
+            enqueue(.assign(request, answer($0, request.subject)))
+        }
     }
 
     /// Takes back single addresses or all of a handle, and says for each item what became of it.
     public func release(_ items: [ReleaseItem]) async throws -> [ReleaseOutcome] {
         guard !items.isEmpty else { return [] }
-        return try await withCheckedThrowingContinuation { enqueue(.release(items, $0)) }
+        return try await withCheckedThrowingContinuation {
+            enqueue(.release(items, answer($0, "\(items.count) release(s)")))
+        }
     }
 
     /// Work that must not overlap with other changes of this process.
     func perform(_ body: @escaping @Sendable (isolated AddressBook) async throws -> Void) async throws {
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-            enqueue(.perform(body, continuation))
+            enqueue(.perform(body, Answer(continuation)))
         }
     }
 
-    private func enqueue(_ job: Job) {
+    /// One that is given up when the deadline has passed.
+    private func answer<Value>(
+        _ continuation: CheckedContinuation<Value, any Error>,
+        _ subject: String
+    ) -> Answer<Value> {
+        let answer = Answer(continuation)
+        if let deadline { answer.expire(after: deadline, throwing: Overdue(subject: subject, deadline: deadline)) }
+        return answer
+    }
+
+    func enqueue(_ job: Job) {
         queue.append(job)
         guard !isWorking else { return }
         isWorking = true
@@ -122,9 +153,9 @@ public actor AddressBook {
     }
 
     private func carryOut(_ batch: [Job]) async {
-        var assignments: [(AddressRequest, CheckedContinuation<Assigned, any Error>)] = []
-        var releases: [([ReleaseItem], CheckedContinuation<[ReleaseOutcome], any Error>)] = []
-        var others: [(@Sendable (isolated AddressBook) async throws -> Void, CheckedContinuation<Void, any Error>)] = []
+        var assignments: [(AddressRequest, Answer<Assigned>)] = []
+        var releases: [([ReleaseItem], Answer<[ReleaseOutcome]>)] = []
+        var others: [(@Sendable (isolated AddressBook) async throws -> Void, Answer<Void>)] = []
         for job in batch {
             switch job {
             case .assign(let request, let continuation): assignments.append((request, continuation))
@@ -138,7 +169,7 @@ public actor AddressBook {
         for (body, continuation) in others {
             do {
                 try await body(self)
-                continuation.resume()
+                continuation.resume(returning: ())
             } catch {
                 continuation.resume(throwing: error)
             }

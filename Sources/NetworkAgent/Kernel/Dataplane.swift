@@ -85,7 +85,9 @@ public final class Dataplane: Sendable {
     /// Removes the sandbox's link, and with it its routes. Not there is no error.
     public func disconnect(_ link: PodLink, addresses: [IPAddress]) throws {
         for address in addresses { forget(address, link.hostInterface) }
-        try link.disconnect(host: netlink)
+        // A socket of its own: the kernel answers when nothing uses the link any more, and others need not wait for that.
+        let socket = try namespace.map { try NetlinkSocket(in: $0) } ?? NetlinkSocket()
+        try link.disconnect(host: socket)
     }
 
     private func forget(_ address: IPAddress, _ interface: String) {

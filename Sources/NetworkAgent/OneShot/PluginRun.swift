@@ -156,7 +156,8 @@ public struct PluginRun: Sendable {
         let node = try NodeName.find(call.configuration)
         let store = ListedStore(client: client)
         let book = AddressBook(
-            store: store, node: node, journal: try ReleaseJournal("\(folder)/releases.json"), logger: logger)
+            store: store, node: node, journal: try ReleaseJournal("\(folder)/releases.json"),
+            deadline: AddressBook.usualDeadline, logger: logger)
         // What an earlier DEL could not do.
         if call.parameters.command == .add { try await book.replay() }
         let handler = RequestHandler(

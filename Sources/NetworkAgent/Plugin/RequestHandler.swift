@@ -95,6 +95,10 @@ struct RequestHandler: Sendable {
             return (try await book.assign(request), wishes, pod)
         } catch let refusal as AddressRefusal {
             throw CNIError(.tryAgainLater, refusal.description)
+        } catch let overdue as AddressBook.Overdue {
+            throw CNIError(.tryAgainLater, overdue.description)
+        } catch let contention as AddressBook.Contention {
+            throw CNIError(.tryAgainLater, contention.description)
         }
     }
 
