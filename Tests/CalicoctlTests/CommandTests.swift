@@ -59,6 +59,23 @@ final class Fixture: Sendable {
 }
 
 @Suite struct CommandTests {
+    @Test func applyTakesWhatGetPrinted() async throws {
+        let fixture = try await Fixture()
+        _ = await fixture.run("create -f -", input: Fixture.pools)
+        let printed = await fixture.run("get ippool east -o yaml").output
+        #expect(printed.contains("resourceVersion"))
+        let changed = printed.replacing("natOutgoing: true", with: "natOutgoing: false")
+        #expect(
+            await fixture.run("apply -f -", input: changed).output == "Successfully applied 1 'IPPool' resource(s)\n")
+        #expect(try await fixture.client.get(.ipPools, "east")["spec"]["natOutgoing"].bool != true)
+        // The stated revision is an old one now.
+        let stale = await fixture.run("apply -f -", input: printed)
+        #expect(stale.code != 0 && stale.errors.contains("update conflict"))
+        // Gone since it was printed: made anew.
+        #expect(await fixture.run("delete ippool east").code == 0)
+        #expect(await fixture.run("apply -f -", input: printed).code == 0)
+    }
+
     @Test func createsAndShowsPools() async throws {
         let fixture = try await Fixture()
         let created = await fixture.run("create -f -", input: Fixture.pools)

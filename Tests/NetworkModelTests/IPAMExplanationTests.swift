@@ -73,6 +73,34 @@ import Values
             ["has no address: no address for pod default/web", "all 2 blocks of /30 are taken (a has 2)"])
     }
 
+    @Test func aFallbackIsTold() throws {
+        var sample = IPAMSample(
+            [
+                try IPAMSample.pool("small", "10.0.0.0/30", block: 30, nodes: "rack == '0'"),
+                try IPAMSample.pool("large", "10.1.0.0/24", block: 26, nodes: "rack == '1'"),
+            ], nodes: [])
+        sample.snapshot.nodes = ["a": ["rack": "0"], "c": ["rack": "1"]]
+        sample.snapshot.pools[0].fallbackPools = ["large"]
+        for number in 0..<4 { try Self.start(&sample, ObjectKey("default", "p\(number)"), "a") }
+        try Self.start(&sample, Self.key, "a")
+        let why = IPAMExplanation.why(Self.key, sample.world, now: sample.now)
+        contains(
+            why.text,
+            [
+                "has 10.1.0.0 from pool large (10.1.0.0/24), because pool small was exhausted",
+                "+ large (10.1.0.0/24): pool small was exhausted and names it in catbird.dev/fallback-pools",
+                "- small (10.0.0.0/30): its nodeSelector rack == '0' selects the node: rack is \"0\"; it had no address left",
+            ])
+    }
+
+    @Test func whatOnlyANewPodWouldGet() throws {
+        var sample = try Self.racks()
+        try Self.start(&sample, Self.key, "a")
+        sample.snapshot.nodes["a"] = ["rack": "1"]
+        let why = IPAMExplanation.why(Self.key, sample.world, now: sample.now)
+        contains(why.text, ["which would not be chosen today", "rack is \"1\"; a new pod would get an address of it"])
+    }
+
     @Test func aPoolThatIsGone() throws {
         var sample = try Self.racks()
         try Self.start(&sample, Self.key, "a")
@@ -107,6 +135,18 @@ import Values
             .init(pools: [IPPoolValidationTests.pool("new", ["cidr": "10.2.0.0/24"])], deletedPools: ["rack-0"]),
             sample.world, existing: pools(sample), now: sample.now)
         #expect(deletion.pods.map(\.fate) == [.stranded, .stranded])
+    }
+
+    @Test func podsThatWaitAreInThePlan() throws {
+        var sample = try IPAMExplanationTests.racks()
+        for number in 0..<8 { try IPAMExplanationTests.start(&sample, ObjectKey("default", "p\(number)"), "a") }
+        sample.world.pods[IPAMExplanationTests.key] = PodUse(
+            IPAMExplanationTests.key, node: "a", controller: "ReplicaSet")
+        let plan = IPAMChangePlan.make(.init(), sample.world, existing: pools(sample), now: sample.now)
+        #expect(plan.pools.map(\.isFull) == [true, false])
+        #expect(
+            plan.warnings.contains { $0.hasPrefix("on node a no address now and none after the change: default/web: ") }
+        )
     }
 
     @Test func whenAPoolRunsOut() throws {

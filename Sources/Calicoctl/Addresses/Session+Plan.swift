@@ -96,7 +96,7 @@ extension IPAMChangePlan {
         for pool in pools {
             table.rows.append([
                 pool.pool, "\(pool.addresses)", "\(pool.usedAddresses)", "\(pool.blocks)", "\(pool.usedBlocks)",
-                "\(pool.nodes)", pool.runsShortAt.map { "at pod \($0)" } ?? "no",
+                "\(pool.nodes)", pool.runsShortAt.map { "at pod \($0)" } ?? (pool.isFull ? "is full" : "no"),
             ])
         }
         lines.append("With \(simulatedPods) pods on \(simulatedNodes) nodes:")
@@ -114,7 +114,7 @@ extension IPAMChangePlan {
                 "pool": JSON(pool.pool), "addresses": JSON("\(pool.addresses)"),
                 "addressesInUse": JSON(pool.usedAddresses),
                 "blocks": JSON("\(pool.blocks)"), "blocksClaimed": JSON(pool.usedBlocks), "nodes": JSON(pool.nodes),
-                "runsShortAtPod": pool.runsShortAt.map { JSON($0) } ?? .null,
+                "runsShortAtPod": pool.runsShortAt.map { JSON($0) } ?? .null, "full": JSON(pool.isFull),
             ]
         }
         let fates: [JSON] = pods.map { pod in

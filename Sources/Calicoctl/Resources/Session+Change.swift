@@ -73,12 +73,7 @@ extension Session {
             case "create": _ = try await client.create(kind.resource, object)
             case "replace": try await replace(kind, object, client)
             case "delete": try await client.delete(kind.resource, object.name, in: object.namespace)
-            default:
-                do { _ = try await client.create(kind.resource, object) } catch let error as APIError
-                    where error.isAlreadyExists
-                {
-                    try await replace(kind, object, client)
-                }
+            default: try await apply(kind, object, client)
             }
         } catch let error as APIError where error.isAlreadyExists {
             if arguments.flag("skip-exists") { return }
@@ -88,6 +83,18 @@ extension Session {
             throw Failure("resource does not exist: \(identity) with error: \(error.message)")
         } catch let error as APIError where error.isConflict {
             throw Failure("update conflict: \(identity) with error: \(error.message)")
+        }
+    }
+
+    /// Creates what is not there, and replaces what is. What `get -o yaml` printed states a revision, which a creation
+    /// must not have.
+    private func apply(_ kind: ResourceKind, _ object: KubeObject, _ client: KubeClient) async throws {
+        var new = object
+        new.metadata["resourceVersion"] = nil as JSON?
+        do { _ = try await client.create(kind.resource, new) } catch let error as APIError
+            where error.isAlreadyExists
+        {
+            try await replace(kind, object, client)
         }
     }
 

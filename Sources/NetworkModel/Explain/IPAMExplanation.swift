@@ -193,14 +193,20 @@ public struct IPAMExplanation: Sendable, Hashable {
         let (qualified, rejected) = PoolJudge.pools(address.family, request, world.snapshot)
         verdicts += rejected.filter { verdict in verdict.pool != pool?.label }
         var text = "Pod \(pod.key) has \(address)"
+        let held = block.map { [Self.verdict($0, node)] } ?? []
+        let isQualified = qualified.contains { $0.pool.name == pool?.name }
+        // The pool that was full, where a fallback of it was taken.
+        let source = isQualified ? nil : qualified.first { $0.pool.fallbackPools.contains(pool?.name ?? "") }
         if let pool {
             text += " from pool \(pool.label)"
             if request.explicit.contains(address) {
                 text += ", because annotation \(CalicoKeys.ipAddresses) asks for it"
             } else if let candidate = qualified.first(where: { $0.pool.name == pool.name }) {
                 text += ", because \(candidate.reason)"
-            } else if let source = qualified.first(where: { $0.pool.fallbackPools.contains(pool.name) }) {
-                text += ", because pool \(source.pool.name) was exhausted and names it in \(CalicoKeys.fallbackPools)"
+            } else if let source {
+                let reason = "pool \(source.pool.name) was exhausted and names it in \(CalicoKeys.fallbackPools)"
+                text += ", because \(reason)"
+                verdicts.append(PoolVerdict(pool.label, reason, outcome: .taken, blocks: held))
             } else {
                 let now = rejected.first { $0.pool == pool.label }?.reason ?? "it does not qualify"
                 text += ", which would not be chosen today: \(now)"
@@ -214,12 +220,17 @@ public struct IPAMExplanation: Sendable, Hashable {
         sentences.append(text + ".")
         for candidate in qualified {
             let isTaken = candidate.pool.name == pool?.name
+            var reason = candidate.reason
+            if candidate.pool.name == source?.pool.name {
+                reason += "; it had no address left"
+            } else if !isTaken {
+                reason +=
+                    isQualified
+                    ? "; \(pool?.name ?? "another") was taken before it" : "; a new pod would get an address of it"
+            }
             verdicts.append(
                 PoolVerdict(
-                    candidate.pool.label,
-                    isTaken ? candidate.reason : "\(candidate.reason); \(pool?.name ?? "another") was taken before it",
-                    outcome: isTaken ? .taken : .rejected,
-                    blocks: isTaken ? block.map { [Self.verdict($0, node)] } ?? [] : []))
+                    candidate.pool.label, reason, outcome: isTaken ? .taken : .rejected, blocks: isTaken ? held : []))
         }
         guard let block else {
             sentences.append("No block has \(address): IPAM does not know of it, and another pod may get it.")

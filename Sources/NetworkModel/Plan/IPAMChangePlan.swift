@@ -64,6 +64,9 @@ public struct IPAMChangePlan: Sendable, Hashable {
         /// Of the simulated pods, the number of the one at which the pool had no own block left for a node: addresses
         /// are borrowed, handed over or taken elsewhere from there on. Nil if that does not happen.
         public let runsShortAt: Int?
+
+        /// Whether not one address of it is free.
+        public var isFull: Bool { UInt128(max(0, usedAddresses)) >= addresses }
     }
 
     public internal(set) var errors: [String] = []
@@ -92,6 +95,7 @@ public struct IPAMChangePlan: Sendable, Hashable {
         guard plan.errors.isEmpty else { return plan }
         plan.warnings = after.snapshot.pools.flatMap { PoolCapacity.warnings($0, after.snapshot) }
         plan.judgePods(world, after, now)
+        plan.judgeWaiting(after, now)
         plan.simulate(change, after, now)
         return plan
     }
@@ -152,6 +156,24 @@ public struct IPAMChangePlan: Sendable, Hashable {
                 case .refuse(let refusal): note(.refused, to: nil, "\(refusal)")
                 }
             }
+        }
+    }
+
+    /// Pods that are on a node and have no address yet: who gets none after the change either.
+    private mutating func judgeWaiting(_ after: IPAMWorld, _ now: Timestamp) {
+        var refusals: [String: (pods: [ObjectKey], reason: String)] = [:]
+        for pod in after.pods.values.sorted(by: { $0.key < $1.key })
+        where !pod.isFinished && !pod.isHostNetwork && pod.addresses.isEmpty {
+            guard let node = pod.node, let request = try? after.request(for: pod),
+                case .refuse(let refusal) = AddressAllocator.decide(request, after.snapshot, now: now)
+            else { continue }
+            refusals[node, default: ([], "\(refusal)")].pods.append(pod.key)
+        }
+        for (node, refused) in refusals.sorted(by: { $0.key < $1.key }) {
+            let names = refused.pods.prefix(3).map { "\($0)" }.joined(separator: ", ")
+            let others = refused.pods.count > 3 ? " and \(refused.pods.count - 3) more" : ""
+            warnings.append(
+                "on node \(node) no address now and none after the change: \(names)\(others): \(refused.reason)")
         }
     }
 
