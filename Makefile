@@ -17,6 +17,7 @@ lab: build
 
 # Types every command of README.md and docs/.
 docs: build
+	scripts/install-packages --tests
 	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/docs
 
 test:

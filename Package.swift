@@ -87,7 +87,7 @@ let allTargets: [Target] = [
             "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "CNIProtocol", "Values",
             "CZlib", crypto, log, asyncHTTPClient,
         ]),
-    library("Calicoctl", ["IPAM", "KubeClient", "KubeObjects", "NetworkModel", "Values", "YAMLCoding"]),
+    library("Calicoctl", ["IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkModel", "Values", "YAMLCoding"]),
     library(
         "LocalCluster",
         nio + [
@@ -149,9 +149,8 @@ let allTargets: [Target] = [
     tests(
         "NetworkAgentTests",
         [
-            "IPAM", "NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeClientTesting", "KubeObjects",
-            "Linux",
-            "Values",
+            "Calicoctl", "IPAM", "NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeClientTesting",
+            "KubeObjects", "Linux", "Values",
         ]),
     tests("ContainerRuntimeTests", ["ContainerRuntime", "Linux", "CNIProtocol", "Values"]),
     tests(

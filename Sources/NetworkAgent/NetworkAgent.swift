@@ -37,10 +37,15 @@ public struct NetworkAgent: Sendable {
         let recorder = EventRecorder(client, component: "catbird-agent", host: nodeName, logger: logger)
         let networkSignal = Signal()
         let presenceSignal = Signal()
+        let speakerSignal = Signal()
         let book = AddressBook(
             store: WatchedStore(client: client, revision: { view.ipamRevision }, read: { view.ipamObjects() }),
             node: nodeName, journal: try configuration.statePath.map { try ReleaseJournal("\($0)/releases.json") },
-            deadline: AddressBook.usualDeadline, logger: logger, onChange: { networkSignal.raise() })
+            deadline: AddressBook.usualDeadline, logger: logger,
+            onChange: {
+                networkSignal.raise()
+                speakerSignal.raise()
+            })
         let presence = NodePresence(
             client: client, node: nodeName, view: view, book: book, dataplane: dataplane, recorder: recorder,
             configuration: configuration, logger: logger)
@@ -56,6 +61,9 @@ public struct NetworkAgent: Sendable {
         let reconciler = Reconciler(
             node: nodeName, view: view, book: book, presence: presence, services: services, dataplane: dataplane,
             logger: logger)
+        let speaker = BGPSpeaker(
+            node: nodeName, client: client, view: view, book: book, recorder: recorder, configuration: configuration,
+            logger: logger, signal: speakerSignal)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for informer in view.all { group.addTask { await informer.run() } }
             group.addTask {
@@ -69,15 +77,26 @@ public struct NetworkAgent: Sendable {
                 for await _ in view.nodes.events() {
                     networkSignal.raise()
                     presenceSignal.raise()
+                    speakerSignal.raise()
                 }
             }
             group.addTask {
                 for await _ in view.pools.events() {
                     networkSignal.raise()
                     presenceSignal.raise()
+                    speakerSignal.raise()
                 }
             }
-            group.addTask { for await _ in view.blocks.events() { networkSignal.raise() } }
+            group.addTask {
+                for await _ in view.blocks.events() {
+                    networkSignal.raise()
+                    speakerSignal.raise()
+                }
+            }
+            for informer in view.forBGP {
+                group.addTask { for await _ in informer.events() { speakerSignal.raise() } }
+            }
+            group.addTask { await speaker.run() }
             group.addTask { for await _ in view.felix.events() { networkSignal.raise() } }
             group.addTask {
                 for await _ in view.pods.events() where view.felix[nil, "default"] != nil { networkSignal.raise() }

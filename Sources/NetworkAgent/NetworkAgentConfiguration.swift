@@ -41,6 +41,12 @@ public struct NetworkAgentConfiguration: Sendable {
     public var detection: [IPFamily: AddressDetection] = [:]
     /// Where the pods' MTU is written for plugins that are not Catbird's, as Felix does; nil writes none.
     public var mtuFile: String?
+    /// BIRD 2's program, run where BGP is asked for.
+    public var birdPath = BIRD.usualProgram
+    /// The folder of its configuration and its control socket.
+    public var birdFolder = Files.directory(of: BIRDControl.usualPath)
+    /// The namespace of the Secrets that BGP's passwords are in.
+    public var secretNamespace = "kube-system"
 
     public init(
         socketPath: String = "/var/run/catbird/agent.sock", pluginPath: String = "/usr/bin/catbird-cni",
@@ -60,7 +66,7 @@ public struct NetworkAgentConfiguration: Sendable {
 
     /// From the environment of the DaemonSet's container: `CNI_BIN_DIR`, `CNI_NET_DIR`, `CNI_MTU`, `CNI_CONF_NAME`,
     /// `CNI_NETWORK_CONFIG`, `CNI_NETWORK_CONFIG_FILE`, `SKIP_CNI_BINARIES`, `UPDATE_CNI_BINARIES`,
-    /// `CATBIRD_AGENT_SOCKET`, `CATBIRD_CNI_PLUGIN`, `CATBIRD_STATE_DIR` (`/var/lib/calico/catbird`),
+    /// `CATBIRD_AGENT_SOCKET`, `CATBIRD_CNI_PLUGIN`, `CATBIRD_STATE_DIR` (`/var/lib/calico/catbird`), `POD_NAMESPACE`,
     /// `IP_AUTODETECTION_METHOD`, `IP6_AUTODETECTION_METHOD`. Throws for a method that is none.
     public init(environment: [String: String]) throws(AddressDetection.Problem) {
         self.init()
@@ -76,6 +82,7 @@ public struct NetworkAgentConfiguration: Sendable {
         skippedBinaries = Set((value("SKIP_CNI_BINARIES") ?? "").split(separator: ",").map(String.init))
         updatesBinaries = value("UPDATE_CNI_BINARIES") != "false"
         mtuFile = "/var/lib/calico/mtu"
+        if let name = value("POD_NAMESPACE") { secretNamespace = name }
         for (family, name) in [(IPFamily.v4, "IP_AUTODETECTION_METHOD"), (.v6, "IP6_AUTODETECTION_METHOD")] {
             if let text = value(name) { detection[family] = try AddressDetection(text) }
         }

@@ -75,7 +75,8 @@ package final class MemoryAPI: APITransport {
             if let object = state.objects[path] { return reply(object) }
             let isNamed = ![
                 "pods", "nodes", "namespaces", "services", "endpointslices", "ippools", "ipamblocks",
-                "blockaffinities", "ipamhandles", "ipamconfigs", "ipreservations", "events",
+                "blockaffinities", "ipamhandles", "ipamconfigs", "ipreservations", "events", "bgpconfigurations",
+                "bgppeers", "bgpfilters",
             ].contains(String(path.split(separator: "/").last ?? ""))
             if isNamed { return Self.failure(404, "NotFound") }
             if request.query.contains(where: { $0.0 == "watch" }) { return watch(path, request, &state) }

@@ -79,6 +79,13 @@ final class Laboratory: Sendable {
         if Files.exists(path) { return }
         for await _ in inotify.events where Files.exists(path) { return }
     }
+
+    func waitForNoFile(_ path: String) async throws {
+        let inotify = try Inotify()
+        try inotify.add(Files.directory(of: path))
+        if !Files.exists(path) { return }
+        for await _ in inotify.events where !Files.exists(path) { return }
+    }
 }
 
 /// TCP in a namespace: a server that greets with its name, and a client that reads the greeting.

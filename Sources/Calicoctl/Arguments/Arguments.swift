@@ -15,7 +15,8 @@ struct Arguments: Sendable {
         "--timeout": "timeout", "--cidr": "cidr", "--from-report": "from-report", "--strictaffinity": "strictaffinity",
         "--max-blocks-per-host": "max-blocks-per-host", "--kubevirt-ip-persistence": "kubevirt-ip-persistence",
         "--ip-cooldown-seconds": "ip-cooldown-seconds", "--log-dir": "log-dir", "--since": "since",
-        "--max-logs": "max-logs", "--max-parallelism": "max-parallelism", "--focus-nodes": "focus-nodes",
+        "--bird-socket": "bird-socket", "--max-logs": "max-logs", "--max-parallelism": "max-parallelism",
+        "--focus-nodes": "focus-nodes",
     ]
     private static let withoutValue: [String: String] = [
         "-h": "help", "--help": "help", "-A": "all-namespaces", "-a": "all-namespaces",

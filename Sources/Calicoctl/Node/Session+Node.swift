@@ -2,6 +2,8 @@
 
 import KubeClient
 import KubeObjects
+import Linux
+import NetworkModel
 import Values
 
 extension Session {
@@ -18,8 +20,36 @@ extension Session {
         guard running else {
             throw Failure("No calico-node pod is Running: see kubectl get pods -n kube-system -l k8s-app=calico-node")
         }
-        // Routes between nodes are programmed by the agents themselves: no BGP session is needed.
-        output("\nThe BGP backend process (BIRD) is not running: routes are programmed directly.\n")
+        let socket = arguments.value("bird-socket") ?? BIRDControl.usualPath
+        guard Files.exists(socket) else {
+            // Routes between nodes are programmed by the agents themselves: no BGP session is needed.
+            output("\nThe BGP backend process (BIRD) is not running here: routes are programmed directly.\n")
+            var isAsked = false
+            for resource in ["bgppeers", "bgpconfigurations"] where !isAsked {
+                let objects = try await client.list(GroupVersionResource("crd.projectcalico.org", "v1", resource))
+                isAsked = !objects.items.isEmpty
+            }
+            guard isAsked, let pod = pods.first else { return }
+            output(
+                "BGP is asked for. Each node has a BIRD of its own: kubectl exec -n kube-system \(pod.name) -- calicoctl node status\n"
+            )
+            return
+        }
+        let reply: String
+        do { reply = try BIRDControl.ask(socket, "show protocols") } catch {
+            throw Failure("BIRD does not answer at \(socket): \(error)")
+        }
+        let peers = BIRDStatus(reply: reply).peers
+        for family in IPFamily.allCases {
+            let words = family == .v4 ? "IPv4" : "IPv6"
+            output("\n\(words) BGP status\n")
+            var table = FramedTable("PEER ADDRESS", "PEER TYPE", "STATE", "SINCE", "INFO")
+            for peer in peers.sorted(by: { $0.address < $1.address }) where peer.address.family == family {
+                table.rows.append(["\(peer.address)", peer.kind.words, peer.state, peer.time, peer.info])
+            }
+            output(table.rows.isEmpty ? "No \(words) peers found.\n" : table.text)
+        }
+        output("\n")
     }
 
     func version() async throws {

@@ -37,7 +37,9 @@ struct FramedTable {
             "|"
                 + row.indices.map { column -> String in
                     let space = widths[column] - row[column].count
-                    let isNumber = !row[column].isEmpty && row[column].allSatisfy { $0.isNumber || $0 == "." }
+                    let isNumber =
+                        !row[column].isEmpty && row[column].allSatisfy { $0.isNumber || $0 == "." }
+                        && row[column].count { $0 == "." } < 2
                     return isNumber ? " \(spaces(space))\(row[column]) " : " \(row[column])\(spaces(space)) "
                 }.joined(separator: "|") + "|"
         }

@@ -19,6 +19,8 @@ public struct BuiltinImage: Sendable, Hashable {
         case busybox
         /// `/usr/bin/catbird`, the plugin, and the libraries they load.
         case catbird
+        /// BIRD 2 and its client where this machine has them (package bird2), with the libraries they load.
+        case bird
         /// Files written out: path, permissions, content.
         case files([File])
     }

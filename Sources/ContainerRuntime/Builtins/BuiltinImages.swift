@@ -11,7 +11,10 @@ public enum BuiltinImages {
 
     /// The node agent and the CNI plugin that it installs.
     public static let node = BuiltinImage(
-        name: "catbird/node", layers: [.busybox, .catbird], entrypoint: ["/usr/bin/catbird", "agent"],
+        name: "catbird/node",
+        layers: [
+            .busybox, .catbird, .bird, .files([BuiltinImage.File("/usr/bin/calicoctl", linkTo: "/usr/bin/catbird")]),
+        ], entrypoint: ["/usr/bin/catbird", "agent"],
         environment: [path])
 
     public static let dns = BuiltinImage(

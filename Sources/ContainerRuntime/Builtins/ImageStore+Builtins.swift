@@ -202,6 +202,7 @@ private final class BuiltinLayers: @unchecked Sendable {
         switch layer {
         case .busybox: entries = try busybox()
         case .catbird: entries = try catbird()
+        case .bird: entries = try bird()
         case .files(let files):
             entries = files.map { file in
                 switch file.content {
@@ -255,6 +256,16 @@ private final class BuiltinLayers: @unchecked Sendable {
             try copy(sources.catbird, to: "/usr/bin/catbird", mode: 0o755),
             try copy(sources.plugin, to: "/usr/bin/catbird-cni", mode: 0o755),
         ] + (try libraries(closure))
+    }
+
+    private func bird() throws -> [Entry] {
+        var closure = LibraryClosure()
+        var entries = [Entry(path: "/var/run/calico", mode: 0o755, content: .folder)]
+        for program in ["/usr/sbin/bird", "/usr/sbin/birdcl"] where Files.exists(program) {
+            try closure.add(program: program)
+            entries.append(try copy(program, to: program, mode: 0o755))
+        }
+        return entries + (try libraries(closure))
     }
 
     /// All libraries go where the loader looks without being told: beside the C library.

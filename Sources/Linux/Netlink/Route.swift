@@ -12,6 +12,8 @@ public struct RouteProtocol: RawRepresentable, Sendable, Hashable {
     public static let kernel = RouteProtocol(rawValue: 2)
     public static let boot = RouteProtocol(rawValue: 3)
     public static let `static` = RouteProtocol(rawValue: 4)
+    /// BIRD's, which nobody else touches.
+    public static let bird = RouteProtocol(rawValue: 12)
     /// Felix's number, and so ours: routes of pods, blocks and tunnels.
     public static let calico = RouteProtocol(rawValue: 80)
     /// Routes to containers of a network that no agent looks after: an agent of the same machine leaves them alone.

@@ -47,6 +47,31 @@ extension Addons {
             name: calico-node
             namespace: kube-system
         ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: Role
+        metadata:
+          name: calico-node
+          namespace: kube-system
+        rules:
+          # Passwords of BGP sessions.
+          - apiGroups: [""]
+            resources: [secrets]
+            verbs: [get]
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: RoleBinding
+        metadata:
+          name: calico-node
+          namespace: kube-system
+        roleRef:
+          apiGroup: rbac.authorization.k8s.io
+          kind: Role
+          name: calico-node
+        subjects:
+          - kind: ServiceAccount
+            name: calico-node
+            namespace: kube-system
+        ---
         apiVersion: apps/v1
         kind: DaemonSet
         metadata:

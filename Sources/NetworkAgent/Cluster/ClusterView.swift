@@ -20,6 +20,9 @@ final class ClusterView: Sendable {
     let endpointSlices: Informer
     let felix: Informer
     let clusterInformations: Informer
+    let bgpConfigurations: Informer
+    let bgpPeers: Informer
+    let bgpFilters: Informer
 
     init(_ client: KubeClient, node: String, logger: Logger) {
         nodes = Informer(client, .nodes, logger: logger)
@@ -35,14 +38,22 @@ final class ClusterView: Sendable {
         felix = Informer(
             client, GroupVersionResource("crd.projectcalico.org", "v1", "felixconfigurations"), logger: logger)
         clusterInformations = Informer(client, .clusterInformations, logger: logger)
+        func calico(_ resource: String) -> Informer {
+            Informer(client, GroupVersionResource("crd.projectcalico.org", "v1", resource), logger: logger)
+        }
+        bgpConfigurations = calico("bgpconfigurations")
+        bgpPeers = calico("bgppeers")
+        bgpFilters = calico("bgpfilters")
     }
 
     var all: [Informer] {
         [
             nodes, pools, blocks, affinities, configs, reservations, pods, namespaces, services, endpointSlices, felix,
             clusterInformations,
-        ]
+        ] + forBGP
     }
+
+    var forBGP: [Informer] { [bgpConfigurations, bgpPeers, bgpFilters] }
 
     /// What has to be known before an address can be given out.
     private var forAddresses: [Informer] { [nodes, pools, blocks, affinities, configs, reservations] }
