@@ -99,6 +99,7 @@ public struct NetworkAgent: Sendable {
             group.addTask { await speaker.run() }
             group.addTask { for await _ in view.felix.events() { networkSignal.raise() } }
             group.addTask {
+                // Floating addresses and allowed sources are the pods' wishes, and Felix's to allow.
                 for await _ in view.pods.events() where view.felix[nil, "default"] != nil { networkSignal.raise() }
             }
             group.addTask { try await dataplane.watch { networkSignal.raise() } }

@@ -11,6 +11,72 @@ import Testing
 import Values
 
 @Suite(.serialized, .enabled(if: geteuid() == 0)) struct AgentRootTests {
+    /// Agents end and start anew while two pods of different nodes talk: not one packet is lost.
+    @Test func agentsStartAnewWithoutALostPacket() async throws {
+        let nodes = try await TwoNodes(pool: Sample.pool("all", "10.244.0.0/16", vxlan: "Always"))
+        let laboratory = nodes.laboratory
+        let target = try await nodes.withAgents {
+            let one = try await nodes.startPod("one", on: "a")
+            let two = try await nodes.startPod("two", on: "b")
+            #expect(one.isSuccess && two.isSuccess, "\(one.json) \(two.json)")
+            let address = try #require(IPAddress(two.address))
+            try await laboratory.wait(in: "a") {
+                try NetlinkSocket(in: laboratory.namespace("a")).routes(protocol: .calico)
+                    .contains { $0.destination.contains(address) && $0.gateway != nil }
+            }
+            let back = try #require(IPAddress(one.address))
+            try await laboratory.wait(in: "b") {
+                try NetlinkSocket(in: laboratory.namespace("b")).routes(protocol: .calico)
+                    .contains { $0.destination.contains(back) && $0.gateway != nil }
+            }
+            #expect(try await laboratory.ping(two.address, from: "one"))
+            return two.address
+        }
+        async let talk = laboratory.run("ping", ["-q", "-i", "0.005", "-c", "300", "-W", "1", target], in: "one")
+        // Three generations of agents meanwhile.
+        for number in 0..<3 {
+            try await nodes.withAgents {
+                let pod = try await nodes.startPod("later-\(number)", on: "a")
+                #expect(pod.isSuccess, "\(pod.json)")
+                #expect(try await laboratory.ping(target, from: "later-\(number)"))
+            }
+        }
+        let output = try await talk
+        #expect(output.text.contains("300 packets transmitted, 300 received"), "\(output.text)")
+    }
+
+    /// A node that changes its rack changes the pool of its tunnel's address, and keeps working.
+    @Test func aLabelMovesTheTunnelWithoutARestart() async throws {
+        let nodes = try await TwoNodes(
+            pool: Sample.pool("east", "10.1.0.0/24", selector: "zone == \"east\"", vxlan: "Always"))
+        let laboratory = nodes.laboratory
+        try await nodes.api.client.create(
+            .ipPools, Sample.pool("west", "10.2.0.0/24", selector: "zone == \"west\"", vxlan: "Always"))
+        @Sendable func tunnel(_ pool: String) throws -> Bool {
+            guard let pool = CIDR(pool) else { return false }
+            let netlink = try NetlinkSocket(in: laboratory.namespace("a"))
+            guard let link = try netlink.link("vxlan.calico") else { return false }
+            let held = try netlink.addresses(interface: link.index).filter { $0.address.family == .v4 }
+            return held.count == 1 && held.allSatisfy { pool.contains($0.address.address) }
+        }
+        try await nodes.withAgents {
+            try await laboratory.wait(in: "a") { try tunnel("10.1.0.0/24") }
+            let before = try await nodes.startPod("one", on: "a")
+            try await nodes.api.client.patch(
+                .nodes, "a", type: .merge, ["metadata": ["labels": ["zone": "west"]]])
+            try await laboratory.wait(in: "a") { try tunnel("10.2.0.0/24") }
+            let after = try await nodes.startPod("two", on: "a")
+            #expect(before.address.hasPrefix("10.1.0.") && after.address.hasPrefix("10.2.0."))
+            let annotated = try await nodes.api.client.get(.nodes, "a")
+                .annotations["projectcalico.org/IPv4VXLANTunnelAddr"]
+            #expect(annotated?.hasPrefix("10.2.0.") == true)
+            // The running pod keeps its address; the tunnel's old one is free.
+            #expect(try await laboratory.ping(before.address, from: "a"))
+            #expect(
+                nodes.api.objects(.ipamHandles).map(\.name).filter { $0.hasSuffix("-a") } == ["vxlan-tunnel-addr-a"])
+        }
+    }
+
     @Test func podsOfTwoNodesReachEachOtherThroughTheTunnel() async throws {
         let nodes = try await TwoNodes(pool: Sample.pool("all", "10.244.0.0/16", vxlan: "Always"))
         let laboratory = nodes.laboratory

@@ -64,17 +64,24 @@ private struct Fabric {
 
     func dataplane(_ name: String) throws -> Dataplane { try #require(dataplanes[name]) }
 
-    func plan(_ name: String, floating: Set<FloatingAddress> = []) -> NetworkPlan {
-        NetworkPlan(
-            NetworkInput(
-                node: name, nodes: nodes, pools: pools, blocks: blocks,
-                workloads: Dictionary(
-                    uniqueKeysWithValues: (Self.pods[name] ?? []).map { ($0, "cali\(name)") }),
-                kernelHasIPIP: false, floating: floating))
+    func plan(
+        _ name: String, floating: Set<FloatingAddress> = [], felix: FelixSettings = FelixSettings(),
+        allowedSources: Set<AllowedSource> = []
+    ) -> NetworkPlan {
+        var input = NetworkInput(
+            node: name, nodes: nodes, pools: pools, blocks: blocks,
+            workloads: Dictionary(uniqueKeysWithValues: (Self.pods[name] ?? []).map { ($0, "cali\(name)") }),
+            kernelHasIPIP: false, floating: floating)
+        input.felix = felix
+        input.allowedSources = allowedSources
+        return NetworkPlan(input)
     }
 
-    func apply(_ name: String, floating: Set<FloatingAddress> = []) throws {
-        let plan = plan(name, floating: floating)
+    func apply(
+        _ name: String, floating: Set<FloatingAddress> = [], felix: FelixSettings = FelixSettings(),
+        allowedSources: Set<AllowedSource> = []
+    ) throws {
+        let plan = plan(name, floating: floating, felix: felix, allowedSources: allowedSources)
         try dataplane(name).apply { _ in plan }
         for family in IPFamily.allCases {
             try dataplane(name).apply(NFTPlan.content(plan, [], family), family)
@@ -117,6 +124,100 @@ private struct Fabric {
             try pod.deleteAddress(address)
             #expect(try await fabric.laboratory.ping(target, from: "pod-a"), "\(target)")
         }
+    }
+
+    /// The annotation's networks are let through where FelixConfiguration allows it, and its flag works at once.
+    @Test func sourcesThatFelixAllowsAreLetThrough() async throws {
+        let fabric = try Fabric(vxlan: .never)
+        let felix = FelixSettings(felixObject(["workloadSourceSpoofing": "Any"]))
+        for (network, spoofed, target) in [
+            ("10.99.0.0/24", "10.99.0.6/32", "172.30.0.3"), ("fd99::/64", "fd99::6/128", "fd01::3"),
+        ] {
+            let pod = try fabric.netlink("pod-a")
+            let eth0 = try pod.requireLink("eth0").index
+            let address = InterfaceAddress(interface: eth0, address: try #require(CIDR(spoofed)), flags: 0x02)
+            try pod.addAddress(address)
+            let source = address.address.address
+            // The answers' way back is the user's to make.
+            let next = source.family == .v4 ? IPAddress(172, 30, 0, 2) : IPAddress("fd01::2")
+            try fabric.netlink("b").addRoute(Route(to: address.address, via: next, protocol: .static))
+            func ping() async throws -> Bool {
+                try await fabric.laboratory.run(
+                    "/usr/bin/busybox", ["ping", "-c", "1", "-W", "1", "-I", "\(source)", target], in: "pod-a"
+                ).status.isSuccess
+            }
+            let allowed = AllowedSource(interface: "calia", network: try #require(CIDR(network)))
+            try fabric.apply("a", allowedSources: [allowed])
+            #expect(try await !ping(), "\(source) without Felix's leave")
+            try fabric.apply("a", felix: felix, allowedSources: [allowed])
+            let back = try fabric.netlink("a")
+            let way = Route(to: address.address, interface: try back.requireLink("calia").index, protocol: .static)
+            try back.addRoute(way)
+            #expect(try await ping(), "\(source) with Felix's leave")
+            try back.deleteRoute(way)
+            try pod.deleteAddress(address)
+        }
+    }
+
+    private func felixObject(_ spec: JSON) -> KubeObject {
+        KubeObject(["kind": "FelixConfiguration", "metadata": ["name": "default"], "spec": spec])
+    }
+
+    /// Pods leave with the address and the ports that FelixConfiguration names, and keep their own towards nodes where it
+    /// says so.
+    @Test func outgoingNATFollowsFelix() async throws {
+        let fabric = try Fabric(vxlan: .never)
+        let laboratory = fabric.laboratory
+        let netlink = try fabric.netlink("a")
+        let eth0 = try netlink.requireLink("eth0").index
+        try netlink.addAddress(InterfaceAddress(interface: eth0, address: try #require(CIDR("172.30.0.77/32"))))
+        let listener = try Greeting.serve("b", port: 8080, in: laboratory.namespace("b"))
+        defer { Greeting.stop(listener) }
+        func seen() async throws -> String {
+            try await Greeting.read("172.30.0.3", 8080, from: laboratory.namespace("pod-a"))
+        }
+        #expect(try await seen() == "b 172.30.0.2")
+        try fabric.apply(
+            "a",
+            felix: FelixSettings(felixObject(["natOutgoingAddress": "172.30.0.77", "natPortRange": "40000:40010"])))
+        #expect(try await seen() == "b 172.30.0.77")
+        try fabric.apply("a", felix: FelixSettings(felixObject(["natOutgoingExclusions": "IPPoolsAndHostIPs"])))
+        #expect(try await seen() == "b 10.244.0.5")
+        try fabric.apply("a", felix: FelixSettings(felixObject(["natPortRange": 40000])))
+        #expect(try await seen() == "b 172.30.0.2")
+    }
+
+    @Test func entriesOfTheTunnelComeBack() async throws {
+        let fabric = try Fabric(vxlan: .always)
+        let dataplane = try fabric.dataplane("a")
+        let changes = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        let watching = Task { try await dataplane.watch { changes.continuation.yield() } }
+        defer { watching.cancel() }
+        let keeping = Task { for await _ in changes.stream { try fabric.apply("a") } }
+        defer { keeping.cancel() }
+        let netlink = try fabric.netlink("a")
+        for family in IPFamily.allCases {
+            let tunnel = try netlink.requireLink(NetworkPlan.Tunnel.interface(family)).index
+            let neighbour = try #require(
+                try netlink.neighbours(family, interface: tunnel).first { $0.state.contains(.permanent) })
+            try await fabric.laboratory.waitForChange(in: "a") {
+                try netlink.deleteNeighbour(neighbour)
+            } until: {
+                try netlink.neighbours(family, interface: tunnel).contains {
+                    $0.address == neighbour.address && $0.mac == neighbour.mac
+                }
+            }
+            let entry = try #require(
+                try netlink.forwardingEntries(interface: tunnel).first { $0.mac == neighbour.mac && $0.address != nil })
+            try await fabric.laboratory.waitForChange(in: "a") {
+                try netlink.deleteForwardingEntry(entry)
+            } until: {
+                try netlink.forwardingEntries(interface: tunnel).contains {
+                    $0.mac == entry.mac && $0.address == entry.address
+                }
+            }
+        }
+        #expect(try await fabric.laboratory.ping("10.244.0.69", from: "pod-a"))
     }
 
     @Test func routesAndLinksThatSomebodyTookAwayComeBack() async throws {
@@ -216,7 +317,7 @@ extension Laboratory {
     func waitForChange(
         in name: String, _ change: () throws -> Void, until condition: @escaping @Sendable () throws -> Bool
     ) async throws {
-        let monitor = try NetlinkMonitor([.links, .routes, .routes6], in: namespace(name))
+        let monitor = try NetlinkMonitor([.links, .routes, .routes6, .neighbours], in: namespace(name))
         try change()
         if try condition() { return }
         for await _ in monitor.events where try condition() { return }

@@ -132,7 +132,7 @@ enum Greeting {
         try await Namespaces.enter(.init(net: namespace)) {
             let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
             defer { close(fd) }
-            var patience = timeval(tv_sec: 3, tv_usec: 0)
+            var patience = timeval(tv_sec: 15, tv_usec: 0)
             setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
             setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
             var target = sockaddr_in()

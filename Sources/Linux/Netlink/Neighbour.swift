@@ -12,6 +12,7 @@ public struct Neighbour: Sendable, Hashable {
         public static let incomplete = State(rawValue: 0x01)
         public static let reachable = State(rawValue: 0x02)
         public static let stale = State(rawValue: 0x04)
+        public static let failed = State(rawValue: 0x20)
         public static let noARP = State(rawValue: 0x40)
         public static let permanent = State(rawValue: 0x80)
     }

@@ -11,7 +11,10 @@ public enum NetlinkEvent: Sendable, Hashable {
     case addressRemoved(InterfaceAddress)
     case route(Route)
     case routeRemoved(Route)
-    /// A permanent neighbour or forwarding entry; others come and go by themselves.
+    /// A permanent neighbour or forwarding entry, or one that has failed: so the kernel tells of a permanent neighbour
+    /// that was deleted. Others come and go by themselves.
+    case neighbour(Neighbour)
+    /// A permanent neighbour or forwarding entry.
     case neighbourRemoved(Neighbour)
     /// Changes were lost: look again at everything.
     case overflow
@@ -83,6 +86,8 @@ public final class NetlinkMonitor: Sendable {
         case Int(RTM_DELADDR): InterfaceAddress(reply).map { .addressRemoved($0) }
         case Int(RTM_NEWROUTE): Route(reply).map { .route($0) }
         case Int(RTM_DELROUTE): Route(reply).map { .routeRemoved($0) }
+        case Int(RTM_NEWNEIGH):
+            Neighbour(reply).flatMap { $0.state.isDisjoint(with: [.permanent, .failed]) ? nil : .neighbour($0) }
         case Int(RTM_DELNEIGH):
             Neighbour(reply).flatMap { $0.state.contains(.permanent) ? .neighbourRemoved($0) : nil }
         default: nil

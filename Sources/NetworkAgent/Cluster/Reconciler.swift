@@ -45,12 +45,15 @@ struct Reconciler: Sendable {
     private func reconcile() async throws -> [String] {
         let snapshot = await book.snapshot()
         let nodes = view.nodes.all().compactMap { NodeNetwork($0) }
-        let plan = NetworkPlan(
-            NetworkInput(
-                node: node, nodes: Dictionary(nodes.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first }),
-                pools: snapshot.pools, blocks: Array(snapshot.blocks.values),
-                kernelHasIPIP: try await presence.hasIPIP(), uplinkMTU: await presence.uplinkMTU,
-                floating: floatingAddresses()))
+        var input = NetworkInput(
+            node: node, nodes: Dictionary(nodes.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first }),
+            pools: snapshot.pools, blocks: Array(snapshot.blocks.values), kernelHasIPIP: try await presence.hasIPIP(),
+            uplinkMTU: await presence.uplinkMTU)
+        input.felix = FelixSettings(view.felix[nil, "default"])
+        let pods = view.pods.all()
+        if input.felix.hasFloatingAddresses { input.floating = Set(pods.flatMap { FloatingAddress.read($0) }) }
+        input.allowedSources = Set(pods.flatMap { Self.allowedSources($0) })
+        let plan = NetworkPlan(input)
         try await OwnThread.run(awaiting: { [dataplane] in
             try dataplane.apply { workloads in
                 var plan = plan
@@ -72,9 +75,11 @@ struct Reconciler: Sendable {
         return plan.problems
     }
 
-    /// Those that annotations of this node's pods ask for, where FelixConfiguration `default` allows them.
-    private func floatingAddresses() -> Set<FloatingAddress> {
-        guard view.felix[nil, "default"]?["spec"]["floatingIPs"].string == "Enabled" else { return [] }
-        return Set(view.pods.all().flatMap { FloatingAddress.read($0) })
+    /// What the pod's annotation asks for; what is no list of networks is refused when the pod is wired.
+    private static func allowedSources(_ pod: KubeObject) -> [AllowedSource] {
+        guard let text = pod.annotations[AllowedSource.annotation],
+            let interface = Sandbox.hostInterface(["pod": pod.name, "namespace": pod.namespace ?? ""])
+        else { return [] }
+        return (AllowedSource.networks(text) ?? []).map { AllowedSource(interface: interface, network: $0) }
     }
 }

@@ -135,6 +135,9 @@ public final class Dataplane: Sendable {
                             && known.peers.contains {
                                 $0.tunnelAddress == neighbour.address || $0.mac == neighbour.mac
                             }
+                    case .neighbour(let neighbour):
+                        neighbour.interface == known.interface && !neighbour.state.contains(.permanent)
+                            && known.peers.contains { $0.tunnelAddress == neighbour.address }
                     case .overflow: true
                     default: false
                     }

@@ -34,7 +34,7 @@ struct RouteTable {
         case .linkRemoved, .addressRemoved, .overflow: break
         case .link(let link):
             if link.isUp { return false }
-        case .address, .neighbourRemoved: return false
+        case .address, .neighbour, .neighbourRemoved: return false
         }
         actual = nil
         return true

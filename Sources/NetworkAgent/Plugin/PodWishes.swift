@@ -168,6 +168,21 @@ struct PodWishes: Sendable, Hashable {
         if features["floating_ips"].bool != true {
             try refuse(annotation(CalicoKeys.floatingIPs), CalicoKeys.floatingIPs, "floating_ips", sandbox, features)
         }
+        if let text = annotation(CalicoKeys.floatingIPs) {
+            let list = (try? JSON(parsing: text))?.array?.map { $0.string.flatMap { IPAddress($0) } }
+            guard let list, !list.contains(nil) else {
+                throw CNIError(
+                    .invalidConfiguration,
+                    "annotation \(CalicoKeys.floatingIPs) of \(sandbox.subject), \(text), is not a list of addresses such as [\"192.0.2.7\"]"
+                )
+            }
+        }
+        if let text = annotation(AllowedSource.annotation), AllowedSource.networks(text) == nil {
+            throw CNIError(
+                .invalidConfiguration,
+                "annotation \(AllowedSource.annotation) of \(sandbox.subject), \(text), is not a list of networks such as [\"10.0.0.0/8\"]"
+            )
+        }
         if let text = annotation(CalicoKeys.hardwareAddress) {
             mac = try Self.mac(
                 text, "annotation \(CalicoKeys.hardwareAddress) of \(sandbox.subject)", .invalidConfiguration)

@@ -7,7 +7,21 @@ extension NetworkPlan {
         self.init()
         let blocks = input.blocks.filter { !$0.isDeleted }
         planNAT(input.pools, blocks)
+        felix = input.felix
+        problems += felix.problems
         floating = input.floating
+        nodeAddresses = Set(input.nodes.values.flatMap { $0.endpoints.values.map { CIDR(host: $0.address.address) } })
+        if felix.allowsSources {
+            allowedSources = input.allowedSources.filter { inner in
+                !input.allowedSources.contains {
+                    $0 != inner && $0.interface == inner.interface && $0.network.contains(inner.network)
+                }
+            }
+        } else if let source = input.allowedSources.min() {
+            problems.append(
+                "\(source.interface): annotation \(AllowedSource.annotation) has no effect: FelixConfiguration default needs workloadSourceSpoofing: Any"
+            )
+        }
         for (address, interface) in input.workloads {
             routes.insert(PlannedRoute(CIDR(host: address), .workload(interface: interface)))
         }

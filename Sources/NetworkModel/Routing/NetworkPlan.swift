@@ -82,6 +82,11 @@ public struct NetworkPlan: Sendable, Hashable {
     public var podNetworks: Set<CIDR> = []
     /// Addresses outside that lead to pods of this node.
     public var floating: Set<FloatingAddress> = []
+    /// The addresses of all nodes.
+    public var nodeAddresses: Set<CIDR> = []
+    public var felix = FelixSettings()
+    /// Of this node's pods; no two of an interface overlap.
+    public var allowedSources: Set<AllowedSource> = []
     /// Blocks of other nodes that cannot be routed, and why.
     public var problems: [String] = []
 
@@ -131,8 +136,12 @@ public struct NetworkInput: Sendable {
     public var kernelHasIPIP: Bool
     /// The MTU of the node's uplink, in bytes.
     public var uplinkMTU: Int
-    /// Floating addresses of this node's pods; none unless FelixConfiguration has `floatingIPs: Enabled`.
+    /// Floating addresses of this node's pods; used only where FelixConfiguration has `floatingIPs: Enabled`.
     public var floating: Set<FloatingAddress>
+    /// Networks that pods of this node ask to send with; used only where FelixConfiguration has
+    /// `workloadSourceSpoofing: Any`.
+    public var allowedSources: Set<AllowedSource> = []
+    public var felix = FelixSettings()
 
     public init(
         node: String, nodes: [String: NodeNetwork], pools: [IPPool], blocks: [IPAMBlock],

@@ -25,7 +25,13 @@ public enum NFTPlan {
 
     /// The table of one family.
     public static func content(_ plan: NetworkPlan, _ ports: [ServicePort], _ family: IPFamily = .v4) -> NFTContent {
-        var content = skeleton(family)
+        var content = skeleton(family, plan.felix)
+        for node in plan.nodeAddresses where node.family == family {
+            content.sets["nodes"]?.elements["\(node.address)"] = ""
+        }
+        for source in plan.allowedSources where source.network.family == family {
+            content.sets["allowed-sources"]?.elements["\"\(source.interface)\" . \(source.network)"] = ""
+        }
         content.sets["pods"]?.elements = elements(plan.podNetworks, family)
         content.sets["masqueraded"]?.elements = elements(plan.masqueraded, family)
         for floating in plan.floating.sorted(by: { $0.external < $1.external }) where floating.pod.family == family {
@@ -51,7 +57,7 @@ public enum NFTPlan {
         content.sets["masqueraded"] = .init(set: "type \(type); flags interval;", masqueraded.map { "\($0)" })
         content.chains["nat-postrouting"] = .init(
             hook: "type nat hook postrouting priority srcnat; policy accept;",
-            ["oifname \"lo\" return", "\(ip) saddr @masqueraded \(ip) daddr != @pods masquerade"])
+            ["oifname \"lo\" return"] + outgoing(family, FelixSettings()))
         content.chains["from-pods"] = sources(family)
         return content
     }
@@ -60,12 +66,29 @@ public enum NFTPlan {
         Dictionary(uniqueKeysWithValues: networks.filter { $0.family == family }.map { ("\($0)", "") })
     }
 
-    private static func skeleton(_ family: IPFamily) -> NFTContent {
+    /// What leaves the cluster, and with which address and ports. Only transports have ports to choose.
+    private static func outgoing(_ family: IPFamily, _ felix: FelixSettings) -> [String] {
+        let ip = words(family).ip
+        let match =
+            "\(ip) saddr @masqueraded \(ip) daddr != @pods" + (felix.sparesNodes ? " \(ip) daddr != @nodes" : "")
+        let address = family == .v4 ? felix.natAddress : nil
+        var rules: [String] = []
+        if let ports = felix.natPorts {
+            let target = "\(ports.lowerBound)-\(ports.upperBound)"
+            let action = address.map { "snat to \($0):\(target)" } ?? "masquerade to :\(target)"
+            rules.append("meta l4proto { tcp, udp, sctp } \(match) \(action)")
+        }
+        return rules + ["\(match) \(address.map { "snat to \($0)" } ?? "masquerade")"]
+    }
+
+    private static func skeleton(_ family: IPFamily, _ felix: FelixSettings) -> NFTContent {
         let (ip, type) = words(family)
         var content = NFTContent(table: "\(ip) \(table)")
         let key = "type \(type) . inet_proto . inet_service : verdict;"
         content.sets["pods"] = .init(set: "type \(type); flags interval;")
         content.sets["masqueraded"] = .init(set: "type \(type); flags interval;")
+        content.sets["nodes"] = .init(set: "type \(type);")
+        content.sets["allowed-sources"] = .init(set: "type ifname . \(type); flags interval;")
         content.sets["floating"] = .init(map: "type \(type) : \(type);")
         content.sets["floating-sources"] = .init(map: "type \(type) : \(type);")
         content.sets["floating-hairpins"] = .init(set: "type \(type) . \(type);")
@@ -93,9 +116,8 @@ public enum NFTPlan {
                 "meta mark and \(masqueradeMark) != 0x0 masquerade",
                 "ct status dnat \(ip) saddr . \(ip) daddr @floating-hairpins snat to \(ip) saddr map @floating-sources",
                 "ct status dnat \(ip) saddr . \(ip) daddr @hairpins masquerade",
-                "\(ip) saddr @masqueraded \(ip) daddr != @pods masquerade",
-            ])
-        content.chains["from-pods"] = sources(family)
+            ] + outgoing(family, felix))
+        content.chains["from-pods"] = sources(family, allowed: "iifname . \(ip) saddr != @allowed-sources ")
         // What is still addressed to a Service here found no endpoint, or no such port: say so at once. ICMP is limited
         // in rate, a reset is not.
         content.chains["unserved"] = .init([
@@ -112,13 +134,13 @@ public enum NFTPlan {
     }
 
     /// A pod sends with addresses whose route leads to it, and no tunnels of its own that would pass for the node's.
-    private static func sources(_ family: IPFamily) -> NFTContent.Chain {
+    private static func sources(_ family: IPFamily, allowed: String = "") -> NFTContent.Chain {
         // Neighbours are found by link-local addresses, and, before there is one, by none.
         let exempt = family == .v4 ? "" : "ip6 saddr != { ::, fe80::/10 } "
         let tunnelInside = family == .v4 ? ["iifname \"cali*\" meta l4proto 4 drop"] : []
         return .init(
             hook: "type filter hook prerouting priority raw; policy accept;",
-            ["iifname \"cali*\" \(exempt)fib saddr . iif oif missing drop"] + tunnelInside
+            ["iifname \"cali*\" \(exempt)\(allowed)fib saddr . iif oif missing drop"] + tunnelInside
                 + ["iifname \"cali*\" udp dport \(NetworkPlan.Tunnel.port) drop"])
     }
 
