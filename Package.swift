@@ -159,7 +159,8 @@ let allTargets: [Target] = [
             "Kubelet", "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "Values",
             "APIServer", "Storage",
         ]),
-    tests("CalicoctlTests", ["Calicoctl", "APIServer", "Storage", "PKI", "KubeClient", "KubeObjects", "Values"]),
+    tests(
+        "CalicoctlTests", ["Calicoctl", "APIServer", "Linux", "Storage", "PKI", "KubeClient", "KubeObjects", "Values"]),
     tests("LifecycleTests", ["Linux", "Values"]),
     tests("LocalClusterTests", ["LocalCluster", "Linux", "PKI", "YAMLCoding", "Values", "KubeClient", "KubeObjects"]),
 ]

@@ -108,9 +108,10 @@ struct Session: Sendable {
         case "convert": try convert()
         case "datastore": try await datastore()
         case "cluster":
-            throw Failure(
-                "calicoctl cluster diags is not available in this version of Catbird: 'catbird logs' and 'kubectl cluster-info dump' show what it would collect"
-            )
+            guard arguments.words.dropFirst().first == "diags" else {
+                throw Failure("Unknown command: 'cluster'. Available: cluster diags")
+            }
+            try await clusterDiagnostics()
         default:
             throw Failure("Unknown command: '\(verb)'\nUse 'calicoctl --help' to read about a specific subcommand.")
         }
@@ -133,7 +134,8 @@ enum Usage {
             validate    Check resources without sending them.
             convert     Show resources of a file as projectcalico.org/v3.
             ipam        IP address management: show, check, release, configure, split.
-            node        Calico node: status.
+            node        Calico node: status, diags, checksystem.
+            cluster     diags: what the cluster says of itself, in an archive.
             datastore   migrate export, import, lock, unlock.
             version     Show the versions of this client and of the cluster.
 

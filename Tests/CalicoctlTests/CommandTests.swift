@@ -2,8 +2,10 @@
 
 import APIServer
 import Calicoctl
+import Glibc
 import KubeClient
 import KubeObjects
+import Linux
 import PKI
 import Storage
 import Synchronization
@@ -59,6 +61,34 @@ final class Fixture: Sendable {
 }
 
 @Suite struct CommandTests {
+    @Test(.enabled(if: geteuid() == 0)) func diagnosticsOfTheMachine() async throws {
+        let fixture = try await Fixture()
+        let run = await fixture.run("node diags --log-dir=/nosuch")
+        #expect(run.code == 0, "\(run.errors)")
+        let line = try #require(run.output.split(separator: "\n").last { $0.hasPrefix("Diags saved to ") })
+        let archive = String(line.dropFirst("Diags saved to ".count))
+        let listed = try await ProcessSpawner("tar", ["-tzf", archive]).run()
+        for name in ["ipv4_route", "ipv6_addr", "nft", "ip_link", "bridge_fdb"] {
+            #expect(listed.text.contains("/\(name)\n"), "\(listed.text)")
+        }
+        let links = try await ProcessSpawner("tar", ["-xzOf", archive, "--wildcards", "*/ip_link"]).run()
+        #expect(links.text.contains("lo:"))
+        try Files.removeTree(Files.directory(of: archive))
+    }
+
+    @Test(.enabled(if: geteuid() == 0)) func theKernelIsTried() async throws {
+        let run = await (try await Fixture()).run("node checksystem")
+        #expect(run.code == 0 && run.output.contains("vxlan               OK"), "\(run.output)\(run.errors)")
+    }
+
+    @Test func nodeCommandsThatAreNone() async throws {
+        let fixture = try await Fixture()
+        #expect(await fixture.run("node run").errors.contains("DaemonSet calico-node"))
+        #expect(await fixture.run("node nosuch").errors.contains("Unknown command: 'node nosuch'"))
+        #expect(await fixture.run("cluster nosuch").errors.contains("Available: cluster diags"))
+        #expect(await fixture.run("cluster diags --max-parallelism=0").errors.contains("from 1 to 100"))
+    }
+
     @Test func applyTakesWhatGetPrinted() async throws {
         let fixture = try await Fixture()
         _ = await fixture.run("create -f -", input: Fixture.pools)

@@ -8,11 +8,22 @@ import Values
 
 extension Session {
     func node() async throws {
-        guard arguments.words.count > 1, arguments.words[1] == "status" else {
+        let command = arguments.words.dropFirst().first ?? ""
+        switch command {
+        case "status": try await nodeStatus()
+        case "diags": try await nodeDiagnostics()
+        case "checksystem": try await checkSystem()
+        case "run":
             throw Failure(
-                "calicoctl node \(arguments.words.dropFirst().first ?? "") is not available in this version of Catbird. "
-                    + "Available: node status")
+                "calicoctl node run starts calico/node beside an etcd datastore. The datastore here is Kubernetes: the DaemonSet calico-node of kube-system runs the agent, and catbird agent is its program"
+            )
+        default:
+            throw Failure(
+                "Unknown command: 'node \(command)'. Available: node status, node diags, node checksystem, node run")
         }
+    }
+
+    private func nodeStatus() async throws {
         let client = try client()
         let pods = try await client.list(.pods, in: "kube-system", labelSelector: "k8s-app=calico-node").items
         let running = pods.contains { $0["status"]["phase"].string == "Running" }
