@@ -142,13 +142,13 @@ private struct Fabric {
             let next = source.family == .v4 ? IPAddress(172, 30, 0, 2) : IPAddress("fd01::2")
             try fabric.netlink("b").addRoute(Route(to: address.address, via: next, protocol: .static))
             func ping() async throws -> Bool {
-                try await fabric.laboratory.run(
-                    "/usr/bin/busybox", ["ping", "-c", "1", "-W", "1", "-I", "\(source)", target], in: "pod-a"
-                ).status.isSuccess
+                let output = try await fabric.laboratory.run(
+                    "/usr/bin/busybox", ["ping", "-c", "1", "-W", "1", "-I", "\(source)", target], in: "pod-a")
+                return output.status.isSuccess
             }
             let allowed = AllowedSource(interface: "calia", network: try #require(CIDR(network)))
             try fabric.apply("a", allowedSources: [allowed])
-            #expect(try await !ping(), "\(source) without Felix's leave")
+            #expect(!(try await ping()), "\(source) without Felix's leave")
             try fabric.apply("a", felix: felix, allowedSources: [allowed])
             let back = try fabric.netlink("a")
             let way = Route(to: address.address, interface: try back.requireLink("calia").index, protocol: .static)

@@ -115,7 +115,7 @@ actor NodePresence {
     }
 
     /// A tunnel's address: taken from a pool that is carried in the tunnel, and replaced when that pool is gone and
-    /// another is there. Without any such pool the old one stays, for the pods that outlive their pool.
+    /// another is there. Without any such pool the old one stays for as long as there are pods that outlived their pool.
     private func address(of tunnel: NodeTunnel, _ hasIPIP: Bool) async throws -> IPAddress? {
         let snapshot = await book.snapshot()
         guard let labels = snapshot.nodes[node] else { return nil }
@@ -126,9 +126,10 @@ actor NodePresence {
         let handleID = tunnel.handleID(node: node)
         let held = await book.held(handleID).first?.address
         if let held {
-            if candidates.isEmpty || candidates.contains(where: { $0.cidr.contains(held) }) { return held }
+            if candidates.contains(where: { $0.cidr.contains(held) }) { return held }
+            if candidates.isEmpty, Self.hasPodsWithoutPool(tunnel.family, snapshot) { return held }
             try await book.release(handleIDs: [handleID])
-            logger.notice("\(tunnel.subject) leaves \(held), whose pool is gone")
+            logger.notice("\(tunnel.subject) leaves \(held): no pool that it carries has the address any more")
         }
         guard !candidates.isEmpty else { return nil }
         do {
@@ -142,6 +143,14 @@ actor NodePresence {
         } catch let refusal as AddressRefusal {
             logger.error("\(refusal)")
             return nil
+        }
+    }
+
+    /// Whether some pod's address is in no pool: the nodes reach it through the tunnel.
+    private static func hasPodsWithoutPool(_ family: IPFamily, _ snapshot: IPAMSnapshot) -> Bool {
+        snapshot.blocks.values.contains { block in
+            block.cidr.family == family && !snapshot.pools.contains { $0.cidr.contains(block.cidr) }
+                && block.assignments.contains { $0.attribute.values["type"] == nil }
         }
     }
 
