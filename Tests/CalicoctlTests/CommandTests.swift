@@ -175,7 +175,6 @@ final class Fixture: Sendable {
         ("get ippools -o xml", "unrecognized output format 'xml'"), ("get ippools --frob", "Invalid option: '--frob'"),
         ("get ippools -n default", "is not namespaced"), ("get ippools -o", "-o requires argument"),
         ("create -f /nonexistent.yaml", "/nonexistent.yaml"), ("ipam frob", "is not known"),
-        ("cluster diags", "not available"),
         ("ipam show --ip=1.2.3", "invalid IP address specified: 1.2.3"),
     ])
     func refuses(line: String, message: String) async throws {

@@ -56,7 +56,7 @@ import Values
             guard let pool = CIDR(pool) else { return false }
             let netlink = try NetlinkSocket(in: laboratory.namespace("a"))
             guard let link = try netlink.link("vxlan.calico") else { return false }
-            let held = try netlink.addresses(interface: link.index).filter { $0.address.family == .v4 }
+            let held = ((try? netlink.addresses(interface: link.index)) ?? []).filter { $0.address.family == .v4 }
             return held.count == 1 && held.allSatisfy { pool.contains($0.address.address) }
         }
         try await nodes.withAgents {

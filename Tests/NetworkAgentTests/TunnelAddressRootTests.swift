@@ -22,7 +22,8 @@ import Values
         try await laboratory.wait(in: node) {
             let netlink = try NetlinkSocket(in: laboratory.namespace(node))
             guard let link = try netlink.link("vxlan.calico") else { return wanted == nil }
-            let held = try netlink.addresses(interface: link.index).filter { $0.address.family == .v4 }
+            // The device may go between the two questions: its end is told, and asked about again.
+            let held = ((try? netlink.addresses(interface: link.index)) ?? []).filter { $0.address.family == .v4 }
             guard let wanted, held.count == 1, wanted.contains(held[0].address.address) else { return false }
             found.withLock { $0 = "\(held[0].address.address)" }
             return true

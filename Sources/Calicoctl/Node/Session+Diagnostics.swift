@@ -55,14 +55,16 @@ extension Session {
             throw Failure("The kernel cannot be tried, which needs root: \(error)")
         }
         output("Checking kernel features...\n")
-        for feature in KernelFeatures.Feature.allCases {
+        // What only runtimes and clusters of Catbird's need, bridges and overlays, is not the agent's to ask for.
+        let needed: [KernelFeatures.Feature] = [.veth, .vxlan, .nftables, .ipip]
+        for feature in needed {
             // Without IP in IP the agent carries its pools by VXLAN.
             let missing = feature == .ipip ? "not there, VXLAN is used in its place" : "MISSING"
             let name = feature.rawValue
             let space = String(repeating: " ", count: max(1, 20 - name.count))
             output("\t\t\(name)\(space)\(features.has(feature) ? "OK" : missing)\n")
         }
-        let lacking = KernelFeatures.Feature.allCases.filter { $0 != .ipip && !features.has($0) }
+        let lacking = needed.filter { $0 != .ipip && !features.has($0) }
         guard lacking.isEmpty else {
             let reasons = lacking.map { "\($0.rawValue): \(features.reasons[$0] ?? "missing")" }
             throw Failure(
