@@ -83,8 +83,10 @@ struct Session: Sendable {
         let configuration: ClientConfiguration
         do {
             configuration = try ClientConfiguration.discover(
-                kubeconfig: arguments.value("kubeconfig"),
+                kubeconfig: try arguments.value("kubeconfig") ?? configuredKubeconfig(),
                 context: arguments.value("context") ?? arguments.value("profile"))
+        } catch let failure as Failure {
+            throw failure
         } catch {
             throw Failure("Failed to create Calico API client: \(error)")
         }

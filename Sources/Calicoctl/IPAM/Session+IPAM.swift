@@ -92,6 +92,10 @@ extension Session {
         }
         var lines = ["IP \(address) is in use", "Handle ID: \(owner.handle ?? "<none>")", "Active Owner Attributes:"]
         for (key, value) in owner.attributes.sorted(by: { $0.key < $1.key }) { lines.append("  \(key): \(value)") }
+        if !owner.alternate.isEmpty {
+            lines.append("Alternate Owner Attributes:")
+            for (key, value) in owner.alternate.sorted(by: { $0.key < $1.key }) { lines.append("  \(key): \(value)") }
+        }
         output(lines.joined(separator: "\n") + "\n")
     }
 
@@ -135,6 +139,8 @@ struct BlockUse: Sendable {
     struct Owner: Sendable {
         let handle: String?
         let attributes: [String: String]
+        /// Who takes the address over, as KubeVirt's migrations write it.
+        let alternate: [String: String]
     }
 
     let cidr: CIDR
@@ -155,7 +161,8 @@ struct BlockUse: Sendable {
             guard let index = allocation.int, let address = cidr[UInt128(ordinal)] else { continue }
             let attribute = attributes.indices.contains(index) ? attributes[index] : .null
             used[address] = Owner(
-                handle: attribute["handle_id"].string, attributes: attribute["secondary"].object?.strings ?? [:])
+                handle: attribute["handle_id"].string, attributes: attribute["secondary"].object?.strings ?? [:],
+                alternate: attribute["alternateOwnerAttrs"].object?.strings ?? [:])
         }
         self.used = used
     }

@@ -120,6 +120,11 @@ extension Session {
             }
         }
         if !arguments.flag("force") {
+            for (report, path) in zip(reports, paths) where report["version"].string != Calicoctl.version {
+                throw Failure(
+                    "report \(path) was made by version \(report["version"].string ?? "(none)"), and this is \(Calicoctl.version): make one anew with 'calicoctl ipam check -o FILE', or use --force"
+                )
+            }
             let isLocked = information?["spec"]["datastoreReady"].bool == false
             guard isLocked else {
                 throw Failure(

@@ -2,6 +2,7 @@
 
 import Glibc
 import KubeObjects
+import Linux
 import Values
 import YAMLCoding
 
@@ -19,7 +20,7 @@ extension Session {
     /// What the files that `-f` names hold, lists taken apart.
     func rawDocuments() throws -> [(path: String, json: JSON)] {
         var result: [(path: String, json: JSON)] = []
-        for path in arguments.all("filename") {
+        for path in try arguments.all("filename").flatMap(files) {
             let bytes: [UInt8]
             if path == "-" { bytes = input() } else { bytes = try Self.read(path) }
             let parsed: [JSON]
@@ -33,6 +34,20 @@ extension Session {
             }
         }
         return result
+    }
+
+    /// The files that `-f` means: a folder's own, and with `-R` those of the folders below, by name.
+    private func files(_ path: String) throws -> [String] {
+        guard path != "-", Linux.Files.kind(path) == .directory else { return [path] }
+        do {
+            return try Linux.Files.list(path).flatMap { entry -> [String] in
+                let below = "\(path)/\(entry.name)"
+                if entry.kind == .directory { return arguments.flag("recursive") ? try files(below) : [] }
+                return [".yaml", ".yml", ".json"].contains(where: entry.name.hasSuffix) ? [below] : []
+            }
+        } catch let error as Errno {
+            throw Failure("Failed to execute command: \(error)")
+        }
     }
 
     private func document(_ json: JSON, _ path: String) throws -> (ResourceKind, KubeObject) {

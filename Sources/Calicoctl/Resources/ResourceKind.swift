@@ -80,6 +80,11 @@ private func list(_ heading: String, _ path: String..., wide: Bool = true) -> Re
 }
 
 extension ResourceKind {
+    private static let policyColumns = [
+        field("TIER", or: "default", "spec", "tier"), field("ORDER", wide: true, "spec", "order"),
+        field("SELECTOR", wide: true, "spec", "selector"),
+    ]
+
     static let all: [ResourceKind] = [
         ResourceKind(
             "IPPool", "ippools", aliases: ["ippool", "ipp", "ipps", "pool", "pools"],
@@ -96,7 +101,7 @@ extension ResourceKind {
         ResourceKind(
             "Node", "nodes", aliases: ["node", "no", "nos"], resource: .nodes,
             columns: [
-                ResourceKind.Column("ASN", wide: true) { $0.annotations["projectcalico.org/ASNumber"] ?? "(64512)" },
+                ResourceKind.Column("ASN", wide: true) { $0.annotations["projectcalico.org/ASNumber"] ?? "" },
                 ResourceKind.Column("IPV4", wide: true) { $0.annotations["projectcalico.org/IPv4Address"] ?? "" },
                 ResourceKind.Column("IPV6", wide: true) { $0.annotations["projectcalico.org/IPv6Address"] ?? "" },
             ]),
@@ -166,16 +171,19 @@ extension ResourceKind {
             ]),
         ResourceKind(
             "GlobalNetworkPolicy", "globalnetworkpolicies", aliases: ["gnp", "gnps"],
-            columns: [
-                field("TIER", or: "default", "spec", "tier"), field("ORDER", wide: true, "spec", "order"),
-                field("SELECTOR", wide: true, "spec", "selector"),
-            ]),
+            columns: policyColumns),
         ResourceKind(
             "NetworkPolicy", "networkpolicies", aliases: ["policy", "np", "policies", "pol", "pols"], namespaced: true,
-            columns: [
-                field("TIER", or: "default", "spec", "tier"), field("ORDER", wide: true, "spec", "order"),
-                field("SELECTOR", wide: true, "spec", "selector"),
-            ]),
+            columns: policyColumns),
+        ResourceKind(
+            "StagedGlobalNetworkPolicy", "stagedglobalnetworkpolicies", aliases: ["sgnp", "sgnps"],
+            columns: policyColumns),
+        ResourceKind(
+            "StagedNetworkPolicy", "stagednetworkpolicies", aliases: ["snp", "snps", "scnp"], namespaced: true,
+            columns: policyColumns),
+        ResourceKind(
+            "StagedKubernetesNetworkPolicy", "stagedkubernetesnetworkpolicies", aliases: ["sknp", "sknps"],
+            namespaced: true),
         ResourceKind(
             "GlobalNetworkSet", "globalnetworksets", aliases: ["gnetsets", "gns"],
             columns: [list("NETS", "spec", "nets")]),

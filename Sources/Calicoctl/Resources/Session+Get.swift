@@ -34,7 +34,26 @@ extension Session {
                 found.append((kind, objects))
             }
         }
+        if ["wide", "custom-columns="].contains(where: format.hasPrefix) {
+            for index in found.indices where found[index].0.resource == .nodes {
+                found[index].1 = try await withInheritedNumbers(client, found[index].1)
+            }
+        }
         try show(found, format)
+    }
+
+    /// Nodes without an AS number of their own, with that of the cluster in parentheses: for tables only.
+    private func withInheritedNumbers(_ client: KubeClient, _ nodes: [KubeObject]) async throws -> [KubeObject] {
+        let key = "projectcalico.org/ASNumber"
+        let defaults = try await client.found(
+            GroupVersionResource("crd.projectcalico.org", "v1", "bgpconfigurations"), "default")
+        let number = defaults?["spec"]["asNumber"].map { $0.string ?? $0.text() } ?? "64512"
+        return nodes.map { node in
+            guard node.annotations[key] == nil else { return node }
+            var node = node
+            node.metadata["annotations"][key] = JSON("(\(number))")
+            return node
+        }
     }
 
     /// The namespace that applies to a kind; nil means all, or none.
