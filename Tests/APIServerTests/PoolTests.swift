@@ -59,3 +59,88 @@ import Values
         #expect(statuses.filter { $0 == 422 }.count == 11)
     }
 }
+
+/// Calico's rules hold through both groups, whoever writes.
+@Suite struct CalicoRuleTests {
+    static let rows: [(String, String, JSON, String)] = [
+        ("ippools", "p", ["cidr": "10.0.0.0/24", "blockSize": "x"], "spec.blockSize"),
+        ("ippools", "p", [:], "spec.cidr"), ("bgppeers", "p", ["peerIP": "frob", "asNumber": 1], "spec.peerIP"),
+        ("bgppeers", "p", ["peerIP": "192.0.2.1", "asNumber": "one"], "spec.asNumber"),
+        (
+            "bgpfilters", "f", ["exportV4": [["action": "Accept", "cidr": "10.0.0.0/8"]]],
+            "spec.exportV4[0].matchOperator"
+        ),
+        ("bgpconfigurations", "default", ["asNumber": 0], "spec.asNumber"),
+        ("felixconfigurations", "other", [:], "metadata.name"),
+        ("felixconfigurations", "default", ["vxlanPort": 70000], "spec.vxlanPort"),
+        ("globalnetworksets", "s", ["nets": ["frob"]], "spec.nets[0]"),
+        ("hostendpoints", "e", ["node": "n"], "spec.interfaceName"),
+        ("globalnetworkpolicies", "g", ["selector": "a ="], "spec.selector"),
+        ("tiers", "t", ["defaultAction": "Maybe"], "spec.defaultAction"),
+        ("ipamhandles", "h", ["handleID": "h", "block": ["frob": 1]], "spec.block[frob]"),
+        ("ipreservations", "r", ["reservedCIDRs": ["x"]], "spec.reservedCIDRs[0]"),
+    ]
+
+    @Test(arguments: rows) func refused(resource: String, name: String, spec: JSON, field: String) async throws {
+        let fixture = try await Fixture()
+        for group in ["crd.projectcalico.org/v1", "projectcalico.org/v3"] {
+            let reply = try await fixture.send(
+                "POST", "/apis/\(group)/\(resource)", ["metadata": ["name": JSON(name)], "spec": spec])
+            #expect(reply.status == 422, "\(group): \(reply.json)")
+            #expect(reply.json["details"]["causes"].array?.map { $0["field"].string } == [field], "\(reply.json)")
+        }
+        let list = try await fixture.send("GET", "/apis/projectcalico.org/v3/\(resource)")
+        #expect(list.json["items"].array?.isEmpty == true)
+    }
+
+    /// Of a claim, the two groups have `deleted` in two types.
+    @Test(arguments: [("crd.projectcalico.org/v1", JSON("false")), ("projectcalico.org/v3", JSON(false))])
+    func claims(group: String, deleted: JSON) async throws {
+        let fixture = try await Fixture()
+        func send(_ name: String, _ cidr: String) async throws -> Fixture.Answer {
+            try await fixture.send(
+                "POST", "/apis/\(group)/blockaffinities",
+                [
+                    "metadata": ["name": JSON(name)],
+                    "spec": ["cidr": JSON(cidr), "node": "n", "state": "confirmed", "deleted": deleted],
+                ])
+        }
+        for (name, cidr, field) in [("x", "frob", "spec.cidr"), ("x", "10.0.0.0/26", "metadata.name")] {
+            let reply = try await send(name, cidr)
+            #expect(reply.json["details"]["causes"].array?.map { $0["field"].string } == [field], "\(reply.json)")
+        }
+        #expect(try await send("n-10-0-0-0-26", "10.0.0.0/26").status == 201)
+    }
+
+    @Test func aBlockIsNotChangedIntoAnother() async throws {
+        let fixture = try await Fixture()
+        let path = "/apis/crd.projectcalico.org/v1/ipamblocks"
+        func block(_ cidr: String) -> JSON {
+            [
+                "cidr": JSON(cidr), "allocations": [nil, nil, nil, nil], "attributes": [], "strictAffinity": false,
+                "unallocated": [0, 1, 2, 3],
+            ]
+        }
+        let wrong = try await fixture.send("POST", path, ["metadata": ["name": "x"], "spec": block("10.0.0.0/30")])
+        #expect(wrong.json["details"]["causes"][0]["field"].string == "metadata.name")
+        let made = try await fixture.send(
+            "POST", path, ["metadata": ["name": "10-0-0-0-30"], "spec": block("10.0.0.0/30")])
+        #expect(made.status == 201, "\(made.json)")
+        var changed = made.json
+        changed["spec"]["cidr"] = "10.0.0.4/30"
+        let refused = try await fixture.send("PUT", path + "/10-0-0-0-30", changed)
+        #expect(refused.status == 422)
+        var broken = made.json
+        broken["spec"]["allocations"] = [nil]
+        #expect(try await fixture.send("PUT", path + "/10-0-0-0-30", broken).status == 422)
+    }
+
+    @Test func whatHasNoEffectYetSaysSo() async throws {
+        let fixture = try await Fixture()
+        let made = try await fixture.send(
+            "POST", "/apis/projectcalico.org/v3/globalnetworkpolicies",
+            ["metadata": ["name": "g"], "spec": ["selector": "all()"]])
+        #expect(made.status == 201, "\(made.json)")
+        #expect(made.header("Warning")?.contains("does not enforce network policy") == true)
+    }
+}

@@ -102,6 +102,38 @@ import Values
         }
     }
 
+    /// ipAddrsNoIpam with its feature flag and without: addresses that no pool may give, and nobody else has.
+    @Test func addressesWithoutIPAM() async throws {
+        try await withCluster { cluster in
+            let wish = ["ipAddrsNoIpam": "[\"198.51.100.7\"]"]
+            _ = try await cluster.makePod("own", wish)
+            let refused = try await cluster.call("ADD", "own")
+            #expect(refused.message.contains("feature_control.ip_addrs_no_ipam"), "\(refused.text)")
+            let list = cluster.calico("1.0.0", [("feature_control", ["ip_addrs_no_ipam": true])])
+            let added = try await cluster.call("ADD", "own", list)
+            #expect(added.address == "198.51.100.7", "\(added.text)")
+            #expect(try await cluster.handles.isEmpty)
+            _ = try await cluster.makePod("usual")
+            #expect(try await cluster.call("ADD", "usual", list).isSuccess)
+            #expect(try await cluster.machine.ping("198.51.100.7", from: "usual"))
+            let check = try await cluster.call("CHECK", "own", list, previous: added.json)
+            #expect(check.isSuccess, "\(check.text)")
+            let again = try await cluster.call("ADD", "own", list)
+            #expect(again.address == "198.51.100.7", "\(again.text)")
+            for (name, text, word) in [
+                ("pooled", "[\"10.244.9.9\"]", "pool all"),
+                ("twice", "[\"192.0.2.1\",\"192.0.2.2\"]", "list of addresses"),
+                ("garbage", "192.0.2.1", "list of addresses"),
+            ] {
+                _ = try await cluster.makePod(name, ["ipAddrsNoIpam": text])
+                let answer = try await cluster.call("ADD", name, list)
+                #expect(!answer.isSuccess && answer.message.contains(word), "\(answer.text)")
+            }
+            for _ in 0..<2 { #expect(try await cluster.call("DEL", "own", list).isSuccess) }
+            #expect(try await !cluster.machine.ping("198.51.100.7", from: "usual"))
+        }
+    }
+
     /// ADD and DEL with different container IDs; a rigged second ADD.
     @Test func aSecondSandboxOfThePod() async throws {
         try await withCluster { cluster in

@@ -45,7 +45,7 @@ import Values
     ]
 
     @Test(arguments: affinities) func affinity(spec: JSON, errors: Int) {
-        #expect(IPAMValidation.affinity(object(spec)).count == errors)
+        #expect(IPAMValidation.affinity(object(spec, name: "a-10-0-0-0-26")).count == errors)
     }
 
     @Test func blocksOfAnotherSizeDoNotOverlap() throws {

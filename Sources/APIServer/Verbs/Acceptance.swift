@@ -67,9 +67,14 @@ extension APIServer {
         }
     }
 
-    /// Says of a pool that is made or changed when it is too small for the nodes that it selects, or selects none:
-    /// nothing forbids that.
-    func warnOfCapacity(_ object: KubeObject, old: KubeObject?, _ context: RequestContext) {
+    /// Says of what is made or changed that it will not do what is expected of it, where nothing forbids that: a pool
+    /// too small for the nodes that it selects, a kind that nothing acts upon yet.
+    func warn(of object: KubeObject, old: KubeObject?, _ context: RequestContext) {
+        if object["spec"] != old?["spec"] {
+            for warning in CalicoRules.warnings(context.type.storage, kind: context.type.kind) {
+                context.warnings.add(warning)
+            }
+        }
         guard context.type.storage == .ipPools, !object.isBeingDeleted, object["spec"] != old?["spec"],
             let pool = try? IPPool(object)
         else { return }
@@ -86,17 +91,22 @@ extension APIServer {
     func validate(
         _ object: KubeObject, old: KubeObject?, _ type: ResourceType, subresource: String? = nil
     ) async throws {
-        var errors = type.validate(object, old: old, subresource: subresource, registry: registry)
+        var special: [FieldError] = []
         if type.storage == .ipPools, !object.isBeingDeleted {
             let others = mirror.list(StorageKey(.ipPools)).objects.map { $0.object() }.filter { $0.name != object.name }
-            errors += IPPoolValidation.validate(object, existing: others, old: old)
-            if old == nil { errors += IPAMValidation.newPool(object, blocks: blockNetworks()) }
+            special += IPPoolValidation.validate(object, existing: others, old: old)
+            if old == nil { special += IPAMValidation.newPool(object, blocks: blockNetworks()) }
         }
-        if type.storage == .ipReservations { errors += IPAMValidation.reservation(object) }
         // Whichever client writes it: two blocks over the same addresses would give them out twice.
-        if type.storage == .ipamBlocks, old == nil {
-            errors += IPAMValidation.block(object, others: blockNetworks())
+        if type.storage == .ipamBlocks {
+            special += IPAMValidation.block(object, old: old, others: old == nil ? blockNetworks() : [])
         }
+        if !object.isBeingDeleted { special += CalicoRules.problems(type.storage, object, old: old) }
+        // What the kind's own rules say of a field says more than the schema does.
+        let judged = Set(special.map(\.field))
+        let errors =
+            type.validate(object, old: old, subresource: subresource, registry: registry)
+            .filter { !judged.contains($0.field) } + special
         if !errors.isEmpty { throw StatusError.invalid(type, name: object.name, errors) }
     }
 }

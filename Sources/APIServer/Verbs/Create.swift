@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeObjects
-import NetworkModel
 import Values
 
 extension APIServer {
@@ -18,19 +17,8 @@ extension APIServer {
             throw StatusError.badRequest("resourceVersion should not be set on objects to be created")
         }
         let stored = try await create(object, context.type, context.user, dryRun: context.isDryRun)
-        if context.type.storage == .ipPools { warn(of: stored.object(), context) }
-        warnOfCapacity(stored.object(), old: nil, context)
+        warn(of: stored.object(), old: nil, context)
         return encoding.reply(stored, status: 201)
-    }
-
-    /// Says what a new pool is too small for, or that no node is of it: nothing forbids either.
-    private func warn(of object: KubeObject, _ context: RequestContext) {
-        guard let pool = try? IPPool(object) else { return }
-        let nodes = mirror.list(StorageKey(.nodes)).objects.map { $0.object() }
-        let snapshot = IPAMSnapshot(
-            pools: IPPool.read(mirror.list(StorageKey(.ipPools)).objects.map { $0.object() }).pools,
-            nodes: Dictionary(nodes.map { ($0.name, $0.labels) }, uniquingKeysWith: { first, _ in first }))
-        for warning in PoolCapacity.warnings(pool, snapshot) { context.warnings.add(warning) }
     }
 
     /// Takes an object through defaults, strategy, admission and validation into the store.

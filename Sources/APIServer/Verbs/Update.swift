@@ -60,7 +60,7 @@ extension APIServer {
         if object == old { return .keep }
         try checkFinalizers(object, old, type)
         try await validate(object, old: old, type, subresource: part)
-        warnOfCapacity(object, old: old, context)
+        warn(of: object, old: old, context)
         try checkEscalation(object, type, context.user)
         if Self.isFinished(object, type) { return .delete(object) }
         return .write(object)

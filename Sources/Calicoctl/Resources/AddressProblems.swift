@@ -8,9 +8,7 @@ extension Session {
     static func addressProblems(_ kind: ResourceKind, _ object: KubeObject, _ pools: [KubeObject]) -> [FieldError] {
         switch kind.resource {
         case .ipPools: IPPoolValidation.validate(object, existing: pools, old: nil)
-        case .ipReservations: IPAMValidation.reservation(object)
-        case .ipamConfigs: IPAMValidation.config(object)
-        default: []
+        default: CalicoRules.problems(kind.resource, object)
         }
     }
 }

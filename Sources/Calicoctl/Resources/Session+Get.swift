@@ -22,16 +22,23 @@ extension Session {
                 found.append((kind, [try await one(client, kind, object.name, in: object.namespace)]))
             }
         } else {
-            let kind = try ResourceKind.named(arguments.words.count > 1 ? arguments.words[1] : "all")
+            let words = (arguments.words.count > 1 ? arguments.words[1] : "all").split(separator: ",").map(String.init)
+            let kinds = try words.map { try ResourceKind.named($0) }
             let names = arguments.words.dropFirst(2).flatMap { $0.split(separator: ",").map(String.init) }
-            let namespace = try namespace(kind)
-            if names.isEmpty {
-                let items = try await listed(client, kind, namespace)
-                found.append((kind, items.sorted { $0.key < $1.key }))
-            } else {
-                var objects: [KubeObject] = []
-                for name in names { objects.append(try await one(client, kind, name, in: namespace)) }
-                found.append((kind, objects))
+            guard kinds.count == 1 || names.isEmpty else {
+                throw Failure(
+                    "get takes names of one kind at a time: '\(words.joined(separator: ","))' are \(kinds.count)")
+            }
+            for kind in kinds {
+                let namespace = try namespace(kind)
+                if names.isEmpty {
+                    let items = try await listed(client, kind, namespace)
+                    found.append((kind, items.sorted { $0.key < $1.key }))
+                } else {
+                    var objects: [KubeObject] = []
+                    for name in names { objects.append(try await one(client, kind, name, in: namespace)) }
+                    found.append((kind, objects))
+                }
             }
         }
         if ["wide", "custom-columns="].contains(where: format.hasPrefix) {

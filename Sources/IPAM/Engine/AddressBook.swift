@@ -20,6 +20,12 @@ public actor AddressBook {
         public let explanation: String
         /// False when the handle held all of them already.
         public let isNew: Bool
+
+        public init(addresses: [HeldAddress], explanation: String, isNew: Bool) {
+            self.addresses = addresses
+            self.explanation = explanation
+            self.isNew = isNew
+        }
     }
 
     /// Others kept changing the objects in between.

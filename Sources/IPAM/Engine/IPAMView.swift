@@ -252,4 +252,9 @@ struct IPAMView {
 public struct HeldAddress: Sendable, Hashable {
     public let address: IPAddress
     public let block: CIDR
+
+    public init(address: IPAddress, block: CIDR) {
+        self.address = address
+        self.block = block
+    }
 }

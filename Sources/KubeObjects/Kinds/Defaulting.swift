@@ -9,14 +9,20 @@ extension JSON {
         if self[key]?.isNull ?? true { self[key] = value() }
     }
 
-    /// Sets a text that is missing or empty.
+    /// Sets a text that is missing or empty. What is of another type stays, to be refused.
     mutating func fillText(_ key: String, _ text: @autoclosure () -> String) {
-        if (self[key].string ?? "").isEmpty { self[key] = .string(text()) }
+        switch self[key] {
+        case nil, .null?, .string("")?: self[key] = .string(text())
+        default: break
+        }
     }
 
-    /// Sets a number that is missing or zero.
+    /// Sets a number that is missing or zero. What is of another type stays, to be refused.
     mutating func fillNumber(_ key: String, _ number: Int) {
-        if (self[key].int ?? 0) == 0 { self[key] = JSON(number) }
+        switch self[key] {
+        case nil, .null?, .int(0)?: self[key] = JSON(number)
+        default: break
+        }
     }
 
     /// Changes an object that is a member; a missing one stays missing.

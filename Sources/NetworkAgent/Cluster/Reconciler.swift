@@ -20,6 +20,7 @@ struct Reconciler: Sendable {
 
     func run(_ signal: Signal) async {
         await view.waitForAddresses()
+        await view.pods.waitUntilSynced()
         dataplane.adopt(await workloads())
         signal.raise()
         var told: Set<String> = []
@@ -30,9 +31,14 @@ struct Reconciler: Sendable {
         }
     }
 
-    /// The pods of this node by what the blocks say.
+    /// The pods of this node by what the blocks say, and by what pods brought along.
     private func workloads() async -> [IPAddress: String] {
         var result: [IPAddress: String] = [:]
+        for pod in view.pods.all() where pod.annotations[CalicoKeys.podIP] != nil {
+            for address in PodWishes.withoutIPAM(pod) ?? [] {
+                result[address] = Sandbox.hostInterface(["pod": pod.name, "namespace": pod.namespace ?? ""])
+            }
+        }
         for block in await book.snapshot().blocks.values {
             for (address, attribute) in block.assignments where attribute.values["node"] == node {
                 result[address] = Sandbox.hostInterface(attribute.values)

@@ -71,7 +71,11 @@ public final class Dataplane: Sendable {
     /// - Parameter netns: a descriptor of the sandbox's network namespace, which stays the caller's.
     public func connect(_ link: PodLink, netns: Int32, addresses: [IPAddress], mtu: Int) throws -> PodLink.Wired {
         // Known before the routes are there: whoever reconciles in between must not take them for strays.
-        state.withLock { for address in addresses { $0.workloads[address] = link.hostInterface } }
+        state.withLock { state in
+            // What an earlier sandbox of this name had is not this one's.
+            state.workloads = state.workloads.filter { $0.value != link.hostInterface }
+            for address in addresses { state.workloads[address] = link.hostInterface }
+        }
         do {
             return try Namespaces.inNamespaces(net: namespace) { [netlink] in
                 try link.connect(netns: netns, addresses: addresses, mtu: mtu, host: netlink)
@@ -92,6 +96,16 @@ public final class Dataplane: Sendable {
 
     private func forget(_ address: IPAddress, _ interface: String) {
         state.withLock { if $0.workloads[address] == interface { $0.workloads[address] = nil } }
+    }
+
+    /// The host interface that an address of this node leads to; nil for one that is no sandbox's.
+    func owner(of address: IPAddress) -> String? { state.withLock { $0.workloads[address] } }
+
+    /// The sandboxes' links that are there, by their host ends.
+    func sandboxLinks() throws -> [PodLink] {
+        try netlink.links().filter { $0.name.hasPrefix("cali") }.compactMap { link in
+            link.alias.map { PodLink(hostInterface: link.name, podInterface: "", handleID: $0) }
+        }
     }
 
     /// Looks whether the link is as `connect` made it: interface, addresses, routes, settings, at both ends. The error,

@@ -11,6 +11,8 @@ struct PodWishes: Sendable, Hashable {
     var families: [IPFamily] = [.v4]
     var choices: [IPFamily: AddressRequest.PoolChoice] = [:]
     var explicit: [IPAddress] = []
+    /// Addresses that the pod brings along (annotation `ipAddrsNoIpam`): IPAM neither gives nor knows them.
+    var outside: [IPAddress] = []
     var mac: MACAddress?
     var allowsForwarding = false
 
@@ -163,10 +165,20 @@ struct PodWishes: Sendable, Hashable {
             let texts = (try? JSON(parsing: fixed))?.array?.map { $0.string ?? "" } ?? []
             try ask(for: texts, source, .invalidConfiguration)
         }
-        try refuse(outside, CalicoKeys.ipAddressesWithoutIPAM, "ip_addrs_no_ipam", sandbox, features)
+        if features["ip_addrs_no_ipam"].bool != true {
+            try refuse(outside, CalicoKeys.ipAddressesWithoutIPAM, "ip_addrs_no_ipam", sandbox)
+        } else if let outside {
+            let source = "annotation \(CalicoKeys.ipAddressesWithoutIPAM) of \(sandbox.subject), \(outside),"
+            guard let addresses = Self.withoutIPAM(pod) else {
+                throw CNIError(
+                    .invalidConfiguration,
+                    "\(source) is not a list of addresses such as [\"10.244.0.7\"], one of each family at most")
+            }
+            self.outside = addresses
+        }
         // The agent translates them from the same annotation.
         if features["floating_ips"].bool != true {
-            try refuse(annotation(CalicoKeys.floatingIPs), CalicoKeys.floatingIPs, "floating_ips", sandbox, features)
+            try refuse(annotation(CalicoKeys.floatingIPs), CalicoKeys.floatingIPs, "floating_ips", sandbox)
         }
         if let text = annotation(CalicoKeys.floatingIPs) {
             let list = (try? JSON(parsing: text))?.array?.map { $0.string.flatMap { IPAddress($0) } }
@@ -189,17 +201,20 @@ struct PodWishes: Sendable, Hashable {
         }
     }
 
-    /// What Calico does behind a feature flag and Catbird does not do: an annotation that is not followed would be
-    /// noticed too late.
-    private func refuse(_ value: String?, _ key: String, _ flag: String, _ sandbox: Sandbox, _ features: JSON)
-        throws(CNIError)
-    {
+    /// The addresses that a pod brings along; none without the annotation, nil for one that cannot be used.
+    static func withoutIPAM(_ pod: KubeObject) -> [IPAddress]? {
+        guard let text = pod.annotations[CalicoKeys.ipAddressesWithoutIPAM], !text.isEmpty else { return [] }
+        guard let list = (try? JSON(parsing: text))?.array, !list.isEmpty else { return nil }
+        let addresses = list.compactMap { $0.string.flatMap { IPAddress($0) } }
+        return addresses.count == list.count && Set(addresses.map(\.family)).count == list.count ? addresses : nil
+    }
+
+    /// What Calico does behind a feature flag: an annotation that is not followed would be noticed too late.
+    private func refuse(_ value: String?, _ key: String, _ flag: String, _ sandbox: Sandbox) throws(CNIError) {
         guard let value else { return }
-        let reason =
-            features[flag].bool == true
-            ? "Catbird does not do yet" : "needs feature_control.\(flag) in the network configuration"
         throw CNIError(
-            .unsupportedField, "\(sandbox.subject): annotation \(key) (\(value)) asks for what \(reason)",
-            details: "remove the annotation")
+            .unsupportedField,
+            "\(sandbox.subject): annotation \(key) (\(value)) needs feature_control.\(flag) in the network configuration",
+            details: "set it, or remove the annotation")
     }
 }

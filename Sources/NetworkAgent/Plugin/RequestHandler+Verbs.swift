@@ -44,7 +44,8 @@ extension RequestHandler {
         let addresses = try call.addressesToCheck()
         try await waitForObjects("CHECK")
         // A store that is not watched is read with a batch only.
-        let held = Set(try await book.refreshed(sandbox.handleID).map(\.address))
+        var held = Set(try await book.refreshed(sandbox.handleID).map(\.address))
+        if held.isEmpty, let pod = try await pods.pod(of: sandbox) { held.formUnion(PodWishes.withoutIPAM(pod) ?? []) }
         if let address = addresses.first(where: { !held.contains($0) }) {
             throw CNIError(
                 .plugin, "\(sandbox.subject): \(address) is not held by handle \(sandbox.handleID)",
@@ -93,6 +94,14 @@ extension RequestHandler {
             })
         }
         try await book.release(handleIDs: Array(stale.keys))
+        guard !call.parameters.isIPAM else { return }
+        // Those whose addresses IPAM does not know.
+        try await OwnThread.run(awaiting: { [dataplane] in
+            for link in try dataplane.sandboxLinks()
+            where link.handleID.hasPrefix("\(network).") && !valid.contains(link.handleID) {
+                try dataplane.disconnect(link, addresses: [])
+            }
+        })
     }
 
     func status(_ call: PluginCall) async throws {

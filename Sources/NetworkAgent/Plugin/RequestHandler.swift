@@ -91,6 +91,9 @@ struct RequestHandler: Sendable {
         }
         let pod = try await pods.pod(of: call.sandbox)
         let (request, wishes) = try await request(call, pod)
+        if !wishes.outside.isEmpty {
+            return (try await admit(wishes.outside, call.sandbox), wishes, pod)
+        }
         do {
             return (try await book.assign(request), wishes, pod)
         } catch let refusal as AddressRefusal {
@@ -100,6 +103,47 @@ struct RequestHandler: Sendable {
         } catch let contention as AddressBook.Contention {
             throw CNIError(.tryAgainLater, contention.description)
         }
+    }
+
+    /// Addresses that IPAM has nothing to do with: taken as they are, unless somebody has them, or may get them.
+    private func admit(_ addresses: [IPAddress], _ sandbox: Sandbox) async throws -> AddressBook.Assigned {
+        let key = CalicoKeys.ipAddressesWithoutIPAM
+        // A store that is not watched is read with a batch only.
+        _ = try await book.refreshed(sandbox.handleID)
+        let snapshot = await book.snapshot()
+        var own = 0
+        for address in addresses {
+            if let owner = dataplane.owner(of: address) {
+                guard owner == sandbox.link.hostInterface else {
+                    throw CNIError(
+                        .plugin, "\(sandbox.subject): annotation \(key) asks for \(address), which is that of \(owner)",
+                        details: "another pod of node \(node) has it: ask for another address")
+                }
+                own += 1
+            }
+            let pool = snapshot.pools.first {
+                !$0.isDisabled && $0.cidr.contains(address) && !snapshot.reserved.contains(address)
+            }
+            if let pool {
+                throw CNIError(
+                    .plugin,
+                    "\(sandbox.subject): annotation \(key) asks for \(address), which pool \(pool.name) (\(pool.cidr)) may give to another pod",
+                    details: "use \(CalicoKeys.ipAddresses), or keep the address from the pool with an IPReservation")
+            }
+            if let block = snapshot.blocks.values.first(where: { $0.cidr.contains(address) }),
+                let holder = block.assignments.first(where: { $0.0 == address })
+            {
+                throw CNIError(
+                    .plugin,
+                    "\(sandbox.subject): annotation \(key) asks for \(address), which handle \(holder.1.handleID ?? "(none)") holds",
+                    details: "catbird explain ip \(address)")
+            }
+        }
+        let list = addresses.map { "\($0)" }.joined(separator: ", ")
+        return AddressBook.Assigned(
+            addresses: addresses.map { HeldAddress(address: $0, block: CIDR(host: $0)) },
+            explanation: "\(list), because annotation \(key) says so; IPAM does not know of it",
+            isNew: own < addresses.count)
     }
 
     /// ADD for another plugin, which makes the interface.

@@ -49,10 +49,33 @@ public struct BGPFilter: Sendable, Hashable {
     }
 
     private struct Problem: Error, CustomStringConvertible {
-        let description: String
+        let field: String
+        let value: JSON?
+        let reason: String
         init(_ field: String, _ value: JSON?, _ reason: String) {
-            description = "\(field): \(value?.text() ?? "not set"): \(reason)"
+            self.field = field
+            self.value = value
+            self.reason = reason
         }
+        var description: String { "\(field): \(value?.text() ?? "not set"): \(reason)" }
+    }
+
+    /// What is wrong with a rule before it is stored: the first thing that cannot be translated, and what would have no
+    /// effect.
+    static func problems(_ spec: JSON, _ family: IPFamily, at place: String) -> [FieldError] {
+        var errors: [FieldError] = []
+        do throws(Problem) { _ = try rule(spec, family) } catch {
+            let field = "\(place).\(error.field)"
+            errors.append(
+                error.value.map { .invalid(field, $0, error.reason) } ?? .required(field, error.reason))
+        }
+        if spec["matchOperator"].string != nil, (spec["cidr"].string ?? "").isEmpty {
+            errors.append(.required("\(place).cidr", "matchOperator compares with it"))
+        }
+        if !(spec["operations"].array ?? []).isEmpty, spec["action"].string != "Accept" {
+            errors.append(.forbidden("\(place).operations", "only routes that a rule accepts are changed"))
+        }
+        return errors
     }
 
     private static func rule(_ spec: JSON, _ family: IPFamily) throws(Problem) -> Rule {

@@ -134,7 +134,7 @@ public struct BGPPeer: Sendable, Hashable {
     }
 
     /// `10.0.0.1`, `10.0.0.1:1790`, `fd00::1` or `[fd00::1]:1790`.
-    private static func address(_ text: String) -> (IPAddress, Int?)? {
+    static func address(_ text: String) -> (IPAddress, Int?)? {
         if let address = IPAddress(text) { return (address, nil) }
         guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
             (1...65535).contains(port)

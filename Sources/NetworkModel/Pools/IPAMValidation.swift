@@ -61,14 +61,50 @@ public enum IPAMValidation {
         if let value = spec["type"], !value.isNull, !["", "host", "virtual"].contains(value.string ?? "-") {
             errors.append(.notSupported("spec.type", value, ["host", "virtual"]))
         }
+        if errors.isEmpty, let node = spec["node"].string, let cidr = spec["cidr"].string.flatMap({ CIDR($0) }) {
+            errors += named(object, IPAMNames.affinity(node: node, cidr), "the claim of \(node) to \(cidr)")
+        }
         return errors
+    }
+
+    /// A handle: that its name is the one by which it is found, and that it counts addresses of blocks.
+    public static func handle(_ object: KubeObject) -> [FieldError] {
+        let spec = object["spec"]
+        guard let handleID = spec["handleID"].string, !handleID.isEmpty else {
+            return [.required("spec.handleID", "whose addresses it counts")]
+        }
+        var errors = named(object, IPAMNames.handle(handleID), "the handle \(handleID)")
+        for (key, value) in spec["block"].object ?? [:] {
+            let field = "spec.block[\(key)]"
+            guard let cidr = CIDR(key), !cidr.hasHostBits else {
+                errors.append(.invalid(field, JSON(key), "the key is the network of a block, such as 10.244.0.0/26"))
+                continue
+            }
+            let size = min(cidr.family.bitWidth - cidr.prefixLength, 12)
+            if let count = value.int, !(0...(1 << size)).contains(count) {
+                errors.append(.invalid(field, value, "it counts addresses of the block: 0 to \(1 << size)"))
+            }
+        }
+        return errors
+    }
+
+    /// Whoever looks an object up by what it is about finds it by its name alone.
+    private static func named(_ object: KubeObject, _ name: String, _ subject: String) -> [FieldError] {
+        object.name == name
+            ? [] : [.invalid("metadata.name", JSON(object.name), "\(subject) is looked for under the name \(name)")]
     }
 
     /// A block: that its lists agree. `others` are the networks of all blocks; overlapping one of another size is what
     /// gives an address twice.
-    public static func block(_ object: KubeObject, others: some Sequence<CIDR>) -> [FieldError] {
+    /// A block that is there keeps its network.
+    public static func block(
+        _ object: KubeObject, old: KubeObject? = nil, others: some Sequence<CIDR>
+    ) -> [FieldError] {
         let errors = network(object["spec"])
         guard errors.isEmpty else { return errors }
+        if let old = old?["spec"]["cidr"], let new = object["spec"]["cidr"], old != new {
+            return [.invalid("spec.cidr", new, "a block keeps its network, \(old.text())")]
+        }
         do {
             let block = try IPAMBlock(object)
             guard IPPool.blockSizes(block.cidr.family).contains(block.cidr.prefixLength) else {
@@ -79,6 +115,8 @@ public enum IPAMValidation {
                         "a block is of the size /\(sizes.lowerBound) to /\(sizes.upperBound)")
                 ]
             }
+            let problems = named(object, IPAMNames.block(block.cidr), "block \(block.cidr)")
+            guard problems.isEmpty else { return problems }
             if let clash = others.first(where: { $0 != block.cidr && $0.overlaps(block.cidr) }) {
                 return [
                     .invalid(

@@ -88,6 +88,9 @@ public enum IPPoolValidation {
 
     private static func sizes(_ spec: JSON?, _ cidr: CIDR) -> [FieldError] {
         let field = "spec.blockSize"
+        if let value = spec["blockSize"], !value.isNull, value.int == nil {
+            return [.invalid(field, value, "the block size is a prefix length, a number")]
+        }
         let given = spec["blockSize"].int.flatMap { $0 == 0 ? nil : $0 }
         let size = given ?? IPPool.defaultBlockSize(cidr.family)
         let allowed = IPPool.blockSizes(cidr.family)
@@ -141,23 +144,11 @@ public enum IPPoolValidation {
         for (field, example) in [
             ("nodeSelector", "zone == \"east\""), ("namespaceSelector", "projectcalico.org/name == \"web\""),
         ] {
-            guard let value = spec[field], let text = value.string, !text.isEmpty else { continue }
-            let path = "spec.\(field)"
-            if text.utf8.count > 1024 {
-                errors.append(
-                    .invalid(path, JSON(String(text.prefix(40)) + "..."), "it is longer than 1024 characters"))
-                continue
-            }
-            do {
-                if try Selector(text).usesGlobal {
-                    errors.append(.invalid(path, value, "global() has no meaning in a pool; all() selects everything"))
-                }
-            } catch {
-                errors.append(
-                    .invalid(
-                        path, value,
-                        "\(error.reason) at character \(error.offset + 1); a selector looks like \(example)"))
-            }
+            guard let text = spec[field].string, !text.isEmpty else { continue }
+            let problem = SelectorRules.problem(
+                "spec.\(field)", text, example: example,
+                global: "global() has no meaning in a pool; all() selects everything")
+            if let problem { errors.append(problem) }
         }
         return errors
     }

@@ -40,7 +40,7 @@ public struct FelixSettings: Sendable, Hashable {
     }
 
     /// A port, or `MIN:MAX`.
-    private static func ports(_ value: JSON) -> ClosedRange<Int>? {
+    static func ports(_ value: JSON) -> ClosedRange<Int>? {
         if let port = value.int { return (1...65535).contains(port) ? port...port : nil }
         let parts = (value.string ?? "").split(separator: ":", omittingEmptySubsequences: false).map { Int($0) }
         guard let first = parts.first ?? nil, let last = parts.last ?? nil, parts.count <= 2, 1 <= first, first <= last,
