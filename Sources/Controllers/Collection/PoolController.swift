@@ -52,7 +52,11 @@ struct PoolController: Controller {
     /// A write that lost a race is tried again by the queue, from what the watch has brought by then.
     private func look() async throws {
         let pools = objects.pools.all
-        let verdicts = PoolStatus.verdicts(pools, blocks: await book.snapshot().blocks)
+        // By what the watch shows: the book goes on believing in a block that it marked itself until it hears that its
+        // deletion is done, and no event would come after that.
+        var blocks: BlockTable = [:]
+        for block in objects.blocks.all.compactMap({ try? IPAMBlock($0) }) { blocks[block.cidr] = block }
+        let verdicts = PoolStatus.verdicts(pools, blocks: blocks)
         for verdict in verdicts {
             guard let pool = pools.first(where: { $0.name == verdict.pool }) else { continue }
             do {
