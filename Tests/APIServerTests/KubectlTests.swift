@@ -57,6 +57,45 @@ import Values
         await fixture.stop()
     }
 
+    /// Server-side apply as kubectl does it: conflicts, force, and the change from client-side apply to it.
+    @Test func applyOnTheServer() async throws {
+        let fixture = try await HTTPSFixture()
+        let first = try await fixture.kubectl("apply", "--server-side", "-f", "-", input: Self.manifest)
+        #expect(
+            first.text == "deployment.apps/web serverside-applied\nservice/web serverside-applied\n", "\(first.errors)")
+        let version = try await fixture.kubectl(
+            "get", "deployment", "web", "-o", "jsonpath={.metadata.resourceVersion}")
+        let again = try await fixture.kubectl("apply", "--server-side", "-f", "-", input: Self.manifest)
+        #expect(again.status == 0, "\(again.errors)")
+        let same = try await fixture.kubectl("get", "deployment", "web", "-o", "jsonpath={.metadata.resourceVersion}")
+        #expect(same.text == version.text)
+        let more = Self.manifest.replacing("replicas: 2", with: "replicas: 3")
+        let other = try await fixture.kubectl(
+            "apply", "--server-side", "--field-manager=other", "-f", "-", input: more)
+        #expect(other.status == 1 && other.errors.contains(".spec.replicas"), "\(other.errors)")
+        let forced = try await fixture.kubectl(
+            "apply", "--server-side", "--field-manager=other", "--force-conflicts", "-f", "-", input: more)
+        #expect(forced.status == 0, "\(forced.errors)")
+        let replicas = try await fixture.kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.replicas}")
+        #expect(replicas.text == "3")
+        // What client-side apply made goes over to the server without a conflict.
+        let client = try await fixture.kubectl(
+            "apply", "-f", "-",
+            input: "kind: ConfigMap\napiVersion: v1\nmetadata: {name: moved}\ndata: {a: '1', b: '2'}\n")
+        #expect(client.status == 0, "\(client.errors)")
+        let moved = try await fixture.kubectl(
+            "apply", "--server-side", "-f", "-",
+            input: "kind: ConfigMap\napiVersion: v1\nmetadata: {name: moved}\ndata: {a: '3'}\n")
+        #expect(moved.status == 0, "\(moved.errors)")
+        let data = try await fixture.kubectl("get", "cm", "moved", "-o", "jsonpath={.data}")
+        #expect(data.text == "{\"a\":\"3\"}")
+        let diff = try await fixture.kubectl(
+            "diff", "--server-side", "-f", "-",
+            input: "kind: ConfigMap\napiVersion: v1\nmetadata: {name: moved}\ndata: {a: '4'}\n")
+        #expect(diff.status == 1 && diff.text.contains("+  a: \"4\""), "\(diff.text)\(diff.errors)")
+        await fixture.stop()
+    }
+
     @Test func typedCommandsSpeakProtobuf() async throws {
         let fixture = try await HTTPSFixture()
         let made = try await fixture.kubectl("create", "deployment", "web", "--image=busybox", "--replicas=2")

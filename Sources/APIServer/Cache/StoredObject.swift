@@ -56,7 +56,9 @@ final class StoredObject: Sendable {
         var object = object
         var metadata = object.metadata.object ?? [:]
         metadata.removeValue(forKey: "resourceVersion")
-        metadata.removeValue(forKey: "managedFields")
+        // Long, and read by few: behind everything else.
+        let managed = metadata.removeValue(forKey: "managedFields")
+        if let managed, !managed.isNull { metadata["managedFields"] = managed }
         var members: [JSONObject.Member] = [
             ("apiVersion", .string(object.apiVersion)), ("kind", .string(object.kind)), ("metadata", .object(metadata)),
         ]

@@ -33,6 +33,19 @@ struct RequestContext: Sendable {
         return directive
     }
 
+    /// Who writes, for `metadata.managedFields`: the name that the client gives itself, else its user agent's.
+    func writer(_ operation: ManagedFields.Operation) -> ManagedFields.Writer {
+        let agent = request.userAgent.prefix { $0 != "/" }
+        let name = fieldManager ?? (agent.isEmpty ? user.name : String(agent.prefix(128)))
+        return ManagedFields.Writer(
+            manager: name, operation: operation, apiVersion: type.apiVersion, subresource: info.subresource)
+    }
+
+    var fieldManager: String? { request.query("fieldManager").flatMap { $0.isEmpty ? nil : $0 } }
+
+    /// `force=true`: apply takes fields that others own.
+    var isForced: Bool { ["true", "1"].contains(request.query("force") ?? "") }
+
     func checkOptions() throws(StatusError) {
         if let dryRun = request.query("dryRun"), !dryRun.isEmpty, dryRun != "All" {
             throw .badRequest("dryRun: Unsupported value: \"\(dryRun)\": supported values: \"All\"")

@@ -16,20 +16,29 @@ extension APIServer {
         if !object.resourceVersion.isEmpty {
             throw StatusError.badRequest("resourceVersion should not be set on objects to be created")
         }
-        let stored = try await create(object, context.type, context.user, dryRun: context.isDryRun)
+        let writer = context.fieldManager == nil ? nil : context.writer(.update)
+        let stored = try await create(
+            object, context.type, context.user, dryRun: context.isDryRun, by: writer)
         warn(of: stored.object(), old: nil, context)
         return encoding.reply(stored, status: 201)
     }
 
     /// Takes an object through defaults, strategy, admission and validation into the store.
-    func create(_ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool) async throws -> StoredObject
-    {
+    ///
+    /// - Parameters:
+    ///   - writer: who owns its fields from now on; nil leaves it without owners.
+    ///   - fields: those that the writer owns; nil for all.
+    func create(
+        _ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool,
+        by writer: ManagedFields.Writer? = nil, fields: FieldSet? = nil
+    ) async throws -> StoredObject {
         try await exclusively(type, creating: true) {
             let generates = object.name.isEmpty && object.metadata["generateName"].string?.isEmpty == false
             // A generated name that is taken is drawn again.
             for attempt in 0..<8 {
                 do {
-                    let prepared = try await prepareNew(object, type, user, dryRun: dryRun)
+                    var prepared = try await prepareNew(object, type, user, dryRun: dryRun)
+                    if let writer { own(&prepared, writer, fields, type) }
                     return try await insert(prepared, type, dryRun: dryRun)
                 } catch let error as StatusError where generates && error.reason == "AlreadyExists" && attempt < 7 {
                     continue

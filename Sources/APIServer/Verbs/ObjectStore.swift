@@ -7,7 +7,7 @@ import Values
 /// Reads and writes the objects of a resource: what all verbs that write have in common.
 extension APIServer {
     /// How often a change that lost a race is tried again before the client is told.
-    private static let attempts = 16
+    static let attempts = 16
 
     /// What a change comes to.
     enum Change: Sendable {

@@ -14,16 +14,9 @@ struct ReceivedPatch: Sendable {
     var kind: Kind
     var body: JSON
 
-    static let applyTypes: Set<String> = ["application/apply-patch+yaml", "application/apply-patch+cbor"]
-
     init(_ request: IncomingRequest, _ type: ResourceType) async throws {
         let mediaType = BodyDecoding.mediaType(request)
         let supported = type.isCustom ? [Kind.json, .merge] : [.json, .merge, .strategic]
-        if Self.applyTypes.contains(mediaType) {
-            throw StatusError.unsupportedMediaType(
-                "server-side apply (\(mediaType)) is not served yet: use kubectl apply without --server-side, or send "
-                    + supported.map(\.rawValue).joined(separator: ", "))
-        }
         guard let kind = Kind(rawValue: mediaType), supported.contains(kind) else {
             throw StatusError.unsupportedMediaType(
                 "the body of the request was in an unknown format - accepted media types include: "
@@ -58,7 +51,13 @@ struct ReceivedPatch: Sendable {
 extension APIServer {
     /// PATCH of an object or of its `status`.
     func patch(_ context: RequestContext) async throws -> Reply {
+        if BodyDecoding.mediaType(context.request) == AppliedConfiguration.mediaType { return try await apply(context) }
         let encoding = try ObjectEncoding(context)
+        if context.request.query("force") != nil {
+            throw StatusError.invalid(
+                ("meta.k8s.io", "PatchOptions"), name: "",
+                [.forbidden("force", "may not be specified for non-apply patch")])
+        }
         let patch = try await ReceivedPatch(context.request, context.type)
         let written = try await exclusively(context.type) {
             try await modify(

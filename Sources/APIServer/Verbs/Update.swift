@@ -43,7 +43,10 @@ extension APIServer {
     }
 
     /// What the stored object becomes when a client sends `sent` to the object itself or to a part of it.
-    func changed(_ sent: KubeObject, from old: KubeObject, _ context: RequestContext) async throws -> Change {
+    /// `managed` is who owns what then, where an applier has worked it out.
+    func changed(
+        _ sent: KubeObject, from old: KubeObject, _ context: RequestContext, managed: ManagedFields? = nil
+    ) async throws -> Change {
         let type = context.type
         let part = context.info.subresource.isEmpty ? nil : context.info.subresource
         var object = PodParts.restricted(sent, old, part, type)
@@ -57,6 +60,7 @@ extension APIServer {
         object = review.object
         if part == nil { try await allocate(&object, old: old, type) }
         object.metadata["resourceVersion"] = old.metadata["resourceVersion"]
+        recordOwners(&object, sent, old, context, managed)
         if object == old { return .keep }
         try checkFinalizers(object, old, type)
         try await validate(object, old: old, type, subresource: part)
@@ -73,7 +77,7 @@ extension APIServer {
             "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
             "generation", "generateName",
         ] { metadata[field] = old.metadata[field] }
-        metadata["managedFields"] = nil
+        metadata["managedFields"] = old.metadata["managedFields"]
         metadata["selfLink"] = nil
         for field in ["labels", "annotations"] where metadata[field]?.isNull == true { metadata[field] = nil }
         for field in ["finalizers", "ownerReferences"]

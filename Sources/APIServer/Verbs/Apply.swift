@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KubeObjects
+import Values
+
+/// What a manager applies: the fields that it wants, and no others.
+struct AppliedConfiguration: Sendable {
+    static let mediaType = "application/apply-patch+yaml"
+
+    let object: KubeObject
+    let writer: ManagedFields.Writer
+
+    init(_ context: RequestContext, _ accept: (DecodedBody) throws -> KubeObject) async throws {
+        guard context.fieldManager != nil else {
+            throw StatusError.invalid(
+                ("meta.k8s.io", "PatchOptions"), name: "",
+                [.required("fieldManager", "is required for apply patch")])
+        }
+        let bytes = try await BodyDecoding.bytes(context.request)
+        // kubectl sends JSON, in which keys that stand twice can be told.
+        let isJSON = bytes.first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) } == UInt8(ascii: "{")
+        let body = try BodyDecoding.decode(bytes, isJSON ? "application/json" : "application/yaml")
+        guard !body.object.apiVersion.isEmpty, !body.object.kind.isEmpty else {
+            throw StatusError.badRequest(
+                "an applied configuration must have apiVersion and kind: \(context.type.apiVersion), Kind=\(context.type.kind)"
+            )
+        }
+        guard body.object.metadata["managedFields"].array?.isEmpty ?? true else {
+            throw StatusError.badRequest("metadata.managedFields must be nil")
+        }
+        object = KubeObject(Self.withoutNulls(try accept(body).json))
+        writer = context.writer(.apply)
+    }
+
+    /// Null says nothing about a field: neither its value nor that it is owned.
+    private static func withoutNulls(_ json: JSON) -> JSON {
+        switch json {
+        case .object(let object):
+            .object(JSONObject(object.compactMap { $1.isNull ? nil : ($0, withoutNulls($1)) }))
+        case .array(let elements): .array(elements.map { withoutNulls($0) })
+        default: json
+        }
+    }
+}
+
+/// Server-side apply, and who owns the fields of objects.
+///
+/// Owners are kept for objects whose writers give themselves a name (`fieldManager`), and for those that somebody has
+/// applied; others belong to `before-first-apply` when that happens.
+extension APIServer {
+    /// PATCH with an applied configuration: changes the object, or makes it.
+    func apply(_ context: RequestContext) async throws -> Reply {
+        let encoding = try ObjectEncoding(context)
+        let configuration = try await AppliedConfiguration(context) { try accept($0, context) }
+        var wish = configuration.object
+        try fitToPath(&wish, context)
+        let wanted = wish
+        let rules = ServerSideApply(context.type, registry: registry)
+        for _ in 0..<Self.attempts {
+            do {
+                let written = try await exclusively(context.type) {
+                    try await modify(context.type, context.namespace, context.name, dryRun: context.isDryRun) { old in
+                        try checkVersion(wanted, old, context)
+                        let result = try Self.applied(wanted, to: old, configuration.writer, context, rules)
+                        return try await changed(result.object, from: old, context, managed: result.managed)
+                    }
+                }
+                return encoding.reply(written.stored)
+            } catch let error as StatusError where error.reason == "NotFound" && context.info.subresource.isEmpty {
+                // One that is asked for by its identity is not made anew.
+                guard mirror.object(storageKey(context.type), context.namespace, context.name) == nil,
+                    wanted.uid.isEmpty, wanted.resourceVersion.isEmpty
+                else { throw error }
+            }
+            try authorizer.require(
+                context.user,
+                AccessAttributes(
+                    verb: "create", group: context.info.group, version: context.info.version,
+                    resource: context.info.resource, namespace: context.namespace ?? ""))
+            do {
+                let stored = try await create(
+                    wanted, context.type, context.user, dryRun: context.isDryRun, by: configuration.writer,
+                    fields: rules.fields(wanted))
+                warn(of: stored.object(), old: nil, context)
+                return encoding.reply(stored, status: 201)
+            } catch let error as StatusError where error.reason == "AlreadyExists" {
+                continue
+            }
+        }
+        throw StatusError.staleVersion(context.resource, name: context.name)
+    }
+
+    private static func applied(
+        _ wish: KubeObject, to old: KubeObject, _ writer: ManagedFields.Writer, _ context: RequestContext,
+        _ rules: ServerSideApply
+    ) throws(StatusError) -> (object: KubeObject, managed: ManagedFields) {
+        do {
+            return try rules.apply(
+                wish, to: old, ManagedFields(old.metadata["managedFields"]), writer, force: context.isForced,
+                time: Timestamp.now.description)
+        } catch {
+            let causes = error.owners.map { owner -> JSON in
+                [
+                    "reason": "FieldManagerConflict", "message": JSON(owner.description), "field": JSON(owner.field),
+                ]
+            }
+            throw StatusError(409, "Conflict", error.message, details: ["causes": .array(causes)])
+        }
+    }
+
+    /// A new object's owner.
+    func own(_ object: inout KubeObject, _ writer: ManagedFields.Writer, _ fields: FieldSet?, _ type: ResourceType) {
+        let rules = ServerSideApply(type, registry: registry)
+        var managed = ManagedFields()
+        managed.set(
+            writer, fields ?? rules.fields(object, subresource: writer.subresource), at: Timestamp.now.description)
+        object.metadata["managedFields"] = managed.isEmpty ? nil : managed.json
+    }
+
+    /// Writes down who owns what of an object that replaces `old`. What a client says of owners itself, by sending
+    /// another list than it read, holds: `[{}]` clears the list.
+    func recordOwners(
+        _ object: inout KubeObject, _ sent: KubeObject, _ old: KubeObject, _ context: RequestContext,
+        _ applied: ManagedFields?
+    ) {
+        let before = old.metadata["managedFields"]
+        var managed: ManagedFields
+        if let applied {
+            managed = applied
+        } else {
+            let own = sent.metadata["managedFields"]
+            let isSaid = own != before && !(own.array?.isEmpty ?? true)
+            guard isSaid || before != nil || context.fieldManager != nil else { return }
+            managed = ManagedFields(isSaid ? own : before)
+            // Of an object that nobody owned, the first who gives a name owns what it changes alone.
+            if object != old, !isSaid || !managed.isEmpty {
+                managed = ServerSideApply(context.type, registry: registry).updated(
+                    object, from: old, managed, context.writer(.update), time: Timestamp.now.description)
+            } else if !isSaid {
+                return
+            }
+        }
+        object.metadata["managedFields"] = managed.isEmpty ? nil : managed.json
+    }
+}
