@@ -63,6 +63,26 @@ extension FuzzTarget {
             guard let type = ResourceRegistry.shared.resource(pods) else { return }
             _ = try? StrategicMergePatch.apply(patch, to: object, type: type)
         },
+        FuzzTarget("apply") { bytes in
+            // The object with its managedFields, a line break, what is applied.
+            let parts = bytes.split(separator: UInt8(ascii: "\n"), maxSplits: 1)
+            guard parts.count == 2, let object = try? JSON(parsing: parts[0]), let wish = try? JSON(parsing: parts[1]),
+                object.object != nil, wish.object != nil,
+                let type = ResourceRegistry.shared.resource(GroupVersionResource("", "v1", "pods"))
+            else { return }
+            let live = KubeObject(object)
+            let managed = ManagedFields(live.metadata["managedFields"])
+            _ = managed.json
+            let writer = ManagedFields.Writer(manager: "m", operation: .apply, apiVersion: "v1")
+            let rules = ServerSideApply(type)
+            for force in [false, true] {
+                do throws(ServerSideApply.Conflict) {
+                    let result = try rules.apply(
+                        KubeObject(wish), to: live, managed, writer, force: force, time: "2026-01-01T00:00:00Z")
+                    _ = rules.updated(result.object, from: live, managed, writer, time: "2026-01-01T00:00:00Z")
+                } catch { _ = error.message }
+            }
+        },
         FuzzTarget("object") { bytes in
             guard let json = try? JSON(parsing: bytes), json.object != nil else { return }
             let object = KubeObject(json)
