@@ -45,6 +45,42 @@ import Values
         #expect(output.text.contains("300 packets transmitted, 300 received"), "\(output.text)")
     }
 
+    /// An address that IPAM does not know outlives the agent that wired it, and goes with its pod.
+    @Test func addressesWithoutIPAMOutliveTheAgent() async throws {
+        let nodes = try await TwoNodes(pool: Sample.pool("all", "10.244.0.0/16", vxlan: "Always"))
+        let laboratory = nodes.laboratory
+        let features: JSON = ["ip_addrs_no_ipam": true]
+        let address = try #require(IPAddress("198.51.100.7"))
+        @Sendable func isRouted() throws -> Bool {
+            try NetlinkSocket(in: laboratory.namespace("a")).routes(protocol: .calico)
+                .contains { $0.destination == CIDR(host: address) }
+        }
+        try await nodes.withAgents {
+            let own = try await nodes.startPod(
+                "own", on: "a", ["ipAddrsNoIpam": "[\"\(address)\"]"], features: features)
+            #expect(own.address == "\(address)", "\(own.json)")
+            #expect(try isRouted())
+        }
+        try await nodes.withAgents {
+            // A route that the new agent writes says that it has looked at all of them.
+            let pod = try await nodes.startPod("usual", on: "a")
+            #expect(pod.isSuccess, "\(pod.json)")
+            try await laboratory.wait(in: "a") {
+                try NetlinkSocket(in: laboratory.namespace("a")).link("vxlan.calico") != nil
+            }
+            #expect(try isRouted())
+            #expect(try await laboratory.ping("\(address)", from: "usual"))
+            // Nobody else gets it.
+            let twin = try await nodes.startPod(
+                "twin", on: "a", ["ipAddrsNoIpam": "[\"\(address)\"]"], features: features)
+            #expect(!twin.isSuccess)
+            #expect(try await nodes.call("DEL", pod: "own", node: "a", features: features).isSuccess)
+            #expect(try !isRouted())
+            let heir = try await nodes.call("ADD", pod: "twin", node: "a", features: features)
+            #expect(heir.address == "\(address)", "\(heir.json)")
+        }
+    }
+
     /// A node that changes its rack changes the pool of its tunnel's address, and keeps working.
     @Test func aLabelMovesTheTunnelWithoutARestart() async throws {
         let nodes = try await TwoNodes(

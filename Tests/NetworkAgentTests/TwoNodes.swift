@@ -68,10 +68,11 @@ final class TwoNodes: Sendable {
     /// Runs the plugin for a pod whose namespace is named like it.
     func call(
         _ command: String, pod: String, node: String, container: String? = nil, namespace: String? = nil,
-        previous: JSON? = nil
+        previous: JSON? = nil, features: JSON? = nil
     ) async throws -> Answer {
         let list = try NetworkConfigurationList(parsing: Files.read(conflist(node)))
-        let configuration = try #require(list.configuration(plugin: 0, previousResult: previous))
+        var configuration = try #require(list.configuration(plugin: 0, previousResult: previous))
+        if let features { configuration["feature_control"] = features }
         var spawner = ProcessSpawner("\(laboratory.folder)/bin-\(node)/calico", [])
         spawner.environment = [
             "CNI_COMMAND": command, "CNI_CONTAINERID": container ?? "sandbox-\(pod)",
@@ -84,11 +85,13 @@ final class TwoNodes: Sendable {
             isSuccess: output.status.isSuccess, json: output.output.isEmpty ? [:] : try JSON(parsing: output.output))
     }
 
-    func startPod(_ name: String, on node: String, _ annotations: [String: String] = [:]) async throws -> Answer {
+    func startPod(
+        _ name: String, on node: String, _ annotations: [String: String] = [:], features: JSON? = nil
+    ) async throws -> Answer {
         var pod = Sample.pod(name, node: node)
         for (key, value) in annotations { pod["metadata"]["annotations"]["cni.projectcalico.org/\(key)"] = JSON(value) }
         try await api.client.create(.pods, pod)
         try laboratory.makeNamespace(name)
-        return try await call("ADD", pod: name, node: node)
+        return try await call("ADD", pod: name, node: node, features: features)
     }
 }

@@ -91,7 +91,9 @@ public final class Dataplane: Sendable {
         for address in addresses { forget(address, link.hostInterface) }
         // A socket of its own: the kernel answers when nothing uses the link any more, and others need not wait for that.
         let socket = try namespace.map { try NetlinkSocket(in: $0) } ?? NetlinkSocket()
-        try link.disconnect(host: socket)
+        guard try link.disconnect(host: socket) else { return }
+        // Also what the caller did not know of: addresses that IPAM has nothing to do with.
+        state.withLock { state in state.workloads = state.workloads.filter { $0.value != link.hostInterface } }
     }
 
     private func forget(_ address: IPAddress, _ interface: String) {

@@ -181,9 +181,13 @@ public struct PodLink: Sendable {
     }
 
     /// Removes the pair if it is this sandbox's. Not there is no error.
-    func disconnect(host: NetlinkSocket) throws {
-        guard let link = try host.link(hostInterface), link.alias == handleID || link.alias == nil else { return }
+    ///
+    /// - Returns: false when it belongs to another sandbox, and stays.
+    func disconnect(host: NetlinkSocket) throws -> Bool {
+        guard let link = try host.link(hostInterface) else { return true }
+        guard link.alias == handleID || link.alias == nil else { return false }
         try host.deleteLink(index: link.index)
+        return true
     }
 
     // MARK: The pod's side
