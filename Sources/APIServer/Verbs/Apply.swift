@@ -56,6 +56,7 @@ extension APIServer {
         try fitToPath(&wish, context)
         let wanted = wish
         let rules = ServerSideApply(context.type, registry: registry)
+        var missing: StatusError?
         for _ in 0..<Self.attempts {
             do {
                 let written = try await exclusively(context.type) {
@@ -68,9 +69,10 @@ extension APIServer {
                 return encoding.reply(written.stored)
             } catch let error as StatusError where error.reason == "NotFound" && context.info.subresource.isEmpty {
                 // One that is asked for by its identity is not made anew.
-                guard mirror.object(storageKey(context.type), context.namespace, context.name) == nil,
-                    wanted.uid.isEmpty, wanted.resourceVersion.isEmpty
-                else { throw error }
+                guard wanted.uid.isEmpty, wanted.resourceVersion.isEmpty else { throw error }
+                missing = error
+                // Somebody made it meanwhile.
+                if mirror.object(storageKey(context.type), context.namespace, context.name) != nil { continue }
             }
             try authorizer.require(
                 context.user,
@@ -84,10 +86,10 @@ extension APIServer {
                 warn(of: stored.object(), old: nil, context)
                 return encoding.reply(stored, status: 201)
             } catch let error as StatusError where error.reason == "AlreadyExists" {
-                continue
+                await mirror.caughtUp()
             }
         }
-        throw StatusError.staleVersion(context.resource, name: context.name)
+        throw missing ?? StatusError.staleVersion(context.resource, name: context.name)
     }
 
     private static func applied(

@@ -18,6 +18,11 @@ extension Session {
     ]
 
     func datastore() async throws {
+        if arguments.words.dropFirst() == ["migrate-policy-names"] {
+            throw Failure(
+                "migrate-policy-names is for an etcdv3 datastore from before Calico 3.32: this cluster's datastore is the Kubernetes API, and its policies have the names that they were given"
+            )
+        }
         guard arguments.words.count == 3, arguments.words[1] == "migrate" else {
             throw Failure("datastore takes: migrate export | migrate import -f FILE | migrate lock | migrate unlock")
         }
