@@ -96,8 +96,13 @@ struct Session: Sendable {
     func run() async throws -> Int32 {
         let verb = arguments.words.first ?? "help"
         if arguments.flag("help") || verb == "help" {
-            output(Usage.text)
+            output(CommandHelp.find(arguments.words)?.page ?? Usage.text)
             return 0
+        }
+        if let help = CommandHelp.find(arguments.words), let option = help.stranger(among: arguments.given) {
+            throw Failure(
+                "Invalid option: '\(option)' is none of '\(help.command)'. Use flag '--help' to read about a specific subcommand."
+            )
         }
         switch verb {
         case "version": try await version()

@@ -5,6 +5,8 @@ struct Arguments: Sendable {
     private(set) var words: [String] = []
     private var values: [String: [String]] = [:]
     private var flags: Set<String> = []
+    /// The options that were given: what each means, and how it was written.
+    private(set) var given: [(key: String, word: String)] = []
 
     private static let withValue: [String: String] = [
         "-f": "filename", "--filename": "filename", "-o": "output", "--output": "output", "-n": "namespace",
@@ -43,6 +45,7 @@ struct Arguments: Sendable {
             let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             let isShort = !word.hasPrefix("--") && word.utf8.count > 2
             let name = isShort ? String(word.prefix(2)) : parts[0]
+            if let key = Self.withValue[name] ?? Self.withoutValue[parts[0]] { given.append((key, name)) }
             if let key = Self.withValue[name] {
                 if isShort {
                     let rest = word.dropFirst(2)
