@@ -75,6 +75,37 @@ import Values
         #expect(try await fixture.client.get(.configMaps, "a", in: "default")["data"].object?.count == 12)
     }
 
+    @Test(arguments: [
+        "application/merge-patch+json", "application/strategic-merge-patch+json", "application/json-patch+json",
+    ])
+    func patchesThatAreNone(type: String) async throws {
+        let fixture = try await Fixture()
+        _ = try await fixture.client.create(.configMaps, configMap("a"))
+        let path = "/api/v1/namespaces/default/configmaps/a"
+        let deep = String(repeating: "[", count: 10_000)
+        for text in ["", "{", "\"a\"", "7", "[1]", "{\"a\":\(deep)", "\u{0}", "[{\"op\":\"frob\"}]"] {
+            let answer = try await fixture.send("PATCH", path, bytes: Array(text.utf8), type: type)
+            #expect(answer.status == 400, "\(text.prefix(20)): \(answer.json)")
+            #expect(answer.json["kind"].string == "Status")
+        }
+        let invalid = try await fixture.send("PATCH", path, bytes: [0x22, 0xFF, 0x22], type: type)
+        #expect(invalid.status == 400)
+    }
+
+    @Test func keysThatStandTwiceInAPatch() async throws {
+        let fixture = try await Fixture()
+        _ = try await fixture.client.create(.configMaps, configMap("a"))
+        let path = "/api/v1/namespaces/default/configmaps/a"
+        let twice = Array(#"{"data":{"a":"1","a":"2"}}"#.utf8)
+        let strict = try await fixture.send(
+            "PATCH", path + "?fieldValidation=Strict", bytes: twice, type: "application/merge-patch+json")
+        #expect(strict.status == 400)
+        #expect(strict.json["message"].string?.contains("duplicate field \"data.a\"") == true, "\(strict.json)")
+        let warned = try await fixture.send("PATCH", path, bytes: twice, type: "application/merge-patch+json")
+        #expect(warned.status == 200)
+        #expect(warned.header("Warning")?.contains("duplicate field") == true)
+    }
+
     @Test func whatIsNotServedSaysSo() async throws {
         let fixture = try await Fixture()
         _ = try await deployment(fixture)

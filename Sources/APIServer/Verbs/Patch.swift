@@ -13,6 +13,8 @@ struct ReceivedPatch: Sendable {
 
     var kind: Kind
     var body: JSON
+    /// Paths of keys that stood twice in the patch.
+    var duplicates: [String] = []
 
     init(_ request: IncomingRequest, _ type: ResourceType) async throws {
         let mediaType = BodyDecoding.mediaType(request)
@@ -24,8 +26,9 @@ struct ReceivedPatch: Sendable {
         }
         self.kind = kind
         let bytes = try await BodyDecoding.bytes(request)
-        // kubectl sends JSON; people with curl send YAML too.
-        body = try JSON(parsing: bytes)
+        var duplicates: [String] = []
+        body = try BodyDecoding.json(bytes) { if !duplicates.contains($0) { duplicates.append($0) } }
+        self.duplicates = duplicates
     }
 
     /// The patched object. `schemaType` names the lists that merge.
@@ -74,7 +77,7 @@ extension APIServer {
     func patched(_ old: KubeObject, _ patch: ReceivedPatch, _ context: RequestContext) throws -> KubeObject {
         var object = try patch.apply(to: old, context.type, registry)
         guard object.json.object != nil else { throw StatusError.badRequest("the patch leaves no object") }
-        object = try accept(DecodedBody(object: object, duplicates: []), context)
+        object = try accept(DecodedBody(object: object, duplicates: patch.duplicates), context)
         try fitToPath(&object, context)
         // A version inside the patch is a demand; without one the stored one stands here.
         try checkVersion(object, old, context)
