@@ -11,10 +11,11 @@ import Values
 @Suite struct CalicoScenarioTests {
     /// A file of the test's own, removed after it.
     private static func withFile(_ text: String = "", _ body: (String) async throws -> Void) async throws {
-        var path = Array("/tmp/catbird-calicoctl-XXXXXX".utf8CString)
-        let file = mkstemp(&path)
-        guard file >= 0 else { return }
-        let name = String(decoding: path.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        var file: CInt = -1
+        let name = try Fixture.temporary {
+            file = mkstemp($0)
+            return file >= 0
+        }
         defer { unlink(name) }
         _ = Array(text.utf8).withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
         close(file)

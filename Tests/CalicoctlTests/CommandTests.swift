@@ -14,6 +14,13 @@ import Values
 
 /// calicoctl against a real API server in memory.
 final class Fixture: Sendable {
+    /// The path of a new file or folder of the test's own in /tmp: `make` turns the template into it, as `mkstemp` does.
+    static func temporary(_ make: (UnsafeMutablePointer<CChar>) -> Bool) throws -> String {
+        var path = Array("/tmp/catbird-calicoctl-XXXXXX".utf8CString)
+        try #require(path.withUnsafeMutableBufferPointer { $0.baseAddress.map(make) ?? false })
+        return String(decoding: path.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
     struct Run {
         let code: Int32
         let output: String

@@ -12,9 +12,7 @@ import Values
 @Suite struct FileArgumentTests {
     /// A folder of the test's own with a file in it and one below, removed after it.
     private static func withFolder(_ body: (String) async throws -> Void) async throws {
-        var path = Array("/tmp/catbird-calicoctl-XXXXXX".utf8CString)
-        try #require(mkdtemp(&path) != nil)
-        let folder = String(decoding: path.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let folder = try Fixture.temporary { mkdtemp($0) != nil }
         let files = ["\(folder)/east.yaml", "\(folder)/below/west.yml", "\(folder)/notes.txt"]
         mkdir("\(folder)/below", 0o700)
         defer {

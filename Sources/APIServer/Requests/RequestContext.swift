@@ -43,9 +43,6 @@ struct RequestContext: Sendable {
 
     var fieldManager: String? { request.query("fieldManager").flatMap { $0.isEmpty ? nil : $0 } }
 
-    /// `force=true`: apply takes fields that others own.
-    var isForced: Bool { ["true", "1"].contains(request.query("force") ?? "") }
-
     func checkOptions() throws(StatusError) {
         if let dryRun = request.query("dryRun"), !dryRun.isEmpty, dryRun != "All" {
             throw .badRequest("dryRun: Unsupported value: \"\(dryRun)\": supported values: \"All\"")

@@ -98,7 +98,8 @@ extension APIServer {
     ) throws(StatusError) -> (object: KubeObject, managed: ManagedFields) {
         do {
             return try rules.apply(
-                wish, to: old, ManagedFields(old.metadata["managedFields"]), writer, force: context.isForced,
+                wish, to: old, ManagedFields(old.metadata["managedFields"]), writer,
+                force: context.request.flag("force"),
                 time: Timestamp.now.description)
         } catch {
             let causes = error.owners.map { owner -> JSON in

@@ -26,8 +26,6 @@ public struct FieldSet: Sendable, Hashable {
         set { children[step] = newValue?.isEmpty ?? true ? nil : newValue }
     }
 
-    var steps: Dictionary<String, FieldSet>.Keys { children.keys }
-
     /// The set without the paths that begin with a step of the root.
     func without(_ steps: some Sequence<String>) -> FieldSet {
         var set = self

@@ -15,44 +15,27 @@ struct FieldTree {
         let isMember: Bool
     }
 
-    enum Form {
-        case whole
-        case object(JSONObject)
-        case list([JSON])
-    }
-
-    /// What a value's parts are to its owners. Without a schema, objects come apart and lists do not.
-    func form(_ value: JSON, _ schema: Schema?) -> Form {
+    /// The parts of an object or a list; nil for what is owned as a whole. Without a schema, objects come apart and
+    /// lists do not.
+    func branches(_ value: JSON, _ schema: Schema?) -> [Branch]? {
         let resolved = schema.map(registry.resolve)
         switch value {
         case .object(let object):
-            return schema?.mapType == "atomic" || resolved?.mapType == "atomic" ? .whole : .object(object)
-        case .array(let elements):
-            guard let schema = rules(schema), ["map", "set"].contains(schema.type ?? "atomic") else { return .whole }
-            return .list(elements)
-        default: return .whole
-        }
-    }
-
-    private func rules(_ schema: Schema?) -> Schema.ListRules? { schema?.list ?? schema.map(registry.resolve)?.list }
-
-    /// The parts of an object or a list; nil for what is owned as a whole.
-    func branches(_ value: JSON, _ schema: Schema?) -> [Branch]? {
-        let resolved = schema.map(registry.resolve)
-        switch form(value, schema) {
-        case .whole: return nil
-        case .object(let object):
+            if schema?.mapType == "atomic" || resolved?.mapType == "atomic" { return nil }
             return object.compactMap { key, value in
                 if value.isNull { return nil }
                 let (field, isKnown) = member(key, resolved)
                 return Branch(step: "f:\(key)", value: value, schema: field, isMember: !isKnown)
             }
-        case .list(let elements):
+        case .array(let elements):
+            guard let rules = schema?.list ?? resolved?.list, ["map", "set"].contains(rules.type ?? "atomic") else {
+                return nil
+            }
             let element: Schema? = if case .list(let element)? = resolved?.shape { element } else { nil }
-            let rules = rules(schema)
             return elements.enumerated().map { index, value in
                 Branch(step: step(value, rules, index), value: value, schema: element, isMember: true)
             }
+        default: return nil
         }
     }
 
@@ -65,10 +48,10 @@ struct FieldTree {
     }
 
     /// The step to an element of an associative list. A key that has a default need not be written.
-    private func step(_ element: JSON, _ rules: Schema.ListRules?, _ index: Int) -> String {
-        guard rules?.type == "map", let keys = rules?.mapKeys else { return "v:\(element.text())" }
+    private func step(_ element: JSON, _ rules: Schema.ListRules, _ index: Int) -> String {
+        guard rules.type == "map" else { return "v:\(element.text())" }
         var members: [JSONObject.Member] = []
-        for key in keys.sorted() {
+        for key in rules.mapKeys.sorted() {
             if let value = element[key], !value.isNull {
                 members.append((key, value))
             } else if key == "protocol" {
@@ -84,10 +67,15 @@ struct FieldTree {
         var set = FieldSet()
         if value.object?.isEmpty ?? false { set.isMember = true }
         for branch in branches {
-            var child = fields(branch.value, branch.schema)
-            if branch.isMember { child.isMember = true }
+            let child = fields(of: branch)
             set[branch.step] = set[branch.step]?.union(child) ?? child
         }
+        return set
+    }
+
+    private func fields(of branch: Branch) -> FieldSet {
+        var set = fields(branch.value, branch.schema)
+        if branch.isMember { set.isMember = true }
         return set
     }
 
@@ -113,15 +101,11 @@ struct FieldTree {
                 result.changed[branch.step] = result.changed[branch.step]?.union(inner.changed) ?? inner.changed
                 result.removed[branch.step] = result.removed[branch.step]?.union(inner.removed) ?? inner.removed
             } else {
-                var added = fields(branch.value, branch.schema)
-                if branch.isMember { added.isMember = true }
-                result.changed[branch.step] = added
+                result.changed[branch.step] = fields(of: branch)
             }
         }
         for branch in before where !isNow.contains(branch.step) {
-            var gone = fields(branch.value, branch.schema)
-            if branch.isMember { gone.isMember = true }
-            result.removed[branch.step] = gone
+            result.removed[branch.step] = fields(of: branch)
         }
         return result
     }

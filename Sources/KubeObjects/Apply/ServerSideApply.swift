@@ -163,13 +163,9 @@ public struct ServerSideApply: Sendable {
     /// Who owns what after a writer, not an applier, has put `new` in the place of `old`: the writer has what it
     /// changed, and nobody what is gone.
     public func updated(
-        _ new: KubeObject, from old: KubeObject?, _ managed: ManagedFields, _ writer: ManagedFields.Writer, time: String
+        _ new: KubeObject, from old: KubeObject, _ managed: ManagedFields, _ writer: ManagedFields.Writer, time: String
     ) -> ManagedFields {
         var managed = managed
-        guard let old else {
-            managed.set(writer, fields(new, subresource: writer.subresource), at: time)
-            return managed
-        }
         let difference = tree.difference(old.json, new.json, schema)
         let changed = tracked(difference.changed)
         managed.take(changed, fromAllBut: writer)

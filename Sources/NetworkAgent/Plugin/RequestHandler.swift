@@ -130,12 +130,12 @@ struct RequestHandler: Sendable {
                     "\(sandbox.subject): annotation \(key) asks for \(address), which pool \(pool.name) (\(pool.cidr)) may give to another pod",
                     details: "use \(CalicoKeys.ipAddresses), or keep the address from the pool with an IPReservation")
             }
-            if let block = snapshot.blocks.values.first(where: { $0.cidr.contains(address) }),
-                let holder = block.assignments.first(where: { $0.0 == address })
+            if let block = snapshot.blocks.block(containing: address),
+                let holder = block.ordinal(of: address).flatMap(block.attribute)
             {
                 throw CNIError(
                     .plugin,
-                    "\(sandbox.subject): annotation \(key) asks for \(address), which handle \(holder.1.handleID ?? "(none)") holds",
+                    "\(sandbox.subject): annotation \(key) asks for \(address), which handle \(holder.handleID ?? "(none)") holds",
                     details: "catbird explain ip \(address)")
             }
         }
