@@ -15,17 +15,17 @@ public final class APIServer: Sendable {
     public let configuration: APIServerConfiguration
     let storage: any Backend
     let mirror: Mirror
-    let registry = ResourceRegistry.shared
+    let served: ServedResources
     let authenticator: Authenticator
     let authorizer: RBACAuthorizer
     let tokens: ServiceAccountTokens
     let metrics = RequestMetrics()
-    let documents: DiscoveryDocuments
     let admission: AdmissionChain
     let kubelets: KubeletClient
     let logger: Logger
     /// Kinds whose objects must not be written at the same time, because each is checked against all others.
     let writeLocks: [String: AsyncLock]
+    private let definitions = Mutex<Task<Void, Never>?>(nil)
 
     public init(storage: any Backend, configuration: APIServerConfiguration) {
         self.storage = storage
@@ -36,22 +36,38 @@ public final class APIServer: Sendable {
             signer: configuration.tokenSigner, issuer: configuration.issuer, mirror: mirror)
         authenticator = Authenticator(tokens: tokens, audiences: [configuration.issuer])
         authorizer = RBACAuthorizer(mirror: mirror)
-        documents = DiscoveryDocuments(
-            discovery: Discovery(.shared), openAPI: .shared,
-            serverAddress: "\(configuration.advertiseAddress):\(configuration.advertisePort)")
+        served = ServedResources(
+            mirror: mirror, serverAddress: "\(configuration.advertiseAddress):\(configuration.advertisePort)")
         admission = AdmissionChain(mirror: mirror)
         kubelets = KubeletClient(configuration)
         writeLocks = Dictionary(
-            uniqueKeysWithValues: [.ipPools, .services, .ipamBlocks].map { (StorageKey($0).prefix, AsyncLock()) })
+            uniqueKeysWithValues: [.ipPools, .services, .ipamBlocks, .customResourceDefinitions].map {
+                (StorageKey($0).prefix, AsyncLock())
+            })
     }
 
-    deinit { mirror.stop() }
+    deinit { stop() }
+
+    /// The resources that are served now, and their schemas.
+    var registry: ResourceRegistry { served.current.registry }
 
     /// Reads the store. Requests do it too, if it has not been done.
-    public func start() async throws { try await mirror.start() }
+    public func start() async throws {
+        try await mirror.start()
+        definitions.withLock { follower in
+            guard follower == nil else { return }
+            follower = Task { [mirror, weak self] in
+                let server = WeakServer(self)
+                await Self.followDefinitions(mirror) { server.value }
+            }
+        }
+    }
 
     /// Ends all watches and stops following the store.
-    public func stop() { mirror.stop() }
+    public func stop() {
+        definitions.withLock { $0?.cancel() }
+        mirror.stop()
+    }
 
     /// Answers a request that came over the network.
     public func respond(to request: HTTPRequest) async -> HTTPResponse {
@@ -63,7 +79,7 @@ public final class APIServer: Sendable {
         let info = RequestInfo(request)
         let reply: Reply
         do {
-            try await mirror.start()
+            try await start()
             reply = try await answer(request, info)
         } catch let error as StatusError {
             reply = .failure(error)
@@ -86,6 +102,7 @@ public final class APIServer: Sendable {
         guard info.isResourceRequest else { return try await answerPath(request, info, user) }
         guard let type = registry.resource(info.groupVersionResource) else { return .pathNotFound }
         let context = RequestContext(request: request, info: info, user: user, type: type)
+        if let warning = type.custom?.deprecationWarning { context.warnings.add(warning) }
         var reply = try await answer(context)
         reply.headers += context.warnings.headers
         return reply
@@ -128,5 +145,20 @@ public final class APIServer: Sendable {
         }
         if !groups.contains(UserInfo.Group.authenticated) { groups.append(UserInfo.Group.authenticated) }
         return UserInfo(name, groups: groups)
+    }
+}
+
+/// A server that a task of its own must not keep alive.
+private struct WeakServer: Sendable {
+    private let box: Box
+
+    init(_ server: APIServer?) { box = Box(server) }
+
+    var value: APIServer? { box.server.withLock { $0.value } }
+
+    private final class Box: Sendable {
+        struct Reference { weak var value: APIServer? }
+        let server: Mutex<Reference>
+        init(_ server: APIServer?) { self.server = Mutex(Reference(value: server)) }
     }
 }

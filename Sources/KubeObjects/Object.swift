@@ -190,6 +190,8 @@ extension GroupVersionResource {
     public static let clusterRoleBindings = GroupVersionResource(
         "rbac.authorization.k8s.io", "v1", "clusterrolebindings")
 
+    public static let customResourceDefinitions = GroupVersionResource(
+        "apiextensions.k8s.io", "v1", "customresourcedefinitions")
     public static let ipPools = GroupVersionResource("crd.projectcalico.org", "v1", "ippools")
     public static let ipamBlocks = GroupVersionResource("crd.projectcalico.org", "v1", "ipamblocks")
     public static let blockAffinities = GroupVersionResource("crd.projectcalico.org", "v1", "blockaffinities")

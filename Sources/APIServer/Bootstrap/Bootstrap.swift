@@ -12,7 +12,10 @@ extension APIServer {
         let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"].map {
             (GroupVersionResource.namespaces, KubeObject(.namespaces, kind: "Namespace", name: $0))
         }
-        try await ensureAll(namespaces + BootstrapPolicy.objects + Self.priorityClasses)
+        let definitions = ResourceRegistry.shared.calicoDefinitions.map {
+            (GroupVersionResource.customResourceDefinitions, $0)
+        }
+        try await ensureAll(namespaces + BootstrapPolicy.objects + Self.priorityClasses + definitions)
         await mirror.caughtUp()
         try await publishKubernetesService()
     }

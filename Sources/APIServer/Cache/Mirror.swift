@@ -238,6 +238,12 @@ final class Mirror: Sendable {
         }
     }
 
+    /// Sends the watchers of a resource away: it is not served any more.
+    func endWatches(_ resource: StorageKey) {
+        let ended = state.withLock { $0.subscriptions.removeValue(forKey: resource.prefix) }
+        for subscription in (ended ?? [:]).values { subscription.continuation.finish() }
+    }
+
     func unsubscribe(_ resource: StorageKey, _ subscription: Subscription) {
         subscription.continuation.finish()
         state.withLock { $0.subscriptions[resource.prefix]?[subscription.id] = nil }

@@ -12,5 +12,21 @@ enum VersionConversion {
     ]
 
     /// Calico's two groups differ in names only, but for one kind; so do versions of Kubernetes' own kinds, but for two.
-    static func isNeeded(_ type: ResourceType) -> Bool { converted.contains(type.resource) }
+    /// Custom resources are read through their schema where that may have changed since they were stored.
+    static func isNeeded(_ type: ResourceType, at revision: Int64) -> Bool {
+        if let custom = type.custom { return custom.mustReread(revision) }
+        return converted.contains(type.resource)
+    }
+
+    /// The object in a version.
+    static func object(_ stored: StoredObject, as type: ResourceType) -> KubeObject {
+        let object = type.converted(stored.object())
+        guard let custom = type.custom, custom.mustReread(stored.revision) else { return object }
+        return custom.reread(object)
+    }
+
+    /// Whether the fields that objects are selected by are those of the stored version.
+    static func selectsStored(_ type: ResourceType) -> Bool {
+        type.custom == nil && !converted.contains(type.resource)
+    }
 }

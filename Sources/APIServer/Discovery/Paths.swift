@@ -19,8 +19,8 @@ extension APIServer {
             return Reply(
                 headers: [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")],
                 body: .bytes(Array(metrics.text(mirror).utf8)))
-        case "api", "apis": return documents.discovery(request, parts) ?? .pathNotFound
-        case "openapi": return documents.openAPI(request, parts) ?? .pathNotFound
+        case "api", "apis": return served.current.documents.discovery(request, parts) ?? .pathNotFound
+        case "openapi": return served.current.documents.openAPI(request, parts) ?? .pathNotFound
         case ".well-known" where parts == [".well-known", "openid-configuration"]:
             return .json([
                 "issuer": JSON(configuration.issuer), "jwks_uri": JSON(jwksURI),

@@ -30,16 +30,17 @@ struct ObjectEncoding: Sendable {
 
     /// The object in the version of the request.
     func object(_ stored: StoredObject) -> KubeObject {
-        type.converted(stored.object())
+        VersionConversion.object(stored, as: type)
     }
 
     /// The object's own bytes; stored bytes are passed on where the versions differ in nothing but their names.
     func bytes(_ stored: StoredObject) -> [UInt8] {
-        VersionConversion.isNeeded(type) ? object(stored).json.serialized() : stored.encoded(header)
+        VersionConversion.isNeeded(type, at: stored.revision)
+            ? object(stored).json.serialized() : stored.encoded(header)
     }
 
     private func append(_ stored: StoredObject, to bytes: inout [UInt8]) {
-        if VersionConversion.isNeeded(type) {
+        if VersionConversion.isNeeded(type, at: stored.revision) {
             bytes += object(stored).json.serialized()
         } else {
             stored.append(to: &bytes, header)

@@ -9,7 +9,7 @@ extension APIServer {
     /// GET, PUT and PATCH of `scale`: the replicas of whatever has them.
     func scale(_ context: RequestContext) async throws -> Reply {
         switch context.info.verb {
-        case "get": return .json(Self.scale(of: try encodedObject(context)).json)
+        case "get": return .json(Self.scale(of: try encodedObject(context), context.type).json)
         case "update":
             var sent = try await BodyDecoding.requiredObject(context.request).object
             try requireKind(&sent, Self.scaleKind)
@@ -32,7 +32,7 @@ extension APIServer {
     }
 
     private func encodedObject(_ context: RequestContext) throws(StatusError) -> KubeObject {
-        context.type.converted(try current(context).object())
+        VersionConversion.object(try current(context), as: context.type)
     }
 
     private func setScale(
@@ -41,7 +41,7 @@ extension APIServer {
         let written = try await modify(
             context.type, context.namespace, context.name, dryRun: context.isDryRun
         ) { old in
-            let scale = try await change(Self.scale(of: old))
+            let scale = try await change(Self.scale(of: old, context.type))
             if !scale.resourceVersion.isEmpty, scale.resourceVersion != old.resourceVersion {
                 throw StatusError.staleVersion(context.resource, name: old.name)
             }
@@ -57,17 +57,32 @@ extension APIServer {
                     [.invalid("spec.replicas", JSON(replicas), "must be greater than or equal to 0")])
             }
             var object = old
-            object["spec"]["replicas"] = JSON(replicas)
+            if let paths = context.type.custom?.scale {
+                object.json.set(JSON(replicas), at: paths.specReplicas[...])
+            } else {
+                object["spec"]["replicas"] = JSON(replicas)
+            }
             return try await changed(object, from: old, context)
         }
-        return .json(Self.scale(of: context.type.converted(written.stored.object())).json)
+        return .json(Self.scale(of: VersionConversion.object(written.stored, as: context.type), context.type).json)
     }
 
     /// The view of an object as `autoscaling/v1, Scale`.
-    static func scale(of object: KubeObject) -> KubeObject {
+    static func scale(of object: KubeObject, _ type: ResourceType) -> KubeObject {
         var metadata: JSON = [:]
         for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
             metadata[field] = object.metadata[field]
+        }
+        if let paths = type.custom?.scale {
+            func value(_ path: [String]) -> JSON? { path.reduce(Optional(object.json)) { $0[$1] } }
+            var status: JSON = ["replicas": JSON(value(paths.statusReplicas).int ?? 0)]
+            if !paths.labelSelector.isEmpty, let selector = value(paths.labelSelector).string, !selector.isEmpty {
+                status["selector"] = JSON(selector)
+            }
+            return KubeObject([
+                "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
+                "spec": ["replicas": JSON(value(paths.specReplicas).int ?? 0)], "status": status,
+            ])
         }
         let selector: LabelSelector? =
             if object.kind == "ReplicationController" {
@@ -81,5 +96,16 @@ extension APIServer {
             "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
             "spec": ["replicas": JSON(object["spec"]["replicas"].int ?? 0)], "status": status,
         ])
+    }
+}
+
+extension JSON {
+    /// Sets what stands at the end of a path of member names, and makes what is missing on the way.
+    fileprivate mutating func set(_ value: JSON, at path: ArraySlice<String>) {
+        guard let step = path.first else { return self = value }
+        var member = self[step] ?? .object([:])
+        if member.object == nil { member = .object([:]) }
+        member.set(value, at: path.dropFirst())
+        self[step] = member
     }
 }

@@ -74,6 +74,7 @@ extension APIServer {
                 // Somebody made it meanwhile.
                 if mirror.object(storageKey(context.type), context.namespace, context.name) != nil { continue }
             }
+            try requireOpen(context.type)
             try authorizer.require(
                 context.user,
                 AccessAttributes(

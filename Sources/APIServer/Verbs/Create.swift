@@ -10,6 +10,7 @@ extension APIServer {
         if context.type.isNamespaced, context.namespace == nil {
             throw StatusError.methodNotAllowed(context.resource, verb: "create")
         }
+        try requireOpen(context.type)
         let body = try await BodyDecoding.requiredObject(context.request)
         var object = try accept(body, context)
         try fitToPath(&object, context)
@@ -76,6 +77,7 @@ extension APIServer {
         try await admission.admit(&review)
         object = review.object
         try await allocate(&object, old: nil, type)
+        define(&object, isNew: true, type)
         try await validate(object, old: nil, type)
         try checkEscalation(object, type, user)
         return object

@@ -27,7 +27,7 @@ extension APIServer {
 
     /// The type as which the objects of a type are stored.
     func storageType(_ type: ResourceType) -> ResourceType {
-        type.storage == type.resource ? type : registry.resource(type.storage) ?? type
+        type.storageType(registry)
     }
 
     /// The object as it is now; 404 when there is none.
@@ -70,7 +70,7 @@ extension APIServer {
             throw StatusError.notFound(type.resource, name: name)
         }
         for _ in 0..<Self.attempts {
-            let change = try await change(type.converted(current.object()))
+            let change = try await change(VersionConversion.object(current, as: type))
             let conflicting: KeyValue?
             switch change {
             case .keep: return Written(stored: current)

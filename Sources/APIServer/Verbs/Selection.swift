@@ -39,8 +39,8 @@ struct Selection: Sendable {
             case "metadata.namespace":
                 guard ((stored.namespace ?? "") == term.value) == term.isEqual else { return false }
             default:
-                guard !VersionConversion.isNeeded(type) else {
-                    guard fields.matches(type.converted(stored.object()), of: type) else {
+                guard VersionConversion.selectsStored(type) else {
+                    guard fields.matches(VersionConversion.object(stored, as: type), of: type) else {
                         return false
                     }
                     continue

@@ -58,7 +58,10 @@ extension APIServer {
             dryRun: context.isDryRun)
         try await admission.admit(&review)
         object = review.object
-        if part == nil { try await allocate(&object, old: old, type) }
+        if part == nil {
+            try await allocate(&object, old: old, type)
+            define(&object, isNew: false, type)
+        }
         object.metadata["resourceVersion"] = old.metadata["resourceVersion"]
         recordOwners(&object, sent, old, context, managed)
         if object == old { return .keep }

@@ -35,8 +35,3 @@ enum CollectedResources {
         }
     }
 }
-
-extension GroupVersionResource {
-    static let customResourceDefinitions = GroupVersionResource(
-        "apiextensions.k8s.io", "v1", "customresourcedefinitions")
-}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Values
+import Values
 
 /// Server-side apply: objects that several managers write, each owning the fields that it states.
 public struct ServerSideApply: Sendable {

@@ -48,7 +48,7 @@ public final class OpenAPI: Sendable {
     /// The documents of version 3: `api/v1`, `apis/apps/v1` and so on.
     public var v3Paths: [String] {
         registry.groups.flatMap { group in
-            group.versions.map { group.name.isEmpty ? "api/\($0)" : "apis/\(group.name)/\($0)" }
+            group.versions.map { Self.path(group.name, $0) }
         }
     }
 
@@ -64,7 +64,15 @@ public final class OpenAPI: Sendable {
 
     /// The hash that the index names for a document.
     public func v3Hash(_ path: String) -> String {
-        Self.hash(Array("\(path) \(registry.typeNames.count) \(registry.resources.count)".utf8))
+        // Of what users define, the revision of the definition stands for its content.
+        let defined = registry.addedTypes.filter { Self.path($0.group, $0.version) == path }
+            .map { "\($0.typeName) \($0.custom?.definedAt ?? 0)" }.sorted().joined(separator: " ")
+        let own = ResourceRegistry.shared.resources.count
+        return Self.hash(Array("\(path) \(registry.typeNames.count) \(own) \(defined)".utf8))
+    }
+
+    private static func path(_ group: String, _ version: String) -> String {
+        group.isEmpty ? "api/\(version)" : "apis/\(group)/\(version)"
     }
 
     /// `GET /openapi/v3/PATH` in JSON; nil for a path that is not in the index.
@@ -105,22 +113,35 @@ public final class OpenAPI: Sendable {
 
     /// `GET /openapi/v2` in JSON.
     public func v2() -> Document {
-        document("v2") { v2Document().serialized() }
+        document("v2") { v2Document(registry.resources).serialized() }
     }
 
     /// `GET /openapi/v2` in gnostic's protobuf, which is what kubectl reads.
+    ///
+    /// A message that is followed by another of its type is both in one (Protocol Buffers, "Last One Wins"): what users
+    /// define is appended to what the program carries, which is written once.
     public func v2Protobuf() -> Document {
-        document("v2.pb") { GnosticWriter.document(v2Document()) }
+        document("v2.pb") {
+            guard !registry.addedTypes.isEmpty else { return GnosticWriter.document(v2Document(registry.resources)) }
+            return Self.shared.v2Protobuf().bytes + GnosticWriter.document(v2Document(added, isPart: true))
+        }
     }
 
-    private func v2Document() -> JSON {
+    private var added: [ResourceType] { registry.resources.filter { $0.custom != nil } }
+
+    /// - Parameter isPart: only what the types themselves say, without the types that they share with others.
+    private func v2Document(_ types: [ResourceType], isPart: Bool = false) -> JSON {
         let schemas = OpenAPISchemas(registry: registry, prefix: "#/definitions/")
-        let names = schemas.closure(of: roots(registry.resources))
+        let names = isPart ? types.map(\.typeName).sorted() : schemas.closure(of: roots(types))
         let definitions = names.compactMap { name in schemas.definition(name).map { (name, $0) } }
-        return [
-            "swagger": "2.0", "info": ["title": "Kubernetes", "version": "unversioned"],
-            "paths": .object(JSONObject(registry.resources.flatMap { OpenAPIPaths.v2($0) })),
+        var document: JSON = [
+            "paths": .object(JSONObject(types.flatMap { OpenAPIPaths.v2($0) })),
             "definitions": .object(JSONObject(definitions)),
         ]
+        if !isPart {
+            document["swagger"] = "2.0"
+            document["info"] = ["title": "Kubernetes", "version": "unversioned"]
+        }
+        return document
     }
 }

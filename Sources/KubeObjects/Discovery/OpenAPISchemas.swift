@@ -63,11 +63,34 @@ struct OpenAPISchemas {
 
     private func customDefinition(_ openAPI: JSON, _ name: String) -> JSON {
         var definition = openAPI
+        definition["properties"]["apiVersion"] = ["type": "string"]
+        definition["properties"]["kind"] = ["type": "string"]
         definition["properties"]["metadata"] = ["$ref": JSON(prefix + ResourceRegistry.objectMetaType)]
         // The rules are expressions in a language that clients do not evaluate.
         definition = Self.withoutRules(definition)
+        if !prefix.contains("components") { definition = Self.version2(definition) }
         definition["x-kubernetes-group-version-kind"] = .array(Self.kinds(of: name, registry))
         return definition
+    }
+
+    /// Version 2 has no words for alternatives and for null; what may be anything has no type there.
+    private static func version2(_ schema: JSON) -> JSON {
+        guard var members = schema.object else { return schema }
+        for key in ["allOf", "anyOf", "oneOf", "not"] { members.removeValue(forKey: key) }
+        let isNullable = members.removeValue(forKey: "nullable").bool ?? false
+        if isNullable || schema["x-kubernetes-preserve-unknown-fields"].bool ?? false {
+            for key in ["type", "items", "properties"]
+            where !(key == "properties" && schema["properties"]["apiVersion"] != nil) {
+                members.removeValue(forKey: key)
+            }
+        }
+        for key in ["items", "additionalProperties"] {
+            if let inner = members[key], inner.object != nil { members[key] = version2(inner) }
+        }
+        if let properties = members["properties"].object {
+            members["properties"] = .object(JSONObject(properties.map { ($0.key, version2($0.value)) }))
+        }
+        return .object(members)
     }
 
     private static func withoutRules(_ schema: JSON) -> JSON {

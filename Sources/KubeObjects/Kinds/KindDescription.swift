@@ -112,6 +112,7 @@ public struct KindDescription: Sendable {
 
     /// The description of a type's kind; a type without one of its own has the common one.
     public static func of(_ type: ResourceType) -> KindDescription {
+        if let custom = type.custom { return custom.description }
         if let found = byKind[Key(group: type.group, kind: type.kind)] { return found }
         return KindDescription(
             type.group, type.kind,

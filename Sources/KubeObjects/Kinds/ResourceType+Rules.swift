@@ -45,16 +45,18 @@ extension ResourceType {
             if subresource == nil { description.keep(&json, old.json) }
         }
         if description.strategy.countsGenerations {
-            let changed = Self.content(json) != Self.content(old.json)
+            let changed = content(json) != content(old.json)
             json["metadata"]["generation"] = JSON(changed ? max(old.generation, 0) &+ 1 : old.generation)
         }
         return KubeObject(json)
     }
 
-    /// What the object asks for: everything but metadata and status.
-    private static func content(_ json: JSON) -> JSON {
+    /// What the object asks for: everything but metadata and status. A custom resource without the subresource has a
+    /// `status` like any other field.
+    private func content(_ json: JSON) -> JSON {
         var content = json
-        for field in ["metadata", "status", "apiVersion", "kind"] { content[field] = nil }
+        for field in ["metadata", "apiVersion", "kind"] { content[field] = nil }
+        if custom == nil || subresource("status") != nil { content["status"] = nil }
         return content
     }
 

@@ -2,7 +2,7 @@
 
 import CSchemas
 import Synchronization
-import Values
+public import Values
 
 /// Every resource the API serves and the schemas of their types.
 ///
@@ -29,8 +29,38 @@ public final class ResourceRegistry: Sendable {
     private let types: DataFile
     private let customTypes: DataFile
     private let parsed = Mutex<[String: Schema]>([:])
+    /// The registry that this one extends, and the types that it adds, by the names of their schemas.
+    private let base: ResourceRegistry?
+    private let added: [String: ResourceType]
+
+    /// `base` with resources that users have defined. What the base serves itself stays as it is.
+    public init(extending base: ResourceRegistry, with custom: [ResourceType]) {
+        let new = custom.filter { base.byResource[$0.resource] == nil && base.byKind[$0.groupVersionKind] == nil }
+        self.base = base
+        types = base.types
+        customTypes = base.customTypes
+        added = Dictionary(new.map { ($0.typeName, $0) }, uniquingKeysWith: { first, _ in first })
+        var groups = base.groups
+        for type in new.sorted(by: { ($0.group, $0.version) < ($1.group, $1.version) }) {
+            if let index = groups.firstIndex(where: { $0.name == type.group }) {
+                if !groups[index].versions.contains(type.version) {
+                    let versions = groups[index].versions + [type.version]
+                    groups[index] = Group(
+                        name: type.group, versions: versions.sorted { VersionOrder($0) < VersionOrder($1) })
+                }
+            } else {
+                groups.append(Group(name: type.group, versions: [type.version]))
+            }
+        }
+        self.groups = groups
+        resources = base.resources + new.sorted { $0.resource.resource < $1.resource.resource }
+        byResource = base.byResource.merging(new.map { ($0.resource, $0) }, uniquingKeysWith: { first, _ in first })
+        byKind = base.byKind.merging(new.map { ($0.groupVersionKind, $0) }, uniquingKeysWith: { first, _ in first })
+    }
 
     private init() {
+        base = nil
+        added = [:]
         types = DataFile(catbird_types())
         customTypes = DataFile(catbird_calico())
         let listed = DataFile.values(catbird_resources()).compactMap(ResourceType.init)
@@ -58,6 +88,7 @@ public final class ResourceRegistry: Sendable {
 
     /// Nil for a name that no type has.
     public func schema(named name: String) -> Schema? {
+        if let base { return added[name]?.custom?.schema ?? base.schema(named: name) }
         if let schema = parsed.withLock({ $0[name] }) { return schema }
         let schema: Schema
         if let entry = types.value(name) {
@@ -74,7 +105,10 @@ public final class ResourceRegistry: Sendable {
         }
     }
 
-    public func schema(of type: ResourceType) -> Schema? { schema(named: type.typeName) }
+    public func schema(of type: ResourceType) -> Schema? { type.custom?.schema ?? schema(named: type.typeName) }
+
+    /// The types that this registry has besides those that the program carries.
+    var addedTypes: [ResourceType] { Array(added.values) }
 
     /// The schema of a kind, resource or not: `autoscaling/v1, Scale`.
     public func schema(forKind kind: GroupVersionKind) -> Schema? {
@@ -90,9 +124,12 @@ public final class ResourceRegistry: Sendable {
     /// Names of the types of Kubernetes' own kinds, and of what they lead to.
     var typeNames: [String] { types.names }
 
+    /// The OpenAPI schema of a custom resource; nil for Kubernetes' own kinds.
+    public func openAPI(of type: ResourceType) -> JSON? { customTypeEntry(type.typeName) }
+
     /// The raw entry of a type of Kubernetes' own kinds, or the OpenAPI schema of a custom one.
     func typeEntry(_ name: String) -> JSON? { types.value(name) }
-    func customTypeEntry(_ name: String) -> JSON? { customTypes.value(name) }
+    func customTypeEntry(_ name: String) -> JSON? { added[name]?.custom?.openAPI ?? customTypes.value(name) }
 
     /// Kinds that bodies have without being resources of their own.
     static let otherKinds: [GroupVersionKind: String] = [

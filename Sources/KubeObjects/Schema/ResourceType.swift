@@ -44,6 +44,8 @@ public struct ResourceType: Sendable, Hashable {
     /// Custom resources take no strategic merge patch and no protobuf.
     public let isCustom: Bool
     public let columns: [PrinterColumn]
+    /// What the definition of a custom resource says of the version; nil for what the program carries itself.
+    public let custom: CustomVersion?
 
     public var group: String { resource.group }
     public var version: String { resource.version }
@@ -77,6 +79,7 @@ extension ResourceType {
         typeName = type
         isCustom = entry["custom"].bool ?? false
         columns = entry["columns"].array?.map(PrinterColumn.init) ?? []
+        custom = nil
         subresources = (entry["sub"].array ?? []).map { sub in
             let version = sub["version"].string ?? ""
             return Subresource(

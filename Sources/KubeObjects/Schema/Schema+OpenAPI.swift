@@ -23,7 +23,7 @@ extension Schema {
             required: schema["required"].array?.compactMap(\.string) ?? [], list: list,
             mapType: schema["x-kubernetes-map-type"].string, limits: Limits(openAPI: schema),
             defaultValue: schema["default"], isNullable: schema["nullable"].bool ?? false,
-            preservesUnknownFields: preserves, isEmbeddedResource: embedded)
+            preservesUnknownFields: preserves, isEmbeddedResource: embedded, rules: ValueRules(openAPI: schema))
     }
 
     private static func shape(_ schema: JSON, isObjectOfItsOwn: Bool, preserves: Bool) -> Shape {
@@ -69,7 +69,8 @@ extension Schema.Limits {
         maxItems = schema["maxItems"].int
         minProperties = schema["minProperties"].int
         maxProperties = schema["maxProperties"].int
-        let numbers: [Double?] = [minimum, maximum]
+        multipleOf = schema["multipleOf"].double
+        let numbers: [Double?] = [minimum, maximum, multipleOf]
         let counts: [Int?] = [minLength, maxLength, minItems, maxItems, minProperties, maxProperties]
         if pattern == nil, enumeration.isEmpty, numbers.allSatisfy({ $0 == nil }), counts.allSatisfy({ $0 == nil }) {
             return nil

@@ -53,6 +53,7 @@ public final class Schema: Sendable {
         public var maxItems: Int?
         public var minProperties: Int?
         public var maxProperties: Int?
+        public var multipleOf: Double?
     }
 
     public let shape: Shape
@@ -68,12 +69,16 @@ public final class Schema: Sendable {
     public let preservesUnknownFields: Bool
     /// An object with its own apiVersion, kind and metadata.
     public let isEmbeddedResource: Bool
+    /// Whether the schema only adds to what another says: then a value of another type passes.
+    let isValueRule: Bool
+    let rules: ValueRules?
     private let index: [String: Schema]
 
     init(
         _ shape: Shape, format: String? = nil, required: [String] = [], list: ListRules? = nil, mapType: String? = nil,
         limits: Limits? = nil, defaultValue: JSON? = nil, isNullable: Bool = false,
-        preservesUnknownFields: Bool = false, isEmbeddedResource: Bool = false
+        preservesUnknownFields: Bool = false, isEmbeddedResource: Bool = false, isValueRule: Bool = false,
+        rules: ValueRules? = nil
     ) {
         self.shape = shape
         self.format = format
@@ -85,6 +90,8 @@ public final class Schema: Sendable {
         self.isNullable = isNullable
         self.preservesUnknownFields = preservesUnknownFields
         self.isEmbeddedResource = isEmbeddedResource
+        self.isValueRule = isValueRule
+        self.rules = rules
         var index: [String: Schema] = [:]
         if case .object(let fields) = shape { for field in fields { index[field.name] = field.schema } }
         self.index = index

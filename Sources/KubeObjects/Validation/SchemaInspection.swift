@@ -26,8 +26,8 @@ struct SchemaInspection {
         case .number: checkType(value, value.double != nil, "number", path)
         case .intOrString: checkType(value, value.string != nil || value.int != nil, "integer,string", path)
         case .object:
-            checkType(value, value.object != nil, "object", path)
-            guard let members = value.object else { return }
+            if !schema.isValueRule { checkType(value, value.object != nil, "object", path) }
+            guard let members = value.object else { break }
             checkRequired(members, schema, path)
             for (key, member) in members {
                 // Who writes a status is a controller: its own code is what vouches for it.
@@ -38,14 +38,17 @@ struct SchemaInspection {
             checkType(value, value.object != nil, "object", path)
             for (key, member) in value.object ?? [:] { inspect(member, element, at: "\(path)[\(key)]") }
         case .list(let element):
-            checkType(value, value.array != nil, "array", path)
-            guard let elements = value.array else { return }
+            if !schema.isValueRule { checkType(value, value.array != nil, "array", path) }
+            guard let elements = value.array else { break }
             for (index, member) in elements.enumerated() { inspect(member, element, at: "\(path)[\(index)]") }
             checkUniqueness(elements, schema, path)
         }
         if let limits = schema.limits { check(value, limits, path) }
+        if let rules = schema.rules { inspect(value, rules: rules, at: path) }
         if isCustom, let format = schema.format { check(value, format: format, path) }
     }
+
+    mutating func report(_ error: FieldError) { errors.append(error) }
 
     private mutating func checkType(_ value: JSON, _ fits: Bool, _ wanted: String, _ path: String) {
         guard isCustom, !fits else { return }
@@ -112,6 +115,12 @@ struct SchemaInspection {
                 errors.append(.invalid(path, value, "\(path) in body should be \(relation) \(JSON.double(least))"))
             }
         }
+        if let number = value.double, value.bool == nil, let step = limits.multipleOf, step > 0 {
+            let quotient = number / step
+            if abs(quotient - quotient.rounded()) > 1e-9 {
+                errors.append(.invalid(path, value, "\(path) in body should be a multiple of \(JSON.double(step))"))
+            }
+        }
         if let elements = value.array {
             if let most = limits.maxItems, elements.count > most {
                 errors.append(
@@ -133,15 +142,32 @@ struct SchemaInspection {
     }
 
     private mutating func check(_ value: JSON, format: String, _ path: String) {
-        switch (format, value) {
-        case ("cidr", .string(let text)) where CIDR(text) == nil:
-            errors.append(.invalid(path, value, "\(path) in body must be of type cidr: \(value)"))
-        case ("date-time", .string(let text)) where Timestamp(text) == nil:
-            errors.append(.invalid(path, value, "\(path) in body must be of type date-time: \(value)"))
-        case ("int32", .int(let number)) where Int32(exactly: number) == nil:
+        if case .int(let number) = value {
+            guard format == "int32", Int32(exactly: number) == nil else { return }
             errors.append(
                 .invalid(path, value, "Checked value must be of type integer with format int32 in \(path)"))
-        default: break
+            return
         }
+        guard let text = value.string, let fits = Self.formats[format], !fits(text) else { return }
+        errors.append(.invalid(path, value, "\(path) in body must be of type \(format): \(value)"))
     }
+
+    /// The formats of text that are judged; Kubernetes passes over those it does not know.
+    private static let formats: [String: @Sendable (String) -> Bool] = [
+        "cidr": { CIDR($0) != nil },
+        "date-time": { Timestamp($0) != nil },
+        "date": { $0.utf8.count == 10 && Timestamp("\($0)T00:00:00Z") != nil },
+        "byte": { Base64.bytes($0) != nil },
+        "ipv4": { IPAddress($0)?.family == .v4 },
+        "ipv6": { IPAddress($0)?.family == .v6 },
+        "ip": { IPAddress($0) != nil },
+        "mac": { MACAddress($0) != nil },
+        "uuid": { text in
+            let groups = text.split(separator: "-", omittingEmptySubsequences: false)
+            return groups.map(\.count) == [8, 4, 4, 4, 12]
+                && groups.allSatisfy {
+                    $0.utf8.allSatisfy { UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 || 0x61...0x66 ~= $0 | 0x20 }
+                }
+        },
+    ]
 }

@@ -26,7 +26,7 @@ extension ResourceRegistry {
         return decode(object, schema: schema, typeName: Self.otherKinds[kind] ?? kind.kind, isCustom: false)
     }
 
-    private func decode(_ object: KubeObject, schema: Schema, typeName: String, isCustom: Bool) -> Decoded {
+    func decode(_ object: KubeObject, schema: Schema, typeName: String, isCustom: Bool) -> Decoded {
         var walk = DecodingWalk(registry: self, isCustom: isCustom)
         let json = walk.decoded(object.json, schema, typeName: typeName) ?? object.json
         return Decoded(object: KubeObject(json), unknownFields: walk.unknown, typeError: walk.typeError)
@@ -50,7 +50,8 @@ extension ResourceRegistry {
 
 private struct DecodingWalk {
     let registry: ResourceRegistry
-    let isCustom: Bool
+    /// Values of wrong types are left to the schema's own rules. Metadata is Kubernetes' own in every object.
+    private var isLenient: Bool
     var unknown: [String] = []
     var typeError: String?
     private var path: [String] = []
@@ -58,7 +59,7 @@ private struct DecodingWalk {
 
     init(registry: ResourceRegistry, isCustom: Bool) {
         self.registry = registry
-        self.isCustom = isCustom
+        isLenient = isCustom
     }
 
     /// Nil for what is left out.
@@ -69,8 +70,13 @@ private struct DecodingWalk {
         case .reference(let name) where name.hasSuffix(".resource.Quantity"): return quantity(value)
         case .reference(let name):
             let outer = goType
+            let wasLenient = isLenient
             goType = String(name.split(separator: ".").last ?? "")
-            defer { goType = outer }
+            isLenient = false
+            defer {
+                goType = outer
+                isLenient = wasLenient
+            }
             return decoded(value, registry.resolve(schema))
         case .string:
             guard let text = value.string else {
@@ -173,11 +179,11 @@ private struct DecodingWalk {
     }
 
     private mutating func refuse(_ problem: String) {
-        if typeError == nil, !isCustom { typeError = problem }
+        if typeError == nil, !isLenient { typeError = problem }
     }
 
     private mutating func mismatch(_ value: JSON, _ wanted: String) {
-        guard typeError == nil, !isCustom else { return }
+        guard typeError == nil, !isLenient else { return }
         let where_ = path.joined()
         let found =
             switch value {

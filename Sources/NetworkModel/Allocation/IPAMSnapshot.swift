@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Synchronization
-public import Values
+import Values
 
 /// What decisions are made from. It is kept and changed in place as objects change: its tables know by node and by
 /// network what would otherwise have to be looked for among all blocks.

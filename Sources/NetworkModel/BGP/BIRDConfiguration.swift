@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Values
+import Values
 
 /// BIRD 2's configuration for a plan. Everything from outside is in it as a number, an address or a checked text.
 public enum BIRDConfiguration {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import KubeObjects
-public import Values
+import Values
 
 /// What the pool controller decides: which pools may be allocated from, and which keep a deletion waiting.
 public enum PoolStatus {

@@ -18,31 +18,7 @@ extension KindDescription {
                 }
             }
         },
-        rules: { inspection in
-            let spec = inspection.object["spec"]
-            let group = inspection.requireText(spec["group"], "spec.group") ?? ""
-            let plural = inspection.requireText(spec["names"]["plural"], "spec.names.plural") ?? ""
-            let name = inspection.object["metadata"]["name"].string ?? ""
-            if name != "\(plural).\(group)" {
-                inspection.report(
-                    .invalid("metadata.name", JSON(name), "must be spec.names.plural+\".\"+spec.group"))
-            }
-            inspection.oneOf(spec["scope"], "spec.scope", ["Cluster", "Namespaced"])
-            let storage = (spec["versions"].array ?? []).filter { $0["storage"].bool == true }
-            if storage.count != 1 {
-                inspection.report(
-                    .invalid(
-                        "spec.versions", spec["versions"] ?? .array([]),
-                        "must have exactly one version marked as storage version"))
-            }
-            for (index, version) in (spec["versions"].array ?? []).enumerated()
-            where version["schema"]["openAPIV3Schema"] == nil {
-                inspection.report(.required("spec.versions[\(index)].schema.openAPIV3Schema", "schemas are required"))
-            }
-            for field in ["spec.group", "spec.scope", "spec.names.kind", "spec.names.plural"] {
-                inspection.immutable(field)
-            }
-        })
+        rules: { DefinitionRules.inspect(&$0) })
 
     static let apiService = KindDescription(
         "apiregistration.k8s.io", "APIService",
