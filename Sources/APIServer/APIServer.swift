@@ -21,6 +21,7 @@ public final class APIServer: Sendable {
     let tokens: ServiceAccountTokens
     let metrics = RequestMetrics()
     let admission: AdmissionChain
+    let unjudged: UnjudgedWarnings
     let kubelets: KubeletClient
     let logger: Logger
     /// Kinds whose objects must not be written at the same time, because each is checked against all others.
@@ -39,6 +40,7 @@ public final class APIServer: Sendable {
         served = ServedResources(
             mirror: mirror, serverAddress: "\(configuration.advertiseAddress):\(configuration.advertisePort)")
         admission = AdmissionChain(mirror: mirror)
+        unjudged = UnjudgedWarnings(mirror: mirror)
         kubelets = KubeletClient(configuration)
         writeLocks = Dictionary(
             uniqueKeysWithValues: [.ipPools, .services, .ipamBlocks, .customResourceDefinitions].map {

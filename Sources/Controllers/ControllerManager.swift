@@ -27,11 +27,12 @@ public struct ControllerManager: Sendable {
         let caches = Caches(client)
         let context = ControllerContext(client: client, caches: caches, configuration: configuration, log: log)
         let addresses = AddressCollector(context)
+        let kinds = CustomKinds(context)
         let controllers: [any Controller] = [
             Scheduler(context), DeploymentController(context), ReplicaSetController(context),
             DaemonSetController(context), EndpointsController(context), LoadBalancerController(context),
             NamespaceContents(context), NodeLifecycle(context), TaintEviction(context), PodCollector(context),
-            NamespaceDeletion(context), GarbageCollector(context), addresses,
+            NamespaceDeletion(context, kinds), GarbageCollector(context, kinds), kinds, addresses,
             PoolController(context, objects: addresses.objects, book: addresses.book), EventExpiry(context),
         ]
         for controller in controllers { controller.register() }

@@ -435,6 +435,68 @@ import Values
             "PATCH", Self.crontabs + "/a", ["metadata": ["labels": ["a": 7]]], type: "application/merge-patch+json")
         #expect(labels.status == 400, "\(labels.json)")
     }
+
+    @Test func protobufIsNotForCustomObjects() async throws {
+        let fixture = try await Self.served()
+        let answer = try await fixture.send(
+            "POST", Self.crontabs, bytes: [0x6B, 0x38, 0x73, 0x00, 0x0A], type: "application/vnd.kubernetes.protobuf")
+        #expect(answer.status == 415, "\(answer.json)")
+    }
+
+    @Test func rulesThatAreNotEvaluatedAreTold() async throws {
+        let fixture = try await Fixture()
+        var definition = Self.definition()
+        var spec = Self.spec
+        spec["x-kubernetes-validations"] = [["rule": "self.replicas > 1", "message": "too few"]]
+        definition.version { $0["schema"] = Self.schema(spec) }
+        _ = try await fixture.send("POST", Self.definitions, definition)
+        let made = try await fixture.send("POST", Self.crontabs, Self.crontab("a", ["cronSpec": "* * * * *"]))
+        #expect(made.status == 201)
+        #expect(
+            made.header("Warning")?.contains(
+                "x-kubernetes-validations of crontabs.stable.example.com are not evaluated yet") ?? false)
+        let webhooks = try await fixture.send(
+            "POST", "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+            [
+                "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+                "metadata": ["name": "judge"],
+                "webhooks": [
+                    [
+                        "name": "judge.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+                        "clientConfig": ["url": "https://judge.example.com"],
+                        "rules": [
+                            [
+                                "operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"],
+                                "resources": ["configmaps"],
+                            ]
+                        ],
+                    ]
+                ],
+            ])
+        #expect(webhooks.status == 201, "\(webhooks.json)")
+        let judged = try await fixture.send(
+            "POST", "/api/v1/namespaces/default/configmaps",
+            ["apiVersion": "v1", "kind": "ConfigMap", "metadata": ["name": "a"]])
+        #expect(
+            judged.header("Warning")?.contains(
+                "admission webhook \\\"judge.example.com\\\" of ValidatingWebhookConfiguration judge is not called yet")
+                ?? false, "\(judged.header("Warning") ?? "")")
+        let other = try await fixture.send(
+            "POST", "/api/v1/namespaces/default/secrets",
+            ["apiVersion": "v1", "kind": "Secret", "metadata": ["name": "a"]])
+        #expect(other.header("Warning") == nil)
+    }
+
+    @Test func calicosKindsHaveDefinitions() async throws {
+        let fixture = try await Fixture()
+        let list = try await fixture.send("GET", Self.definitions).json
+        let items = list["items"].array ?? []
+        #expect(items.contains { $0["metadata"]["name"].string == "ippools.crd.projectcalico.org" })
+        for item in items {
+            let conditions = item["status"]["conditions"].array ?? []
+            #expect(conditions.allSatisfy { $0["status"].string == "True" }, "\(item["metadata"]["name"] ?? "")")
+        }
+    }
 }
 
 extension JSON {

@@ -107,6 +107,73 @@ import Values
         }
     }
 
+    @Test func aDefinitionTakesItsObjectsAlong() async throws {
+        try await TestCluster.with { cluster in
+            let things = GroupVersionResource("example.com", "v1", "things")
+            func define() async throws {
+                _ = try await cluster.apply(
+                    .customResourceDefinitions,
+                    [
+                        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                        "metadata": ["name": "things.example.com"],
+                        "spec": [
+                            "group": "example.com", "scope": "Namespaced",
+                            "names": ["plural": "things", "singular": "thing", "kind": "Thing"],
+                            "versions": [
+                                [
+                                    "name": "v1", "served": true, "storage": true,
+                                    "schema": [
+                                        "openAPIV3Schema": [
+                                            "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                                        ]
+                                    ],
+                                ]
+                            ],
+                        ],
+                    ])
+            }
+            func thing(_ name: String, finalizers: [String] = []) async throws -> KubeObject {
+                try await cluster.apply(
+                    things,
+                    [
+                        "apiVersion": "example.com/v1", "kind": "Thing",
+                        "metadata": ["name": JSON(name), "namespace": "default", "finalizers": JSON(finalizers)],
+                    ])
+            }
+            try await define()
+            let owner = try await thing("owner")
+            let held = try await thing("held", finalizers: ["example.com/hold"])
+            var map = KubeObject(.configMaps, kind: "ConfigMap", name: "dependent", namespace: "default")
+            map.metadata["ownerReferences"] = .array([OwnerReference(controller: owner).json])
+            _ = try await cluster.client.create(.configMaps, map)
+
+            // What an object of a user's kind owns goes with it.
+            try await cluster.client.delete(things, "owner", in: "default")
+            try await cluster.until(.configMaps, in: "default") { maps in !maps.contains { $0.name == "dependent" } }
+
+            try await cluster.client.delete(.customResourceDefinitions, "things.example.com")
+            try await cluster.until(.customResourceDefinitions) { definitions in
+                definitions.contains { definition in
+                    definition.name == "things.example.com"
+                        && (definition["status"]["conditions"].array ?? []).contains {
+                            $0["type"].string == "Terminating"
+                                && ($0["message"].string ?? "").hasSuffix("1 left, held by example.com/hold")
+                        }
+                }
+            }
+            _ = try await cluster.client.patch(
+                things, "held", in: "default", type: .merge,
+                ["metadata": ["finalizers": .null, "uid": JSON(held.uid)]])
+            try await cluster.until(.customResourceDefinitions) { definitions in
+                !definitions.contains { $0.name == "things.example.com" }
+            }
+            // And it can come again, with nothing of before.
+            try await define()
+            #expect(try await cluster.client.list(things).items.isEmpty)
+            _ = try await thing("held")
+        }
+    }
+
     @Test func aSilentNodeLosesItsPods() async throws {
         var configuration = ControllerConfiguration(clusterCACertificatePEM: "PEM")
         configuration.nodeGracePeriod = .milliseconds(300)

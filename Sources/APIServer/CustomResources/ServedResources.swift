@@ -19,7 +19,8 @@ final class ServedResources: Sendable {
     fileprivate struct Definition: Sendable {
         var uid: String
         var revision: Int64
-        var spec: JSON
+        /// Tells whether it asks for something else than before.
+        var specHash: String
         /// The revision at which the definition last changed what it asks for.
         var definedAt: Int64
         var types: [ResourceType]
@@ -62,33 +63,28 @@ final class ServedResources: Sendable {
                 definitions[stored.key] = Self.definition(stored, known.definitions[stored.key])
             }
         }
-        let types = definitions.sorted { $0.key < $1.key }.flatMap(\.value.types)
         var fresh = known
         fresh.revision = revision
         fresh.definitions = definitions
-        let same =
-            types.map(\.resource) == known.definitions.sorted { $0.key < $1.key }.flatMap(\.value.types).map(\.resource)
-        let isUnchanged = same && definitions.allSatisfy { known.definitions[$0.key]?.revision == $0.value.revision }
-        guard !isUnchanged, !(types.isEmpty && known.definitions.values.allSatisfy(\.types.isEmpty)) else {
-            return fresh
-        }
+        guard definitions.mapValues(\.revision) != known.definitions.mapValues(\.revision) else { return fresh }
+        let types = definitions.sorted { $0.key < $1.key }.flatMap(\.value.types)
         fresh.registry = ResourceRegistry(extending: .shared, with: types)
         fresh.documents = DiscoveryDocuments(
             discovery: Discovery(fresh.registry), openAPI: OpenAPI(fresh.registry), serverAddress: serverAddress)
         return fresh
     }
 
-    private static func definition(_ stored: StoredObject, _ old: Definition?) -> Definition {
-        let object = stored.object()
-        let spec = object["spec"] ?? .null
-        let isSame = old.map { $0.uid == object.uid && $0.spec == spec } ?? false
-        let definedAt = isSame ? old?.definedAt ?? stored.revision : stored.revision
+    private static func definition(_ stored: StoredObject, _ old: Definition?) -> Definition? {
         // What the program serves by itself needs no definition, and is not served by one.
-        let isOwn = ResourceRegistry.shared.resources.contains {
-            "\($0.resource.resource).\($0.group)" == object.name
-        }
+        guard !own.contains(stored.name) else { return nil }
+        let object = stored.object()
+        let specHash = Hashing.text((object["spec"] ?? .null).serialized())
+        let isSame = old.map { $0.uid == object.uid && $0.specHash == specHash } ?? false
+        let definedAt = isSame ? old?.definedAt ?? stored.revision : stored.revision
         return Definition(
-            uid: object.uid, revision: stored.revision, spec: spec, definedAt: definedAt,
-            types: isOwn ? [] : ResourceType.defined(by: object, definedAt: definedAt))
+            uid: object.uid, revision: stored.revision, specHash: specHash, definedAt: definedAt,
+            types: ResourceType.defined(by: object, definedAt: definedAt))
     }
+
+    private static let own = Set(ResourceRegistry.shared.resources.map { "\($0.resource.resource).\($0.group)" })
 }

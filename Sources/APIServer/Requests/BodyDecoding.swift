@@ -42,6 +42,16 @@ enum BodyDecoding {
         return body
     }
 
+    /// The object that is sent to a resource. Custom resources have no protobuf.
+    static func requiredObject(_ context: RequestContext) async throws -> DecodedBody {
+        if context.type.isCustom, mediaType(context.request) == protobufType {
+            throw StatusError.unsupportedMediaType(
+                "the body of the request was in an unknown format - accepted media types include: "
+                    + "application/json, application/yaml")
+        }
+        return try await requiredObject(context.request)
+    }
+
     static func decode(_ bytes: [UInt8], _ mediaType: String) throws(StatusError) -> DecodedBody {
         switch mediaType {
         case "application/json", "text/json":

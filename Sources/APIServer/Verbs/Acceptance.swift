@@ -75,6 +75,14 @@ extension APIServer {
                 context.warnings.add(warning)
             }
         }
+        for warning in unjudged.warnings(old == nil ? .create : .update, context.type) { context.warnings.add(warning) }
+        if context.type.storage == .customResourceDefinitions,
+            object["spec"]["conversion"]["strategy"].string == "Webhook"
+        {
+            context.warnings.add(
+                "spec.conversion.strategy Webhook is not called yet: objects differ between versions in apiVersion alone"
+            )
+        }
         guard context.type.storage == .ipPools, !object.isBeingDeleted, object["spec"] != old?["spec"],
             let pool = try? IPPool(object)
         else { return }

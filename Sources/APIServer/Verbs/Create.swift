@@ -11,7 +11,7 @@ extension APIServer {
             throw StatusError.methodNotAllowed(context.resource, verb: "create")
         }
         try requireOpen(context.type)
-        let body = try await BodyDecoding.requiredObject(context.request)
+        let body = try await BodyDecoding.requiredObject(context)
         var object = try accept(body, context)
         try fitToPath(&object, context)
         if !object.resourceVersion.isEmpty {

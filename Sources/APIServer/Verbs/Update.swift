@@ -7,7 +7,7 @@ extension APIServer {
     /// PUT of an object.
     func update(_ context: RequestContext) async throws -> Reply {
         let encoding = try ObjectEncoding(context)
-        let body = try await BodyDecoding.requiredObject(context.request)
+        let body = try await BodyDecoding.requiredObject(context)
         var object = try accept(body, context)
         try fitToPath(&object, context)
         let sent = object

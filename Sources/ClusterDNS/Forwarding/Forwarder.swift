@@ -59,10 +59,11 @@ struct Forwarder: Sendable {
         var asked = message
         asked[0] = UInt8(id >> 8)
         asked[1] = UInt8(id & 255)
+        let question = asked
         let initializer: @Sendable (any Channel) -> EventLoopFuture<Void> = { channel in
             channel.eventLoop.makeCompletedFuture {
                 try channel.pipeline.syncOperations.addHandler(
-                    ExchangeHandler(question: asked, id: id, overTCP: overTCP, promise: promise))
+                    ExchangeHandler(question: question, id: id, overTCP: overTCP, promise: promise))
             }
         }
         let channel: any Channel

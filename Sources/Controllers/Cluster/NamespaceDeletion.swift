@@ -7,9 +7,13 @@ import Values
 /// Empties a namespace that is being deleted, pods first, and lets it go.
 struct NamespaceDeletion: Controller {
     let context: ControllerContext
+    private let kinds: CustomKinds
     private let queue = WorkQueue<String>()
 
-    init(_ context: ControllerContext) { self.context = context }
+    init(_ context: ControllerContext, _ kinds: CustomKinds) {
+        self.context = context
+        self.kinds = kinds
+    }
 
     func register() {
         let queue = queue
@@ -43,8 +47,8 @@ struct NamespaceDeletion: Controller {
                 return try await note(namespace, left: [(.pods, left)])
             }
         }
-        let custom = (try? await CollectedResources.custom(client)) ?? []
-        let resources = (CollectedResources.builtIn() + custom).filter(\.isNamespaced).map(\.resource)
+        let custom = kinds.all.filter(\.isNamespaced).map(\.resource)
+        let resources = CollectedResources.builtIn().filter(\.isNamespaced).map(\.resource) + custom
         let left = try await withThrowingTaskGroup(of: (GroupVersionResource, [KubeObject]).self) { group in
             var results: [(GroupVersionResource, [KubeObject])] = []
             for resource in resources where resource != .pods {

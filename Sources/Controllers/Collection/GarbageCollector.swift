@@ -15,6 +15,9 @@ final class GarbageCollector: Controller {
     private let queue = WorkQueue<String>()
     private let events: EventRecorder
     private let graph = Mutex(OwnerGraph())
+    private let kinds: CustomKinds
+    /// The resources of users that are followed now.
+    private let following = Mutex<Set<GroupVersionResource>>([])
 
     /// Kinds that neither own nor are owned in practice: watching them would only cost memory.
     private static let unwatched: Set<String> = [
@@ -25,8 +28,9 @@ final class GarbageCollector: Controller {
         "runtimeclasses.node.k8s.io", "ipaddresses.networking.k8s.io", "servicecidrs.networking.k8s.io",
     ]
 
-    init(_ context: ControllerContext) {
+    init(_ context: ControllerContext, _ kinds: CustomKinds) {
         self.context = context
+        self.kinds = kinds
         events = context.events(from: "garbage-collector-controller")
     }
 
@@ -59,6 +63,7 @@ final class GarbageCollector: Controller {
                 !taken.contains($0) && !Self.unwatched.contains($0.groupResource)
             }
             for resource in others { group.addTask { await self.follow(resource) } }
+            group.addTask { await self.followCustomKinds() }
             group.addTask { await self.queue.run(workers: 4) { uid in try await self.process(uid) } }
         }
     }
@@ -66,45 +71,36 @@ final class GarbageCollector: Controller {
     private func take(_ item: OwnerGraph.Item) { queue.add(graph.withLock { $0.changed(item) }) }
     private func drop(_ uid: String) { queue.add(graph.withLock { $0.left(uid) }) }
 
-    /// Lists and watches one resource for the graph alone.
+    /// Follows one resource for the graph alone; returns when it is not served any more.
     private func follow(_ resource: GroupVersionResource) async {
-        var backoff = Backoff()
-        var version: String?
-        while !Task.isCancelled {
-            do {
-                let start: String
-                if let version {
-                    start = version
-                } else {
-                    let list = try await context.client.list(resource)
-                    for object in list.items { take(OwnerGraph.Item(resource, object)) }
-                    let present = Set(list.items.map(\.uid))
-                    for uid in graph.withLock({ $0.missing(resource, among: present) }) { drop(uid) }
-                    start = list.resourceVersion
-                    version = start
-                }
-                for try await batch in try await context.client.watch(resource, resourceVersion: start) {
-                    backoff.reset()
-                    for event in batch {
-                        switch event.type {
-                        case .added, .modified: take(OwnerGraph.Item(resource, event.object))
-                        case .deleted: drop(event.object.uid)
-                        default: break
-                        }
-                        if !event.object.resourceVersion.isEmpty { version = event.object.resourceVersion }
-                    }
-                }
-            } catch let error as APIError where error.isNotFound {
-                // Not served here.
-                return
-            } catch let error as APIError where error.isGone {
-                version = nil
-            } catch {
-                context.log.debug("watching \(resource) for its owners: \(error)")
-                version = nil
+        await ResourceFollower(client: context.client, log: context.log).run(resource) { event in
+            switch event {
+            case .listed(let objects):
+                for object in objects { take(OwnerGraph.Item(resource, object)) }
+                let present = Set(objects.map(\.uid))
+                for uid in graph.withLock({ $0.missing(resource, among: present) }) { drop(uid) }
+                kinds.objectLeft(resource)
+            case .changed(let object): take(OwnerGraph.Item(resource, object))
+            case .left(let object):
+                drop(object.uid)
+                kinds.objectLeft(resource)
             }
-            // Only between attempts: a watch that ended is started again at once, one that fails ever more slowly.
-            try? await Task.sleep(for: backoff.next())
+        }
+    }
+
+    /// Follows what users define, as it comes.
+    private func followCustomKinds() async {
+        await withDiscardingTaskGroup { group in
+            for await resource in kinds.arrivals {
+                guard following.withLock({ $0.insert(resource).inserted }) else { continue }
+                group.addTask {
+                    repeat { await self.follow(resource) } while !Task.isCancelled && self.kinds.serves(resource)
+                    self.following.withLock { _ = $0.remove(resource) }
+                    for uid in self.graph.withLock({ $0.missing(resource, among: []) }) { self.drop(uid) }
+                    // Defined again just now, when nobody followed.
+                    if self.kinds.serves(resource) { self.kinds.announce(resource) }
+                }
+            }
         }
     }
 
@@ -136,17 +132,25 @@ final class GarbageCollector: Controller {
     /// Asks the server for the owner, and writes down what it said. False when the owner's kind is unknown.
     private func lookUp(_ owner: OwnerReference, for item: OwnerGraph.Item) async throws -> Bool {
         let kind = GroupVersionKind(apiVersion: owner.apiVersion, kind: owner.kind)
-        guard let type = ResourceRegistry.shared.resource(forKind: kind) else { return false }
-        if type.isNamespaced, item.key.namespace == nil {
+        let resource: GroupVersionResource
+        let isNamespaced: Bool
+        if let type = ResourceRegistry.shared.resource(forKind: kind) {
+            (resource, isNamespaced) = (type.storage, type.isNamespaced)
+        } else if let custom = kinds.kind(kind) {
+            (resource, isNamespaced) = (custom.resource, custom.isNamespaced)
+        } else {
+            return false
+        }
+        if isNamespaced, item.key.namespace == nil {
             report(owner, item)
             graph.withLock { $0.noteAbsent(owner.uid) }
             return true
         }
         do {
             let object = try await context.client.get(
-                type.storage, owner.name, in: type.isNamespaced ? item.key.namespace : nil)
+                resource, owner.name, in: isNamespaced ? item.key.namespace : nil)
             if object.uid == owner.uid {
-                take(OwnerGraph.Item(type.storage, object))
+                take(OwnerGraph.Item(resource, object))
                 return true
             }
         } catch let error as APIError where error.isNotFound {
@@ -157,9 +161,11 @@ final class GarbageCollector: Controller {
     }
 
     private func report(_ owner: OwnerReference, _ item: OwnerGraph.Item) {
-        guard let type = ResourceRegistry.shared.resource(item.resource) else { return }
+        let kind = ResourceRegistry.shared.resource(item.resource)?.kind
+        let custom = kinds.all.first { $0.resource == item.resource }?.kind
         var reference: JSON = [
-            "apiVersion": JSON(item.resource.apiVersion), "kind": JSON(type.kind), "name": JSON(item.key.name),
+            "apiVersion": JSON(item.resource.apiVersion), "kind": JSON(kind ?? custom ?? ""),
+            "name": JSON(item.key.name),
             "uid": JSON(item.uid),
         ]
         if let namespace = item.key.namespace { reference["namespace"] = JSON(namespace) }

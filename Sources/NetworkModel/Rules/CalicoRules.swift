@@ -138,7 +138,9 @@ struct SpecReader {
         let isDigit = { (byte: UInt8) in (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
         while !rest.isEmpty {
             let number = rest.prefix { isDigit($0) || $0 == UInt8(ascii: ".") }
-            guard number.contains(where: isDigit), number.count { $0 == UInt8(ascii: ".") } <= 1 else { return false }
+            guard number.contains(where: isDigit), number.count(where: { $0 == UInt8(ascii: ".") }) <= 1 else {
+                return false
+            }
             rest = rest[number.endIndex...]
             let unit = rest.prefix { !isDigit($0) && $0 != UInt8(ascii: ".") }
             guard ["ns", "us", "µs", "ms", "s", "m", "h"].contains(String(decoding: unit, as: UTF8.self)) else {
