@@ -496,6 +496,9 @@ import Values
             let conditions = item["status"]["conditions"].array ?? []
             #expect(conditions.allSatisfy { $0["status"].string == "True" }, "\(item["metadata"]["name"] ?? "")")
         }
+        let refused = try await fixture.send("DELETE", Self.definitions + "/ippools.crd.projectcalico.org")
+        #expect(refused.status == 403)
+        #expect(refused.json["message"].string?.contains("is built in and cannot be deleted") ?? false)
     }
 }
 

@@ -25,6 +25,14 @@ extension APIServer {
         object["status"] = names.status(of: object, now: .now)
     }
 
+    /// Refuses to delete the definition of a kind that the program serves by itself.
+    func requireDeletable(_ name: String, _ type: ResourceType) throws(StatusError) {
+        guard type.storage == .customResourceDefinitions, ServedResources.own.contains(name) else { return }
+        throw .forbidden(
+            type.resource, name: name,
+            "the cluster's network keeps its objects under this definition, which is built in and cannot be deleted")
+    }
+
     /// Refuses new objects of a kind whose definition goes away.
     func requireOpen(_ type: ResourceType) throws(StatusError) {
         guard let custom = type.custom, !custom.takesNewObjects else { return }

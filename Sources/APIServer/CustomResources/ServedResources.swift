@@ -86,5 +86,6 @@ final class ServedResources: Sendable {
             types: ResourceType.defined(by: object, definedAt: definedAt))
     }
 
-    private static let own = Set(ResourceRegistry.shared.resources.map { "\($0.resource.resource).\($0.group)" })
+    /// The names of the definitions of what the program serves by itself.
+    static let own = Set(ResourceRegistry.shared.resources.map { "\($0.resource.resource).\($0.group)" })
 }

@@ -88,6 +88,7 @@ extension APIServer {
     ) async throws -> Written {
         try await modify(type, namespace, name, dryRun: options.isDryRun) { old in
             try checkPreconditions(old, options, type)
+            try requireDeletable(name, type)
             var review = AdmissionReview(
                 operation: .delete, type: type, subresource: "", object: old, old: old, user: user,
                 dryRun: options.isDryRun)
