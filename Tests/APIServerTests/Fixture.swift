@@ -16,18 +16,23 @@ struct Fixture {
     let transport: any APITransport
 
     init(bootstrap: Bool = true) async throws {
-        storage = MemoryBackend()
-        server = APIServer(
-            storage: storage, configuration: APIServerConfiguration(tokenSigner: .create(), compactionInterval: nil))
-        transport = server.inProcessTransport(user: "admin", groups: ["system:masters"])
-        client = KubeClient(transport)
-        try await server.start()
+        try await self.init(over: MemoryBackend())
         if bootstrap {
             try await server.bootstrap()
             _ = try await client.create(
                 .serviceAccounts,
                 KubeObject(.serviceAccounts, kind: "ServiceAccount", name: "default", namespace: "default"))
         }
+    }
+
+    /// A server over a store that may have objects already.
+    init(over storage: MemoryBackend) async throws {
+        self.storage = storage
+        server = APIServer(
+            storage: storage, configuration: APIServerConfiguration(tokenSigner: .create(), compactionInterval: nil))
+        transport = server.inProcessTransport(user: "admin", groups: ["system:masters"])
+        client = KubeClient(transport)
+        try await server.start()
     }
 
     func client(_ user: String, groups: [String] = []) -> KubeClient {

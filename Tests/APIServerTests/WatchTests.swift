@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeClient
+import APIServer
 import KubeObjects
 import Storage
 import Testing
@@ -30,6 +31,35 @@ import Values
         }
         let later = try await fixture.watch(path + "?resourceVersion=\(created.resourceVersion)")
         #expect(try await later.summary() == "MODIFIED a")
+    }
+
+    @Test func aWatchGoesOnAtAServerThatWasStartedAnew() async throws {
+        let fixture = try await Fixture(bootstrap: false)
+        try await fixture.server.bootstrap()
+        let first = try await fixture.client.create(.configMaps, configMap("a", ["n": "1"], labels: ["app": "x"]))
+        var changed = first
+        changed["metadata"]["labels"] = ["app": "y"]
+        changed = try await fixture.client.update(.configMaps, changed)
+        try await fixture.client.delete(.configMaps, "a", in: "default")
+        _ = try await fixture.client.create(.configMaps, configMap("b"))
+        fixture.server.stop()
+
+        let next = try await Fixture(over: fixture.storage)
+        let path = "/api/v1/namespaces/default/configmaps"
+        let all = try await next.watch("\(path)?resourceVersion=\(first.resourceVersion)")
+        #expect(try await all.summary() == "MODIFIED a")
+        #expect(try await all.summary() == "DELETED a")
+        #expect(try await all.summary() == "ADDED b")
+        _ = try await next.client.create(.configMaps, configMap("c"))
+        #expect(try await all.summary() == "ADDED c")
+        // What an object was before the change decides what a selection is told of it.
+        let some = try await next.watch("\(path)?resourceVersion=\(first.resourceVersion)&labelSelector=app=x")
+        #expect(try await some.summary() == "DELETED a")
+        try await next.storage.compact(to: next.storage.currentRevision)
+        next.server.stop()
+        let last = try await Fixture(over: fixture.storage)
+        let gone = try await last.watch("\(path)?resourceVersion=\(first.resourceVersion)")
+        #expect(gone.status == 410)
     }
 
     @Test func withoutAVersionWhatIsThereComesFirst() async throws {

@@ -30,7 +30,13 @@ struct TestCluster: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await ControllerManager(client: client, configuration: configuration).run() }
             group.addTask { await cluster.playKubelet() }
-            group.addTask { try await body(cluster) }
+            group.addTask {
+                // Pods need their account, which the controllers make.
+                try await cluster.until(.serviceAccounts, in: "default") { accounts in
+                    accounts.contains { $0.name == "default" }
+                }
+                try await body(cluster)
+            }
             // The body ends first; the others work until they are cancelled.
             try await group.next()
             group.cancelAll()

@@ -16,7 +16,12 @@ final class Mirror: Sendable {
         var subscriptions: [String: [Int: Subscription]] = [:]
         var nextSubscription = 0
         var waiters: [(revision: Int64, continuation: CheckedContinuation<Void, Never>)] = []
+        /// The revision that the objects showed when they were read.
         var loadedAt: Int64 = 0
+        /// The revision after which events are remembered: watches can begin there, also after a restart.
+        var historyStart: Int64 = 0
+        /// The revision up to which they are remembered so far.
+        var historyEnd: Int64 = 0
         var feed: Task<Void, any Error>?
         var failure: (any Error)?
     }
@@ -69,15 +74,21 @@ final class Mirror: Sendable {
             start = page.hasMore ? page.keyValues.last.map { $0.key + "\0" } : nil
         } while start != nil
         let at = revision ?? 0
+        // What happened shortly before is still in the store: who watched a server that is gone goes on here.
+        // The first revision is that of an empty store: no event leads to it.
+        let oldest = min(at, max(1, await storage.compactedRevision, at - Int64(ResourceCache.historyLimit)))
         state.withLock { state in
             state.caches = [:]
             state.loadedAt = at
+            state.historyStart = oldest
+            state.historyEnd = oldest
             for object in loaded {
-                state.caches[object.resource.prefix, default: ResourceCache(start: at)].load(object)
+                state.caches[object.resource.prefix, default: ResourceCache(start: oldest)].load(object)
             }
         }
-        advance(to: at)
-        return at
+        // Otherwise the mirror is up to date when the events until then have come.
+        if oldest == at { advance(to: at) }
+        return oldest
     }
 
     private func follow(after start: Int64) async throws {
@@ -113,12 +124,20 @@ final class Mirror: Sendable {
         guard let last = batch.last else { return }
         state.withLock { state in
             var events: [String: [CacheEvent]] = [:]
-            for change in batch where change.revision > state.revision {
+            for change in batch where change.revision > state.historyEnd {
                 guard let object = makeObject(change.key, change.value, change.revision, &state.keys) else { continue }
-                let event = state.caches[object.resource.prefix, default: ResourceCache(start: state.loadedAt)]
-                    .apply(change.kind == .put ? .put : .delete, object)
-                events[object.resource.prefix, default: []].append(event)
+                let kind: CacheEvent.Kind = change.kind == .put ? .put : .delete
+                let prefix = object.resource.prefix
+                if change.revision <= state.loadedAt {
+                    let previous = change.isCreate ? nil : change.previousValue.map { object.with($0) }
+                    state.caches[prefix, default: ResourceCache(start: state.historyStart)]
+                        .remember(CacheEvent(kind: kind, object: object, previous: previous))
+                    continue
+                }
+                let event = state.caches[prefix, default: ResourceCache(start: state.historyStart)].apply(kind, object)
+                events[prefix, default: []].append(event)
             }
+            state.historyEnd = max(state.historyEnd, last.revision)
             for (prefix, events) in events {
                 for subscription in (state.subscriptions[prefix] ?? [:]).values
                 where !subscription.send(.events(events)) {
@@ -188,7 +207,7 @@ final class Mirror: Sendable {
 
     /// The revision of the last change to a resource.
     func lastChange(_ resource: StorageKey) -> Int64 {
-        state.withLock { $0.caches[resource.prefix]?.lastChange ?? $0.loadedAt }
+        state.withLock { $0.caches[resource.prefix]?.lastChange ?? $0.historyStart }
     }
 
     func counts() -> [(resource: StorageKey, count: Int)] {
@@ -217,7 +236,7 @@ final class Mirror: Sendable {
     /// Nil when events after the start have been forgotten; `oldest` says what is left.
     func watch(_ resource: StorageKey, namespace: String?, from start: WatchStart) -> (watch: Watch?, oldest: Int64) {
         state.withLock { state in
-            let cache = state.caches[resource.prefix] ?? ResourceCache(start: state.loadedAt)
+            let cache = state.caches[resource.prefix] ?? ResourceCache(start: state.historyStart)
             var initial: [StoredObject] = []
             var missed: [CacheEvent] = []
             switch start {

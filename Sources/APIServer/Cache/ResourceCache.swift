@@ -65,11 +65,16 @@ struct ResourceCache: Sendable {
             }
         }
         let event = CacheEvent(kind: kind, object: object, previous: previous)
-        history.append(event)
-        historyBytes += object.value.count
-        lastChange = object.revision
-        if history.count > Self.historyLimit || historyBytes > Self.historyBytesLimit { forget() }
+        remember(event)
         return event
+    }
+
+    /// Takes an event that the objects show already into the history.
+    mutating func remember(_ event: CacheEvent) {
+        history.append(event)
+        historyBytes += event.object.value.count
+        lastChange = event.revision
+        if history.count > Self.historyLimit || historyBytes > Self.historyBytesLimit { forget() }
     }
 
     /// Drops the older half of the history.

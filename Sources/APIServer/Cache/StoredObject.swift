@@ -36,6 +36,11 @@ final class StoredObject: Sendable {
         StoredObject(key: key, resource: resource, revision: revision, value: value)
     }
 
+    /// The same object with other bytes: as it was before the revision.
+    func with(_ value: [UInt8]) -> StoredObject {
+        StoredObject(key: key, resource: resource, revision: revision, value: value)
+    }
+
     private static let marker = Array(#""metadata":{"#.utf8)
 
     /// Where the first member of the metadata begins.
