@@ -4,7 +4,7 @@
 RELEASE := swift build -c release --static-swift-stdlib
 BIN := .build/release
 
-.PHONY: lab docs outside test fuzz build bench kills format lint clean install packages
+.PHONY: lab docs outside test fuzz build bench kills store-kills soak format lint clean install packages
 
 packages:
 	scripts/install-packages
@@ -42,7 +42,13 @@ soak: packages
 bench: build
 	CATBIRD_BENCH=1 $(RELEASE) --product catbird-bench
 	CATBIRD=$(CURDIR)/$(BIN)/catbird Benchmarks/run
+	scripts/install-packages --bench
+	CATBIRD=$(CURDIR)/$(BIN)/catbird Benchmarks/API/run
 	$(BIN)/catbird-bench
+
+# KILLS (1000) SIGKILLs of the control plane under a load of writes, and whether anything was lost.
+store-kills: build
+	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/store-kills $(or $(KILLS),1000)
 
 kills: build
 	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/kills

@@ -105,6 +105,7 @@ public actor Supervisor {
             var quickDeaths = 0
             while !Task.isCancelled {
                 let started = ContinuousClock.now
+                var wasKilled = false
                 do {
                     let (child, isNew) = try process.adoptOrStart()
                     log.info("\(isNew ? "started" : "found") \(process.name)", metadata: ["pid": "\(child.pid)"])
@@ -112,11 +113,14 @@ public actor Supervisor {
                     if Task.isCancelled { return }
                     log.warning("\(process.name) ended", metadata: ["status": "\(status)"])
                     self.noteRestart(process.name, "\(status)")
+                    wasKilled = status == .signalled(SIGKILL)
                 } catch {
                     log.error("cannot start \(process.name)", metadata: ["error": "\(error)"])
                     self.noteRestart(process.name, "\(error)")
                 }
-                quickDeaths = ContinuousClock.now - started < .seconds(5) ? quickDeaths + 1 : 0
+                // Who kills from outside wants to see it come back; a process that ends by itself may do so for ever.
+                let isQuick = ContinuousClock.now - started < (wasKilled ? .milliseconds(100) : .seconds(5))
+                quickDeaths = isQuick ? quickDeaths + 1 : 0
                 // A process that dies at once would keep a core busy with starting it: from the second quick death on
                 // it waits a little longer each time, up to two seconds.
                 if quickDeaths > 1 { try? await Task.sleep(for: .milliseconds(min(2000, 100 << min(quickDeaths, 5)))) }

@@ -1,0 +1,27 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Four reads and one update of pods taken by chance. Argument: how many pods there are.
+local counter = 0
+
+function setup(thread)
+    counter = counter + 1
+    thread:set("seed", counter)
+end
+
+function init(args)
+    math.randomseed(seed)
+    count = math.floor(tonumber(args[1]) / 2)
+    headers = {
+        ["Authorization"] = "Bearer " .. os.getenv("TOKEN"), ["Accept"] = "application/json",
+        ["Content-Type"] = "application/merge-patch+json",
+    }
+    step = 0
+end
+
+function request()
+    step = step + 1
+    local path = wrk.path .. "/load-" .. math.random(2) .. "-" .. math.random(count - 20)
+    if step % 5 == 0 then
+        return wrk.format("PATCH", path, headers, '{"metadata":{"labels":{"step":"' .. step .. '"}}}')
+    end
+    return wrk.format("GET", path, headers)
+end
