@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Four reads and one update of pods taken by chance. Argument: how many pods there are.
+-- Four reads and one update of pods taken by chance. Argument: a file with their names.
 local counter = 0
 
 function setup(thread)
@@ -9,7 +9,8 @@ end
 
 function init(args)
     math.randomseed(seed)
-    count = math.floor(tonumber(args[1]) / 2)
+    names = {}
+    for name in io.lines(args[1]) do table.insert(names, name) end
     headers = {
         ["Authorization"] = "Bearer " .. os.getenv("TOKEN"), ["Accept"] = "application/json",
         ["Content-Type"] = "application/merge-patch+json",
@@ -19,7 +20,7 @@ end
 
 function request()
     step = step + 1
-    local path = wrk.path .. "/load-" .. math.random(2) .. "-" .. math.random(count - 20)
+    local path = wrk.path .. "/" .. names[math.random(#names)]
     if step % 5 == 0 then
         return wrk.format("PATCH", path, headers, '{"metadata":{"labels":{"step":"' .. step .. '"}}}')
     end
