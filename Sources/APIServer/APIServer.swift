@@ -39,7 +39,7 @@ public final class APIServer: Sendable {
         documents = DiscoveryDocuments(
             discovery: Discovery(.shared), openAPI: .shared,
             serverAddress: "\(configuration.advertiseAddress):\(configuration.advertisePort)")
-        admission = AdmissionChain(mirror: mirror)
+        admission = AdmissionChain(mirror: mirror, storage: storage)
         kubelets = KubeletClient(configuration)
         writeLocks = Dictionary(
             uniqueKeysWithValues: [.ipPools, .services, .ipamBlocks].map { (StorageKey($0).prefix, AsyncLock()) })
