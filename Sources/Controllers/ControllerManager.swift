@@ -33,6 +33,7 @@ public struct ControllerManager: Sendable {
             NamespaceContents(context), NodeLifecycle(context), TaintEviction(context), PodCollector(context),
             NamespaceDeletion(context), GarbageCollector(context), addresses,
             PoolController(context, objects: addresses.objects, book: addresses.book), EventExpiry(context),
+            ResourceQuotaController(context), ClaimProtection(context), VolumeProtection(context),
         ]
         for controller in controllers { controller.register() }
         await withTaskGroup(of: Void.self) { group in
