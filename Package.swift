@@ -69,7 +69,8 @@ let allTargets: [Target] = [
     library(
         "APIServer",
         nioHTTP + [
-            "Storage", "KubeObjects", "NetworkModel", "KubeClient", "HTTPServing", "PKI", "Values", crypto, x509, log,
+            "Storage", "KubeObjects", "NetworkModel", "KubeClient", "HTTPServing", "PKI", "Values", "CZlib", crypto,
+            x509, log,
             "YAMLCoding", asyncHTTPClient,
         ]),
     library(

@@ -39,7 +39,7 @@ public final class APIServer: Sendable {
         authorizer = RBACAuthorizer(mirror: mirror)
         served = ServedResources(
             mirror: mirror, serverAddress: "\(configuration.advertiseAddress):\(configuration.advertisePort)")
-        admission = AdmissionChain(mirror: mirror)
+        admission = AdmissionChain(mirror: mirror, storage: storage)
         unjudged = UnjudgedWarnings(mirror: mirror)
         kubelets = KubeletClient(configuration)
         writeLocks = Dictionary(
@@ -73,7 +73,8 @@ public final class APIServer: Sendable {
 
     /// Answers a request that came over the network.
     public func respond(to request: HTTPRequest) async -> HTTPResponse {
-        await handle(IncomingRequest(request)).response
+        let incoming = IncomingRequest(request)
+        return await handle(incoming).packed(for: incoming).response
     }
 
     /// The way of every request: who, may they, what.

@@ -34,6 +34,7 @@ public struct ControllerManager: Sendable {
             NamespaceContents(context), NodeLifecycle(context), TaintEviction(context), PodCollector(context),
             NamespaceDeletion(context, kinds), GarbageCollector(context, kinds), kinds, addresses,
             PoolController(context, objects: addresses.objects, book: addresses.book), EventExpiry(context),
+            ResourceQuotaController(context, kinds), ClaimProtection(context), VolumeProtection(context),
         ]
         for controller in controllers { controller.register() }
         await withTaskGroup(of: Void.self) { group in

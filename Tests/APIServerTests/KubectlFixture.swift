@@ -87,9 +87,16 @@ final class HTTPSFixture: Sendable {
         .map { "\($0)/kubectl" }.first { FileManager.default.isExecutableFile(atPath: $0) }
 
     func kubectl(_ arguments: String..., input: String? = nil, user: String = "admin") async throws -> Output {
+        try await run(
+            Self.kubectl ?? "/usr/bin/kubectl", ["--kubeconfig", "\(directory)/\(user).kubeconfig"] + arguments,
+            input: input)
+    }
+
+    /// Runs a program; one without a path is looked for in /usr/bin.
+    func run(_ program: String, _ arguments: [String], input: String? = nil) async throws -> Output {
         let process = Process()
-        process.executableURL = URL(fileURLWithPath: Self.kubectl ?? "/usr/bin/kubectl")
-        process.arguments = ["--kubeconfig", "\(directory)/\(user).kubeconfig"] + arguments
+        process.executableURL = URL(fileURLWithPath: program.contains("/") ? program : "/usr/bin/\(program)")
+        process.arguments = arguments
         process.environment = ["HOME": directory, "PATH": "/usr/bin:/bin"]
         let out = "\(directory)/\(UUID().uuidString)"
         for suffix in ["out", "err", "in"] {

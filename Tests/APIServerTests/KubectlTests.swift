@@ -113,6 +113,37 @@ import Values
         await fixture.stop()
     }
 
+    /// Large answers come packed to those who ask, and are the same.
+    @Test func largeAnswersArePacked() async throws {
+        let fixture = try await HTTPSFixture()
+        let token = try await fixture.kubectl("create", "token", "default").text.filter { !$0.isWhitespace }
+        func sizes(_ arguments: String...) async throws -> [String] {
+            let output = try await fixture.run(
+                "curl",
+                [
+                    "-sk", "-H", "Authorization: Bearer \(token)", "-o", "/dev/null", "-w",
+                    "%{size_download} %header{content-encoding}",
+                ]
+                    + arguments + ["https://127.0.0.1:\(fixture.port)/openapi/v2"])
+            return output.text.split(separator: " ").map(String.init)
+        }
+        let plain = try await sizes()
+        let packed = try await sizes("-H", "Accept-Encoding: gzip")
+        let refused = try await sizes("-H", "Accept-Encoding: gzip;q=0")
+        #expect(plain.count == 1)
+        #expect(packed.last == "gzip")
+        #expect((Int(packed.first ?? "") ?? .max) * 4 < Int(plain.first ?? "") ?? 0, "\(packed) of \(plain)")
+        #expect(refused == plain)
+        let read = try await fixture.run(
+            "sh",
+            [
+                "-c",
+                "curl -sk --compressed -H 'Authorization: Bearer \(token)' https://127.0.0.1:\(fixture.port)/openapi/v2 | wc -c",
+            ])
+        #expect(read.text.filter { !$0.isWhitespace } == plain.first)
+        await fixture.stop()
+    }
+
     @Test func certificatesSayWhoCalls() async throws {
         let fixture = try await HTTPSFixture()
         let bob = try fixture.authority.issue(commonName: "bob", organizations: ["dev"])

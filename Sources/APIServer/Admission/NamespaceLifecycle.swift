@@ -5,19 +5,20 @@ import Values
 
 /// Nothing is made in a namespace that does not exist or is going away, and some namespaces never go away.
 struct NamespaceLifecycle: AdmissionPlugin {
-    let mirror: Mirror
+    let objects: AdmissionObjects
 
     private static let immortal: Set<String> = ["default", "kube-system", "kube-public"]
+    private static let namespaces = StorageKey(.namespaces)
 
     func admit(_ review: inout AdmissionReview) async throws {
         if review.operation == .delete, review.type.storage == .namespaces, Self.immortal.contains(review.object.name) {
             throw review.forbidden("this namespace may not be deleted")
         }
         guard review.operation == .create, review.type.isNamespaced, let name = review.object.namespace else { return }
-        guard let namespace = mirror.object(StorageKey(.namespaces), nil, name) else {
+        guard let namespace = objects.object(Self.namespaces, nil, name) else {
             throw StatusError.notFound(.namespaces, name: name)
         }
-        guard namespace.object().isBeingDeleted else { return }
+        guard namespace.isBeingDeleted else { return }
         var refusal = review.forbidden(
             "unable to create new content in namespace \(name) because it is being terminated")
         refusal.details["causes"] = [

@@ -9,19 +9,20 @@ extension GroupVersionResource {
 
 /// Turns the priority class that a pod names into its priority.
 struct PriorityAdmission: AdmissionPlugin {
-    let mirror: Mirror
+    let objects: AdmissionObjects
+
+    private static let classes = StorageKey(.priorityClasses)
 
     func admit(_ review: inout AdmissionReview) async throws {
         guard review.operation == .create, review.type.storage == .pods, review.subresource.isEmpty else { return }
-        let classes = StorageKey(.priorityClasses)
         let name = review.object["spec"]["priorityClassName"].string ?? ""
         var found: KubeObject?
         if name.isEmpty {
-            found = mirror.list(classes).objects.map { $0.object() }.filter { $0["globalDefault"].bool ?? false }
+            found = objects.list(Self.classes).filter { $0["globalDefault"].bool ?? false }
                 .max { ($0["value"].int ?? 0) < ($1["value"].int ?? 0) }
             if let found { review.object["spec"]["priorityClassName"] = JSON(found.name) }
         } else {
-            found = mirror.object(classes, nil, name)?.object()
+            found = objects.object(Self.classes, nil, name)
             guard found != nil else { throw review.forbidden("no PriorityClass with name \(name) was found") }
         }
         let priority = found?["value"].int ?? 0

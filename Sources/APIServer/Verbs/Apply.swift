@@ -83,7 +83,7 @@ extension APIServer {
             do {
                 let stored = try await create(
                     wanted, context.type, context.user, dryRun: context.isDryRun, by: configuration.writer,
-                    fields: rules.fields(wanted))
+                    fields: rules.fields(wanted), warnings: context.warnings)
                 warn(of: stored.object(), old: nil, context)
                 return encoding.reply(stored, status: 201)
             } catch let error as StatusError where error.reason == "AlreadyExists" {

@@ -19,7 +19,7 @@ extension APIServer {
         }
         let writer = context.fieldManager == nil ? nil : context.writer(.update)
         let stored = try await create(
-            object, context.type, context.user, dryRun: context.isDryRun, by: writer)
+            object, context.type, context.user, dryRun: context.isDryRun, by: writer, warnings: context.warnings)
         warn(of: stored.object(), old: nil, context)
         return encoding.reply(stored, status: 201)
     }
@@ -31,16 +31,19 @@ extension APIServer {
     ///   - fields: those that the writer owns; nil for all.
     func create(
         _ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool,
-        by writer: ManagedFields.Writer? = nil, fields: FieldSet? = nil
+        by writer: ManagedFields.Writer? = nil, fields: FieldSet? = nil, warnings: Warnings? = nil
     ) async throws -> StoredObject {
         try await exclusively(type, creating: true) {
             let generates = object.name.isEmpty && object.metadata["generateName"].string?.isEmpty == false
             // A generated name that is taken is drawn again.
             for attempt in 0..<8 {
                 do {
-                    var prepared = try await prepareNew(object, type, user, dryRun: dryRun)
+                    var (prepared, charge) = try await prepareNew(object, type, user, dryRun: dryRun, warnings)
                     if let writer { own(&prepared, writer, fields, type) }
-                    return try await insert(prepared, type, dryRun: dryRun)
+                    let new = prepared
+                    return try await admission.quotas.settling(charge) {
+                        try await insert(new, type, dryRun: dryRun)
+                    }
                 } catch let error as StatusError where generates && error.reason == "AlreadyExists" && attempt < 7 {
                     continue
                 }
@@ -50,8 +53,8 @@ extension APIServer {
     }
 
     private func prepareNew(
-        _ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool
-    ) async throws -> KubeObject {
+        _ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool, _ warnings: Warnings?
+    ) async throws -> (object: KubeObject, charge: QuotaCharge?) {
         var object = object
         var metadata = object.metadata ?? .object([:])
         for field in [
@@ -80,6 +83,9 @@ extension APIServer {
         define(&object, isNew: true, type)
         try await validate(object, old: nil, type)
         try checkEscalation(object, type, user)
-        return object
+        review.object = object
+        try await admission.validate(&review)
+        for text in review.warnings { warnings?.add(text) }
+        return (object, review.charge)
     }
 }

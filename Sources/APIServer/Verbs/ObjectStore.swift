@@ -11,7 +11,8 @@ extension APIServer {
 
     /// What a change comes to.
     enum Change: Sendable {
-        case write(KubeObject)
+        /// `charge` is what quotas were charged for it.
+        case write(KubeObject, charge: QuotaCharge? = nil)
         /// Nothing differs: the revision stays.
         case keep
         case delete(KubeObject)
@@ -74,14 +75,21 @@ extension APIServer {
             let conflicting: KeyValue?
             switch change {
             case .keep: return Written(stored: current)
-            case .write(let object):
+            case .write(let object, let charge):
                 let bytes = StoredObject.encode(storageType(type).converted(object))
-                if bytes == current.value { return Written(stored: current) }
+                if bytes == current.value {
+                    await admission.quotas.giveBack(charge)
+                    return Written(stored: current)
+                }
                 if dryRun {
                     return Written(
                         stored: StoredObject(key: path, resource: key, revision: current.revision, value: bytes))
                 }
-                switch try await storage.put(path, bytes, expecting: current.revision) {
+                let expected = current.revision
+                let result = try await admission.quotas.settling(charge, holds: \.isCommitted) {
+                    try await storage.put(path, bytes, expecting: expected)
+                }
+                switch result {
                 case .committed(let revision):
                     return Written(stored: StoredObject(key: path, resource: key, revision: revision, value: bytes))
                 case .conflict(let other): conflicting = other
@@ -123,4 +131,8 @@ extension APIServer {
             return try await body()
         }
     }
+}
+
+extension PutResult {
+    fileprivate var isCommitted: Bool { if case .committed = self { true } else { false } }
 }

@@ -9,7 +9,10 @@ extension APIServer {
     func get(_ context: RequestContext) async throws -> Reply {
         let encoding = try ObjectEncoding(context)
         try await awaitRequestedVersion(context)
-        return encoding.reply(try current(context))
+        let object = try current(context)
+        // Whoever counts what a quota counts begins here: what it has been charged for is to be there when he does.
+        if context.type.storage == .resourceQuotas { await admission.quotas.quiet(context.namespace ?? "") }
+        return encoding.reply(object)
     }
 
     /// A read that must not be older than a version waits for it, if it can come.

@@ -70,7 +70,10 @@ extension APIServer {
         warn(of: object, old: old, context)
         try checkEscalation(object, type, context.user)
         if Self.isFinished(object, type) { return .delete(object) }
-        return .write(object)
+        review.object = object
+        try await admission.validate(&review)
+        for text in review.warnings { context.warnings.add(text) }
+        return .write(object, charge: review.charge)
     }
 
     /// What only the server writes stays as it is.

@@ -39,7 +39,8 @@ final class GarbageCollector: Controller {
         return [
             caches.pods, caches.nodes, caches.namespaces, caches.services, caches.endpoints, caches.endpointSlices,
             caches.deployments, caches.replicaSets, caches.daemonSets, caches.controllerRevisions,
-            caches.serviceAccounts, caches.leases,
+            caches.serviceAccounts, caches.leases, caches.persistentVolumeClaims, caches.persistentVolumes,
+            caches.resourceQuotas,
         ]
     }
 

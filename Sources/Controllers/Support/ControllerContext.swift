@@ -30,6 +30,9 @@ struct Caches: Sendable {
     let serviceAccounts: ResourceCache
     let rootCAs: ResourceCache
     let leases: ResourceCache
+    let persistentVolumeClaims: ResourceCache
+    let persistentVolumes: ResourceCache
+    let resourceQuotas: ResourceCache
 
     init(_ client: KubeClient) {
         pods = ResourceCache(client, .pods, indexes: ["node": { $0.nodeName.map { [$0] } ?? [] }])
@@ -51,12 +54,16 @@ struct Caches: Sendable {
         serviceAccounts = ResourceCache(client, .serviceAccounts)
         rootCAs = ResourceCache(client, .configMaps, fieldSelector: "metadata.name=kube-root-ca.crt")
         leases = ResourceCache(client, .leases, namespace: "kube-node-lease")
+        persistentVolumeClaims = ResourceCache(client, .persistentVolumeClaims)
+        persistentVolumes = ResourceCache(client, .persistentVolumes)
+        resourceQuotas = ResourceCache(client, .resourceQuotas)
     }
 
     var all: [ResourceCache] {
         [
             pods, nodes, namespaces, services, endpoints, endpointSlices, deployments, replicaSets, daemonSets,
-            controllerRevisions, serviceAccounts, rootCAs, leases,
+            controllerRevisions, serviceAccounts, rootCAs, leases, persistentVolumeClaims, persistentVolumes,
+            resourceQuotas,
         ]
     }
 
@@ -78,6 +85,9 @@ package protocol Controller: Sendable {
 }
 
 extension GroupVersionResource {
+    static let persistentVolumeClaims = GroupVersionResource("", "v1", "persistentvolumeclaims")
+    static let persistentVolumes = GroupVersionResource("", "v1", "persistentvolumes")
+    static let resourceQuotas = GroupVersionResource("", "v1", "resourcequotas")
     static let controllerRevisions = GroupVersionResource("apps", "v1", "controllerrevisions")
 }
 

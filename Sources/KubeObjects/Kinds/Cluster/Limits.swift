@@ -17,15 +17,16 @@ extension KindDescription {
                     }
                 }
             }
-        })
+        },
+        rules: LimitRangeRules.inspect)
 
     static let resourceQuota = KindDescription(
-        "", "ResourceQuota",
+        "", "ResourceQuota", immutable: ["spec.scopes"],
         columns: [
             .objectName, TableColumn("Request") { JSON(QuotaTable.usage($0.json, limits: false)) },
             TableColumn("Limit") { JSON(QuotaTable.usage($0.json, limits: true)) }, .age,
         ],
-        initialStatus: { _ in .object([:]) })
+        initialStatus: { _ in .object([:]) }, rules: ResourceQuotaRules.inspect)
 
     static let priorityClass = KindDescription(
         "scheduling.k8s.io", "PriorityClass",

@@ -65,6 +65,7 @@ extension KindDescription {
                 inspection.report(.required("spec.resources[storage]"))
             }
             ResourceRules.inspect(&inspection, spec["resources"], at: "spec.resources")
+            ClaimUpdate.inspect(&inspection)
         })
 
     static let storageClass = KindDescription(
@@ -134,6 +135,43 @@ extension KindDescription {
                 if (spec["volumeLifecycleModes"].array ?? []).isEmpty { spec["volumeLifecycleModes"] = ["Persistent"] }
             }
         })
+}
+
+/// A claim that exists can only be bound and grow.
+private enum ClaimUpdate {
+    static func inspect(_ inspection: inout Inspection) {
+        guard let old = inspection.old, inspection.subresource == nil else { return }
+        let isBound = old["status"]["phase"].string == "Bound"
+        if fixed(inspection.object, old, isBound) != fixed(old, old, isBound) {
+            inspection.report(
+                .forbidden(
+                    "spec",
+                    "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound "
+                        + "claims"))
+        }
+        func amount(_ value: JSON?) -> Quantity? { PodResources.quantity(value) }
+        guard let wanted = amount(inspection.object["spec"]["resources"]["requests"]["storage"]),
+            let before = amount(old["spec"]["resources"]["requests"]["storage"]), wanted < before
+        else { return }
+        let given = amount(old["status"]["capacity"]["storage"]) ?? before
+        if wanted < given || !isBound {
+            inspection.report(
+                .forbidden("spec.resources.requests.storage", "field can not be less than status.capacity"))
+        }
+    }
+
+    /// The part of the spec that may not change.
+    private static func fixed(_ claim: JSON, _ old: JSON, _ isBound: Bool) -> JSON {
+        var spec = claim["spec"] ?? .object([:])
+        // Whoever binds the claim writes the volume's name, and a class is given to claims that were made without.
+        if (old["spec"]["volumeName"].string ?? "").isEmpty { spec["volumeName"] = nil }
+        if old["spec"]["storageClassName"] == nil { spec["storageClassName"] = nil }
+        if isBound {
+            spec["resources"]["requests"] = nil
+            spec["volumeAttributesClassName"] = nil
+        }
+        return spec
+    }
 }
 
 private enum VolumeAccess {

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Values
+
+/// What must hold for a LimitRange.
+enum LimitRangeRules {
+    private static let lists = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"]
+
+    static func inspect(_ inspection: inout Inspection) {
+        var types = Set<String>()
+        for (index, item) in (inspection.object["spec"]["limits"].array ?? []).enumerated() {
+            let path = "spec.limits[\(index)]"
+            guard let type = inspection.requireText(item["type"], "\(path).type") else { continue }
+            inspection.invalid("\(path).type", JSON(type), Names.qualifiedNameProblems(type))
+            if !types.insert(type).inserted { inspection.report(.duplicate("\(path).type", JSON(type))) }
+            if type == "Pod" {
+                for list in ["default", "defaultRequest"] where item[list].object?.isEmpty == false {
+                    inspection.report(.forbidden("\(path).\(list)", "may not be specified when `type` is 'Pod'"))
+                }
+            }
+            if type == "PersistentVolumeClaim", item["min"]["storage"] == nil, item["max"]["storage"] == nil {
+                inspection.report(
+                    .required(
+                        "\(path).limits",
+                        "either minimum or maximum storage value is required, but neither was provided"))
+            }
+            var names = Set<String>()
+            for list in lists { names.formUnion(item[list].object?.keys ?? []) }
+            for name in names.sorted() {
+                let value = Names.qualifiedNameProblems(name)
+                if !value.isEmpty { inspection.invalid("\(path).\(name)", JSON(name), value) }
+                amounts(&inspection, item, name, at: path)
+            }
+        }
+    }
+
+    private static func amounts(_ inspection: inout Inspection, _ item: JSON, _ name: String, at path: String) {
+        func amount(_ list: String) -> Quantity? { PodResources.quantity(item[list][name]) }
+        // What is smaller, what is larger, whose field is blamed, and what both are called.
+        let orders: [(less: String, more: String, blamed: String, text: (String, String))] = [
+            ("min", "max", "min", ("min value", "max value")),
+            ("min", "defaultRequest", "defaultRequest", ("min value", "default request value")),
+            ("defaultRequest", "max", "defaultRequest", ("default request value", "max value")),
+            ("defaultRequest", "default", "defaultRequest", ("default request value", "default limit value")),
+            ("min", "default", "default", ("min value", "default value")),
+            ("default", "max", "default", ("default value", "max value")),
+        ]
+        for order in orders {
+            guard let less = amount(order.less), let more = amount(order.more), less > more else { continue }
+            inspection.report(
+                .invalid(
+                    "\(path).\(order.blamed)[\(name)]", item[order.blamed][name] ?? .null,
+                    "\(order.text.0) \(less) is greater than \(order.text.1) \(more)"))
+        }
+        guard let ratio = amount("maxLimitRequestRatio") else { return }
+        let field = "\(path).maxLimitRequestRatio[\(name)]"
+        let value = item["maxLimitRequestRatio"][name] ?? .null
+        if ratio < Quantity(1) { inspection.report(.invalid(field, value, "ratio \(ratio) is less than 1")) }
+        if let least = amount("min"), let most = amount("max"), !least.isZero {
+            let bound = most.double / least.double
+            if ratio.double > bound {
+                inspection.report(
+                    .invalid(field, value, "ratio \(ratio) is greater than max/min = \(GoFormat.fixed(bound))"))
+            }
+        }
+    }
+}
+
+/// What must hold for a ResourceQuota.
+enum ResourceQuotaRules {
+    private static let standard: Set<String> = [
+        "cpu", "memory", "ephemeral-storage", "pods", "services", "replicationcontrollers", "resourcequotas", "secrets",
+        "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers", "requests.storage",
+        "requests.cpu", "requests.memory", "requests.ephemeral-storage", "limits.cpu", "limits.memory",
+        "limits.ephemeral-storage",
+    ]
+    private static let perPod: Set<String> = [
+        "pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory",
+    ]
+    /// Counted in whole things.
+    private static let whole: Set<String> = [
+        "pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps",
+        "persistentvolumeclaims", "services.nodeports", "services.loadbalancers",
+    ]
+
+    static func inspect(_ inspection: inout Inspection) {
+        let spec = inspection.object["spec"]
+        for (name, value) in spec["hard"].object ?? [:] {
+            let path = "spec.hard[\(name)]"
+            let problems = Names.qualifiedNameProblems(name)
+            inspection.invalid(path, JSON(name), problems)
+            let isKnown = name.contains("/") || standard.contains(name) || isHugePages(name)
+            if problems.isEmpty, !isKnown {
+                inspection.report(.invalid(path, JSON(name), "must be a standard resource for quotas"))
+            }
+            guard let amount = PodResources.quantity(value) else { continue }
+            if amount < .zero { inspection.report(.invalid(path, value, "must be greater than or equal to 0")) }
+            if whole.contains(name) || name.hasPrefix("count/"), Quantity(amount.value) != amount {
+                inspection.report(.invalid(path, value, "must be an integer"))
+            }
+        }
+        scopes(&inspection, spec)
+        selector(&inspection, spec["scopeSelector"]["matchExpressions"].array ?? [], spec)
+    }
+
+    private static func isHugePages(_ name: String) -> Bool {
+        name.hasPrefix("hugepages-") || name.hasPrefix("requests.hugepages-")
+    }
+
+    private static func scopes(_ inspection: inout Inspection, _ spec: JSON?) {
+        guard let value = spec["scopes"], let scopes = value.array?.compactMap(\.string), !scopes.isEmpty else {
+            return
+        }
+        for scope in scopes {
+            if !QuotaScope.names.contains(scope) {
+                inspection.report(.invalid("spec.scopes", value, "unsupported scope"))
+            } else if (spec["hard"].object?.keys ?? []).contains(where: { !isCounted($0, in: scope) }) {
+                inspection.report(.invalid("spec.scopes", value, "unsupported scope applied to resource"))
+            }
+        }
+        for pair in [["BestEffort", "NotBestEffort"], ["Terminating", "NotTerminating"]]
+        where pair.allSatisfy(scopes.contains) {
+            inspection.report(.invalid("spec.scopes", value, "conflicting scopes"))
+        }
+    }
+
+    private static func isCounted(_ name: String, in scope: String) -> Bool {
+        switch scope {
+        case "BestEffort": name == "pods"
+        case "Terminating", "NotTerminating", "NotBestEffort", "PriorityClass":
+            perPod.contains(name) || name == "ephemeral-storage" || name.hasSuffix(".ephemeral-storage")
+                || (name.hasPrefix("requests.") && name.contains("/"))
+        default: true
+        }
+    }
+
+    private static func selector(_ inspection: inout Inspection, _ expressions: [JSON], _ spec: JSON?) {
+        let path = "spec.scopeSelector.matchExpressions"
+        for expression in expressions {
+            let scope = expression["scopeName"].string ?? ""
+            let operation = expression["operator"].string ?? ""
+            let values = expression["values"].array ?? []
+            if !QuotaScope.names.contains(scope) {
+                inspection.report(.invalid("\(path).scopeName", JSON(scope), "unsupported scope"))
+            } else if (spec["hard"].object?.keys ?? []).contains(where: { !isCounted($0, in: scope) }) {
+                inspection.report(.invalid(path, .array(expressions), "unsupported scope applied to resource"))
+            }
+            if scope != "PriorityClass", operation != "Exists" {
+                inspection.report(
+                    .invalid(
+                        "\(path).operator", JSON(operation),
+                        "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, "
+                            + "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, "
+                            + "ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"))
+            }
+            switch operation {
+            case "In", "NotIn":
+                if values.isEmpty {
+                    inspection.report(
+                        .required(
+                            "\(path).values",
+                            "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
+                        ))
+                }
+            case "Exists", "DoesNotExist":
+                if !values.isEmpty {
+                    inspection.report(
+                        .invalid(
+                            "\(path).values", .array(values),
+                            "must be no value when `operator` is 'Exists' or 'DoesNotExist' for scope selector"))
+                }
+            default: inspection.report(.invalid("\(path).operator", JSON(operation), "not a valid selector operator"))
+            }
+        }
+    }
+}
+
+/// Numbers as Go's `%f` writes them.
+public enum GoFormat {
+    /// Six digits behind the point.
+    public static func fixed(_ number: Double) -> String {
+        guard number.isFinite, abs(number) < 1e12 else { return "\(number)" }
+        let millionths = Int64((abs(number) * 1_000_000).rounded())
+        let digits = String(millionths % 1_000_000)
+        let fraction = String(repeating: "0", count: 6 - digits.count) + digits
+        return "\(number < 0 ? "-" : "")\(millionths / 1_000_000).\(fraction)"
+    }
+}
