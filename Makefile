@@ -4,7 +4,7 @@
 RELEASE := swift build -c release --static-swift-stdlib
 BIN := .build/release
 
-.PHONY: lab docs outside test fuzz build bench kills store-kills soak format lint clean install packages
+.PHONY: lab docs outside clients test fuzz build bench kills store-kills soak format lint clean install packages
 
 packages:
 	scripts/install-packages
@@ -28,6 +28,10 @@ test:
 outside: build
 	scripts/install-packages --tests
 	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/outside
+
+# Clients that others wrote: Kubernetes' Python client and an operator of kopf's, against a cluster.
+clients: build
+	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/clients
 
 # Each parser of bytes from outside for FUZZ_SECONDS (10), with libFuzzer.
 fuzz: packages

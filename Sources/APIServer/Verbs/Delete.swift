@@ -58,7 +58,7 @@ extension APIServer {
         let encoding = try ObjectEncoding(context)
         let options = try await DeleteOptions(context.request)
         let written = try await delete(context.type, context.namespace, context.name, options, context.user)
-        if written.wasDeleted, context.type.storage != .pods {
+        if written.wasDeleted, !context.type.description.strategy.answersWithDeleted {
             let object = written.stored.object()
             return encoding.finish(
                 StatusError.success(context.resource, name: object.name, uid: object.uid).serialized(), 200)

@@ -17,15 +17,19 @@ public struct KindDescription: Sendable {
         public var countsGenerations = false
         /// DELETE waits for whoever runs the object: pods.
         public var deletesGracefully = false
+        /// DELETE answers with the object that is gone, and not with a Status. Source: the 200 of the operation in
+        /// Kubernetes' OpenAPI document; typed clients rely on it.
+        public var answersWithDeleted = false
 
         public init(
             allowsCreateOnUpdate: Bool = false, allowsUnconditionalUpdate: Bool = true,
-            countsGenerations: Bool = false, deletesGracefully: Bool = false
+            countsGenerations: Bool = false, deletesGracefully: Bool = false, answersWithDeleted: Bool = false
         ) {
             self.allowsCreateOnUpdate = allowsCreateOnUpdate
             self.allowsUnconditionalUpdate = allowsUnconditionalUpdate
             self.countsGenerations = countsGenerations
             self.deletesGracefully = deletesGracefully
+            self.answersWithDeleted = answersWithDeleted
         }
     }
 

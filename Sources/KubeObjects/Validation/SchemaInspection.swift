@@ -64,8 +64,10 @@ struct SchemaInspection {
             if !isCustom {
                 // In Go a missing number, flag or list is its zero, which the kind's rules judge.
                 guard let field = schema.field(name) else { continue }
-                switch registry.resolve(field).shape {
-                case .string, .object: break
+                let resolved = registry.resolve(field)
+                switch resolved.shape {
+                case .string: break
+                case .object where !resolved.required.isEmpty: break
                 default: continue
                 }
             }

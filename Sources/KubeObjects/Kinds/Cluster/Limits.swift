@@ -21,7 +21,7 @@ extension KindDescription {
         rules: LimitRangeRules.inspect)
 
     static let resourceQuota = KindDescription(
-        "", "ResourceQuota", immutable: ["spec.scopes"],
+        "", "ResourceQuota", strategy: Strategy(answersWithDeleted: true), immutable: ["spec.scopes"],
         columns: [
             .objectName, TableColumn("Request") { JSON(QuotaTable.usage($0.json, limits: false)) },
             TableColumn("Limit") { JSON(QuotaTable.usage($0.json, limits: true)) }, .age,

@@ -58,7 +58,8 @@ extension KindDescription {
             }
         })
 
-    static let serviceAccount = KindDescription("", "ServiceAccount", columns: [.objectName, .age])
+    static let serviceAccount = KindDescription(
+        "", "ServiceAccount", strategy: Strategy(answersWithDeleted: true), columns: [.objectName, .age])
 }
 
 private enum DataRules {

@@ -4,7 +4,7 @@ import Values
 
 extension KindDescription {
     static let service = KindDescription(
-        "", "Service", name: .label1035,
+        "", "Service", name: .label1035, strategy: Strategy(answersWithDeleted: true),
         selectable: [
             "spec.clusterIP": SelectableField(path: "spec.clusterIP"), "spec.type": SelectableField(path: "spec.type"),
         ],

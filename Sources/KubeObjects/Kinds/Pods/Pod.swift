@@ -5,7 +5,7 @@ import Values
 extension KindDescription {
     static let pod = KindDescription(
         "", "Pod",
-        strategy: Strategy(countsGenerations: true, deletesGracefully: true),
+        strategy: Strategy(countsGenerations: true, deletesGracefully: true, answersWithDeleted: true),
         selectable: [
             "spec.nodeName": SelectableField(path: "spec.nodeName"),
             "spec.restartPolicy": SelectableField(path: "spec.restartPolicy"),
@@ -58,7 +58,7 @@ extension KindDescription {
         })
 
     static let podTemplate = KindDescription(
-        "", "PodTemplate",
+        "", "PodTemplate", strategy: Strategy(answersWithDeleted: true),
         columns: [
             .objectName,
             TableColumn("Containers") { JSON(TemplateTable.containers($0["template"]["spec"])) },

@@ -5,6 +5,7 @@ import Values
 extension KindDescription {
     static let persistentVolume = KindDescription(
         "", "PersistentVolume",
+        strategy: Strategy(answersWithDeleted: true),
         columns: [
             .objectName, .text("Capacity", "spec.capacity.storage", missing: ""),
             TableColumn("Access Modes") { JSON(VolumeTable.accessModes($0["spec"]["accessModes"])) },
@@ -40,6 +41,7 @@ extension KindDescription {
 
     static let persistentVolumeClaim = KindDescription(
         "", "PersistentVolumeClaim",
+        strategy: Strategy(answersWithDeleted: true),
         columns: [
             .objectName, TableColumn("Status") { JSON(VolumeTable.phase($0)) },
             .text("Volume", "spec.volumeName", missing: ""),
@@ -70,6 +72,7 @@ extension KindDescription {
 
     static let storageClass = KindDescription(
         "storage.k8s.io", "StorageClass",
+        strategy: Strategy(answersWithDeleted: true),
         immutable: ["provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"],
         columns: [
             TableColumn("Name", format: "name") { object, _ in
@@ -94,6 +97,7 @@ extension KindDescription {
 
     static let volumeAttachment = KindDescription(
         "storage.k8s.io", "VolumeAttachment",
+        strategy: Strategy(answersWithDeleted: true),
         columns: [
             .objectName, .text("Attacher", "spec.attacher", missing: ""),
             .text("PV", "spec.source.persistentVolumeName", missing: ""), .text("Node", "spec.nodeName", missing: ""),
@@ -102,13 +106,19 @@ extension KindDescription {
 
     static let csiNode = KindDescription(
         "storage.k8s.io", "CSINode",
+        strategy: Strategy(answersWithDeleted: true),
         columns: [
             .objectName, TableColumn("Drivers", type: "integer") { JSON($0["spec"]["drivers"].array?.count ?? 0) },
             .age,
         ])
 
+    static let volumeAttributesClass = KindDescription(
+        "storage.k8s.io", "VolumeAttributesClass", strategy: Strategy(answersWithDeleted: true),
+        immutable: ["driverName", "parameters"], columns: [.objectName, .text("DriverName", "driverName"), .age])
+
     static let csiDriver = KindDescription(
         "storage.k8s.io", "CSIDriver",
+        strategy: Strategy(answersWithDeleted: true),
         columns: [
             .objectName, .text("AttachRequired", "spec.attachRequired", missing: "true"),
             .text("PodInfoOnMount", "spec.podInfoOnMount", missing: "false"),
