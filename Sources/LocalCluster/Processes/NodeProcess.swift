@@ -82,8 +82,7 @@ public struct NodeProcess: Sendable {
         let runtime = try Runtime(
             RuntimeConfiguration(cgroupParent: description.cgroup, images: images))
         let pki = "\(Self.folder)/pki"
-        var labels = ["topology.kubernetes.io/zone": description.zone]
-        if description.isControlPlane { labels["node-role.kubernetes.io/control-plane"] = "" }
+        let labels = ["topology.kubernetes.io/zone": description.zone]
         let kubelet = try Kubelet(
             client: KubeClient(transport, userAgent: "kubelet"),
             configuration: KubeletConfiguration(
