@@ -11,6 +11,8 @@ struct AccessAttributes: Sendable, Hashable {
     var subresource = ""
     var namespace = ""
     var name = ""
+    /// By which a list or watch is narrowed.
+    var fieldSelector = ""
     /// The path of a request that is not for a resource.
     var path: String?
 
@@ -41,17 +43,20 @@ struct AccessAttributes: Sendable, Hashable {
             verb: info.verb, group: info.group, version: info.version, resource: info.resource,
             subresource: info.subresource, namespace: info.namespace ?? "",
             name: info.authorizedName(request) ?? "")
+        fieldSelector = request.query("fieldSelector") ?? ""
     }
 
     /// `pods/log`, as rules name it.
     var resourcePath: String { subresource.isEmpty ? resource : "\(resource)/\(subresource)" }
 
     /// The refusal in Kubernetes' words.
-    func forbidden(_ user: UserInfo) -> StatusError {
+    func forbidden(_ user: UserInfo, _ reason: String = "") -> StatusError {
+        let why = reason.isEmpty ? "" : ": \(reason)"
         if let path { return .forbidden(path: path, "User \"\(user.name)\" cannot \(verb) path \"\(path)\"") }
         let scope = namespace.isEmpty ? "at the cluster scope" : "in the namespace \"\(namespace)\""
         return .forbidden(
             GroupVersionResource(group, version, resource), name: name,
-            "User \"\(user.name)\" cannot \(verb) resource \"\(resourcePath)\" in API group \"\(group)\" \(scope)")
+            "User \"\(user.name)\" cannot \(verb) resource \"\(resourcePath)\" in API group \"\(group)\" \(scope)\(why)"
+        )
     }
 }

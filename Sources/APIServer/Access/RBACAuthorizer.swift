@@ -29,7 +29,12 @@ final class RBACAuthorizer: Sendable {
         StorageKey(.roles), StorageKey(.roleBindings), StorageKey(.clusterRoles), StorageKey(.clusterRoleBindings),
     ]
 
-    init(mirror: Mirror) { self.mirror = mirror }
+    private let nodes: NodeAuthorizer
+
+    init(mirror: Mirror) {
+        self.mirror = mirror
+        nodes = NodeAuthorizer(graph: NodeGraph(objects: AdmissionObjects(mirror: mirror)))
+    }
 
     struct Decision: Sendable {
         var isAllowed: Bool
@@ -38,17 +43,23 @@ final class RBACAuthorizer: Sendable {
 
     func decide(_ user: UserInfo, _ access: AccessAttributes) -> Decision {
         if user.isMaster { return Decision(isAllowed: true, reason: "") }
+        var reason = ""
+        if let node = NodeIdentity(user) {
+            guard let refusal = nodes.refusal(node, access) else { return Decision(isAllowed: true, reason: "") }
+            reason = refusal
+        }
         for grant in grants(user) where grant.namespace == nil || grant.namespace == access.namespace {
             if grant.namespace != nil, access.path != nil { continue }
             if grant.rules.contains(where: { $0.allows(access) }) {
                 return Decision(isAllowed: true, reason: "RBAC: allowed by \(grant.source)")
             }
         }
-        return Decision(isAllowed: false, reason: "")
+        return Decision(isAllowed: false, reason: reason)
     }
 
     func require(_ user: UserInfo, _ access: AccessAttributes) throws(StatusError) {
-        guard decide(user, access).isAllowed else { throw access.forbidden(user) }
+        let decision = decide(user, access)
+        guard decision.isAllowed else { throw access.forbidden(user, decision.reason) }
     }
 
     /// What somebody may do in a namespace, and in the cluster.
@@ -56,7 +67,8 @@ final class RBACAuthorizer: Sendable {
         if user.isMaster {
             return [PolicyRule(["*"], groups: ["*"], resources: ["*"]), PolicyRule(["*"], urls: ["*"])]
         }
-        return grants(user).filter { $0.namespace == nil || $0.namespace == namespace }.flatMap(\.rules)
+        let own = NodeIdentity(user) == nil ? [] : BootstrapPolicy.node
+        return own + grants(user).filter { $0.namespace == nil || $0.namespace == namespace }.flatMap(\.rules)
     }
 
     /// The rules of a role that a binding names; nil when there is no such role.
@@ -106,6 +118,8 @@ final class RBACAuthorizer: Sendable {
                         + "to \(subjectKind) \"\(subjectName)\"")
                 switch subjectKind {
                 case "User": compiled.users[subjectName, default: []].append(grant)
+                // Nodes have the role by their names, and of it only what concerns them: see `NodeAuthorizer`.
+                case "Group" where binding.name == "system:node" && subjectName == UserInfo.Group.nodes: continue
                 case "Group": compiled.groups[subjectName, default: []].append(grant)
                 case "ServiceAccount":
                     let namespace = subject["namespace"].string ?? binding.namespace ?? ""

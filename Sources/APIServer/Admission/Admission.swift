@@ -46,13 +46,15 @@ extension AdmissionPlugin {
 struct AdmissionChain: Sendable {
     let plugins: [any AdmissionPlugin]
     let quotas: QuotaLedger
+    let nodes: NodeRestriction
 
     init(mirror: Mirror, storage: any Backend) {
         let objects = AdmissionObjects(mirror: mirror)
         quotas = QuotaLedger(objects: objects, storage: storage)
+        nodes = NodeRestriction(graph: NodeGraph(objects: objects))
         plugins = [
             NamespaceLifecycle(objects: objects), LimitRanger(objects: objects),
-            ServiceAccountAdmission(mirror: mirror), PodSecurityAdmission(objects: objects),
+            ServiceAccountAdmission(mirror: mirror), nodes, PodSecurityAdmission(objects: objects),
             PriorityAdmission(objects: objects), DefaultTolerations(), DefaultStorageClass(objects: objects),
             StorageProtection(), ClaimResize(objects: objects), RuntimeClassAdmission(objects: objects),
             DefaultIngressClass(objects: objects), ResourceQuotaAdmission(ledger: quotas),

@@ -128,7 +128,7 @@ enum BootstrapPolicy {
         PolicyRule(all, groups: ["rbac.authorization.k8s.io"], resources: ["rolebindings", "roles"]),
     ]
 
-    private static let node: [PolicyRule] = [
+    static let node: [PolicyRule] = [
         PolicyRule(["create"], groups: ["authentication.k8s.io"], resources: ["tokenreviews"]),
         PolicyRule(
             ["create"], groups: ["authorization.k8s.io"],
@@ -181,7 +181,8 @@ enum BootstrapPolicy {
                 groups: [UserInfo.Group.authenticated, UserInfo.Group.unauthenticated]),
             binding("system:service-account-issuer-discovery", groups: [UserInfo.Group.serviceAccounts]),
             binding("system:monitoring", groups: ["system:monitoring"]),
-            binding("system:node", groups: [UserInfo.Group.nodes]),
+            // Kubelets have it without being bound to it.
+            binding("system:node", groups: []),
         ]
     }
 

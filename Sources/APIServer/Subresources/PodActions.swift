@@ -54,6 +54,7 @@ extension APIServer {
         var options = try DeleteOptions(eviction["deleteOptions"] ?? .object([:]))
         if context.isDryRun { options.isDryRun = true }
         let pod = try current(context).object()
+        try admission.nodes.checkEviction(pod, context.user)
         let isTerminal = ["Succeeded", "Failed", "Pending"].contains(pod["status"]["phase"].string)
         if !isTerminal, !pod.isBeingDeleted { try await useBudget(pod, isDryRun: options.isDryRun) }
         if !options.isDryRun, !pod.isBeingDeleted {

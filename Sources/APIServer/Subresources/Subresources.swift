@@ -58,6 +58,7 @@ extension APIServer {
         var request = try await BodyDecoding.object(context.request)?.object ?? KubeObject([:])
         try requireKind(&request, GroupVersionKind("authentication.k8s.io", "v1", "TokenRequest"))
         let account = try current(context).object()
+        try admission.nodes.checkToken(account, request["spec"]["boundObjectRef"], context.user)
         let seconds = request["spec"]["expirationSeconds"].int ?? ServiceAccountTokens.defaultSeconds
         guard seconds >= ServiceAccountTokens.minimumSeconds else {
             throw StatusError.invalid(

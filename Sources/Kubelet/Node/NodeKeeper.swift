@@ -76,10 +76,9 @@ actor NodeKeeper {
         }
         let next = status()
         conditions = next["conditions"].array ?? []
-        async let patched = context.client.patch(
+        // The taint that keeps pods away until then is for the controller to take off: a node may not.
+        node = try await context.client.patch(
             .nodes, name, type: .strategic, ["status": next], subresource: "status")
-        if network.ready { try await removeTaint() }
-        node = try await patched
         if wasReady != network.ready {
             if network.ready {
                 event("NodeReady", "Node \(name) status is now: NodeReady")
@@ -102,28 +101,6 @@ actor NodeKeeper {
                 return try await context.client.create(.nodes, object.new(status: status))
             } catch let error as APIError where error.isAlreadyExists {
                 return try await context.client.get(.nodes, name)
-            }
-        }
-    }
-
-    /// The taint that keeps pods away until the node is ready. Whoever is faster, the kubelet or the controller, takes
-    /// it off: the resource version keeps the other from undoing it.
-    private func removeTaint() async throws {
-        for _ in 0..<5 {
-            let current = try await context.client.get(.nodes, name)
-            let taints = current["spec"]["taints"].array ?? []
-            let kept = taints.filter { $0["key"].string != NodeObject.notReadyTaint }
-            guard kept.count < taints.count else { return }
-            do {
-                _ = try await context.client.patch(
-                    .nodes, name, type: .merge,
-                    [
-                        "metadata": ["resourceVersion": JSON(current.resourceVersion)],
-                        "spec": ["taints": kept.isEmpty ? .null : .array(kept)],
-                    ])
-                return
-            } catch let error as APIError where error.isConflict {
-                continue
             }
         }
     }

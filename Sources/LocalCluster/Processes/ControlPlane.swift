@@ -42,6 +42,7 @@ public struct ControlPlane: Sendable {
             let client = { @Sendable (user: String) in
                 KubeClient(server.inProcessTransport(user: user, groups: ["system:masters", "system:authenticated"]))
             }
+            group.addTask { await NodeRoles(client: client("system:catbird"), controlPlane: node.name).run() }
             group.addTask {
                 try await install(Addons(apiHost: node.address.description), client("system:catbird"), log)
             }

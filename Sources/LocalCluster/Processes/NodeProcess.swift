@@ -18,7 +18,6 @@ public struct NodeProcess: Sendable {
         public let clusterDNS: IPAddress
         public let clusterDomain: String
         public let builtinImages: Bool
-        public let isControlPlane: Bool
         /// The control group that the node's own lie in.
         public let cgroup: String
 
@@ -26,13 +25,13 @@ public struct NodeProcess: Sendable {
             [
                 "name": JSON(name), "address": JSON(address.description), "zone": JSON(zone),
                 "clusterDNS": JSON(clusterDNS.description), "clusterDomain": JSON(clusterDomain),
-                "builtinImages": JSON(builtinImages), "controlPlane": JSON(isControlPlane), "cgroup": JSON(cgroup),
+                "builtinImages": JSON(builtinImages), "cgroup": JSON(cgroup),
             ]
         }
 
         init(
             name: String, address: IPAddress, zone: String, clusterDNS: IPAddress, clusterDomain: String,
-            builtinImages: Bool, isControlPlane: Bool, cgroup: String
+            builtinImages: Bool, cgroup: String
         ) {
             self.name = name
             self.address = address
@@ -40,7 +39,6 @@ public struct NodeProcess: Sendable {
             self.clusterDNS = clusterDNS
             self.clusterDomain = clusterDomain
             self.builtinImages = builtinImages
-            self.isControlPlane = isControlPlane
             self.cgroup = cgroup
         }
 
@@ -52,8 +50,7 @@ public struct NodeProcess: Sendable {
             else { return nil }
             self.init(
                 name: name, address: address, zone: json["zone"].string ?? "", clusterDNS: dns, clusterDomain: domain,
-                builtinImages: json["builtinImages"].bool ?? true, isControlPlane: json["controlPlane"].bool ?? false,
-                cgroup: cgroup)
+                builtinImages: json["builtinImages"].bool ?? true, cgroup: cgroup)
         }
     }
 
@@ -82,8 +79,7 @@ public struct NodeProcess: Sendable {
         let runtime = try Runtime(
             RuntimeConfiguration(cgroupParent: description.cgroup, images: images))
         let pki = "\(Self.folder)/pki"
-        var labels = ["topology.kubernetes.io/zone": description.zone]
-        if description.isControlPlane { labels["node-role.kubernetes.io/control-plane"] = "" }
+        let labels = ["topology.kubernetes.io/zone": description.zone]
         let kubelet = try Kubelet(
             client: KubeClient(transport, userAgent: "kubelet"),
             configuration: KubeletConfiguration(

@@ -60,7 +60,7 @@ struct ClusterFabric: Sendable {
         let description = NodeProcess.Description(
             name: node.name, address: node.address, zone: profile.plan.rack(of: node)?.name ?? "",
             clusterDNS: ClusterReadiness.dnsAddress, clusterDomain: "cluster.local",
-            builtinImages: profile.builtinImages, isControlPlane: node.name == first.name, cgroup: namespaces.cgroup)
+            builtinImages: profile.builtinImages, cgroup: namespaces.cgroup)
         try write("config.json", description.json.text(indent: 2))
     }
 
