@@ -117,7 +117,13 @@ public final class APIServer: Sendable {
             return .pathNotFound
         }
         if !context.info.subresource.isEmpty { return try await answerSubresource(context) }
-        guard context.type.isStored else { return try await answerReview(context) }
+        guard context.type.isStored else {
+            guard Negotiated(context.request, hasViews: false) != nil else {
+                throw StatusError.notAcceptable(
+                    "only the following media types are accepted: application/json, application/yaml")
+            }
+            return try await answerReview(context)
+        }
         guard context.type.verbs.contains(context.info.verb) else {
             throw StatusError.methodNotAllowed(context.resource, verb: context.info.verb)
         }

@@ -50,7 +50,9 @@ extension StringProtocol {
 
 extension Negotiated {
     /// Nil when the client accepts nothing that the server can write.
-    init?(_ request: IncomingRequest) {
+    ///
+    /// - Parameter hasViews: whether there are tables and metadata alone; what is answered on the spot has neither.
+    init?(_ request: IncomingRequest, hasViews: Bool = true) {
         let accepted = MediaType.list(request.header("accept"))
         guard !accepted.isEmpty else {
             self.init(form: .object, yaml: false)
@@ -64,7 +66,7 @@ extension Negotiated {
                 self.init(form: .object, yaml: yaml)
                 return
             case "Table":
-                guard media.parameters["g"] == "meta.k8s.io", let version = media.parameters["v"],
+                guard hasViews, media.parameters["g"] == "meta.k8s.io", let version = media.parameters["v"],
                     version == "v1" || version == "v1beta1"
                 else { continue }
                 self.init(
@@ -72,7 +74,9 @@ extension Negotiated {
                     yaml: yaml)
                 return
             case "PartialObjectMetadata", "PartialObjectMetadataList":
-                guard media.parameters["g"] == "meta.k8s.io", media.parameters["v"] == "v1" else { continue }
+                guard hasViews, media.parameters["g"] == "meta.k8s.io", media.parameters["v"] == "v1" else {
+                    continue
+                }
                 self.init(form: .partialMetadata, yaml: yaml)
                 return
             default: continue
