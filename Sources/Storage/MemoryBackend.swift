@@ -36,10 +36,8 @@ public final class MemoryBackend: Backend {
         switch try core.range(prefix: prefix, from: startKey, limit: limit, at: revision) {
         case .now(let result): return result
         case .history:
-            let all = index(at: revision ?? 0).range(prefix: prefix, from: startKey)
-            let page = all.prefix(limit.map { max(0, $0) } ?? .max)
-            return RangeResult(
-                keyValues: Array(page), revision: revision ?? 0, remainingCount: all.count - page.count)
+            let (page, remaining) = index(at: revision ?? 0).range(prefix: prefix, from: startKey, limit: limit)
+            return RangeResult(keyValues: page, revision: revision ?? 0, remainingCount: remaining)
         }
     }
 
@@ -86,7 +84,7 @@ public final class MemoryBackend: Backend {
             missed
             ?? history.withLock { history in
                 history.events.filter {
-                    $0.revision > revision && $0.revision <= upTo && KeyIndex.has($0.key, prefix: prefix)
+                    $0.revision > revision && $0.revision <= upTo && Keys.has($0.key, prefix: prefix)
                 }
             }
         return StoreWatch(subscription, history: events, core: core)

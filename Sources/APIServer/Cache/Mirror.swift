@@ -193,16 +193,23 @@ final class Mirror: Sendable {
     }
 
     func object(_ resource: StorageKey, _ namespace: String?, _ name: String) -> StoredObject? {
-        state.withLock { $0.caches[resource.prefix]?.objects[resource.key(namespace, name)] }
+        state.withLock { $0.caches[resource.prefix]?[resource.key(namespace, name)] }
     }
 
-    /// The objects of a resource, and the revision of the store that they show.
-    func list(_ resource: StorageKey, namespace: String? = nil) -> (objects: [StoredObject], revision: Int64) {
+    /// The object that stands now where another one stood.
+    func object(_ earlier: StoredObject) -> StoredObject? {
+        state.withLock { $0.caches[earlier.resource.prefix]?[earlier.key] }
+    }
+
+    /// The objects of a resource from the key `start` on, at most `limit`; how many more there are; and the revision of
+    /// the store that they show.
+    func list(
+        _ resource: StorageKey, namespace: String? = nil, from start: String? = nil, limit: Int? = nil
+    ) -> (objects: [StoredObject], remaining: Int, revision: Int64) {
+        // The copy is taken under the lock and read outside of it: other requests do not wait for long lists.
         let (cache, revision) = state.withLock { ($0.caches[resource.prefix], $0.revision) }
-        return (
-            cache?.objects(prefix: resource.prefix(namespace: namespace), resourcePrefix: resource.prefix) ?? [],
-            revision
-        )
+        let found = cache?.objects(prefix: resource.prefix(namespace: namespace), from: start, limit: limit)
+        return (found?.entries ?? [], found?.remaining ?? 0, revision)
     }
 
     /// The revision of the last change to a resource.
@@ -212,7 +219,7 @@ final class Mirror: Sendable {
 
     func counts() -> [(resource: StorageKey, count: Int)] {
         state.withLock { state in
-            state.keys.values.map { ($0, state.caches[$0.prefix]?.keys.count ?? 0) }
+            state.keys.values.map { ($0, state.caches[$0.prefix]?.count ?? 0) }
         }
     }
 
@@ -241,8 +248,7 @@ final class Mirror: Sendable {
             var missed: [CacheEvent] = []
             switch start {
             case .snapshot:
-                initial = cache.objects(
-                    prefix: resource.prefix(namespace: namespace), resourcePrefix: resource.prefix)
+                initial = cache.objects(prefix: resource.prefix(namespace: namespace)).entries
             case .after(let revision):
                 guard let events = cache.events(after: revision) else { return (nil, cache.historyStart) }
                 missed = events

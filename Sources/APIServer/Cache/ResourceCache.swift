@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Storage
+
 /// A change of an object as watchers are told of it. Encoded once for each form it is sent in, not once a watcher.
 final class CacheEvent: Sendable {
     enum Kind: Sendable { case put, delete }
@@ -27,8 +29,7 @@ final class CacheEvent: Sendable {
 
 /// The objects of one resource in the order of their keys, with what happened lately.
 struct ResourceCache: Sendable {
-    private(set) var keys: [String] = []
-    private(set) var objects: [String: StoredObject] = [:]
+    private var objects = SortedEntries<StoredObject>()
     /// The youngest events, oldest first.
     private(set) var history: [CacheEvent] = []
     /// Watches can begin after this revision: nothing later has been forgotten.
@@ -46,24 +47,19 @@ struct ResourceCache: Sendable {
         lastChange = start
     }
 
+    var count: Int { objects.count }
+
+    subscript(key: String) -> StoredObject? { objects[key] }
+
     /// Takes an object as it is found in the store when the cache is filled; keys come in order.
-    mutating func load(_ object: StoredObject) {
-        keys.append(object.key)
-        objects[object.key] = object
-    }
+    mutating func load(_ object: StoredObject) { objects.set(object) }
 
     mutating func apply(_ kind: CacheEvent.Kind, _ object: StoredObject) -> CacheEvent {
-        let previous = objects[object.key]
-        switch kind {
-        case .put:
-            if previous == nil { keys.insert(object.key, at: Self.lowerBound(keys, object.key)) }
-            objects[object.key] = object
-        case .delete:
-            if previous != nil {
-                keys.remove(at: Self.lowerBound(keys, object.key))
-                objects[object.key] = nil
+        let previous =
+            switch kind {
+            case .put: objects.set(object)
+            case .delete: objects.remove(object.key)
             }
-        }
         let event = CacheEvent(kind: kind, object: object, previous: previous)
         remember(event)
         return event
@@ -98,25 +94,13 @@ struct ResourceCache: Sendable {
         return Array(history[low...])
     }
 
-    /// The objects whose keys begin with `prefix`, in order.
-    func objects(prefix: String, resourcePrefix: String) -> [StoredObject] {
-        if prefix == resourcePrefix { return keys.compactMap { objects[$0] } }
-        var result: [StoredObject] = []
-        var index = Self.lowerBound(keys, prefix)
-        while index < keys.count, keys[index].hasPrefix(prefix) {
-            if let object = objects[keys[index]] { result.append(object) }
-            index += 1
-        }
-        return result
-    }
-
-    private static func lowerBound(_ keys: [String], _ key: String) -> Int {
-        var low = 0
-        var high = keys.count
-        while low < high {
-            let middle = (low + high) / 2
-            if keys[middle] < key { low = middle + 1 } else { high = middle }
-        }
-        return low
+    /// The objects whose keys begin with `prefix`, in order: at most `limit`, from `start` on, and how many more there
+    /// are.
+    func objects(
+        prefix: String, from start: String? = nil, limit: Int? = nil
+    ) -> (entries: [StoredObject], remaining: Int) {
+        objects.range(prefix: prefix, from: start, limit: limit)
     }
 }
+
+extension StoredObject: KeyedEntry {}

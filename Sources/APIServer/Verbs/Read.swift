@@ -66,8 +66,25 @@ extension APIServer {
             return try await snapshot(context, selection, at: version, from: nil, limit)
         }
         try await awaitRequestedVersion(context)
-        let (objects, revision) = mirror.list(storageKey(context.type), namespace: context.namespace)
-        return Self.cut(objects, selection, revision, limit)
+        return present(context, selection, from: nil, limit, at: nil)
+    }
+
+    /// A page of what the mirror shows now, as of `revision` where that shows the same.
+    private func present(
+        _ context: RequestContext, _ selection: Selection, from start: String?, _ limit: Int?, at revision: Int64?
+    ) -> Page {
+        let key = storageKey(context.type)
+        guard let limit, selection.isEmpty else {
+            let (objects, _, now) = mirror.list(key, namespace: context.namespace, from: start)
+            return Self.cut(objects, selection, revision ?? now, limit)
+        }
+        let (objects, remaining, now) = mirror.list(key, namespace: context.namespace, from: start, limit: limit)
+        var page = Page(objects: objects, revision: revision ?? now)
+        if remaining > 0, let last = objects.last {
+            page.continueToken = ContinueToken(revision: page.revision, start: last.key + "\0").text
+            page.remaining = remaining
+        }
+        return page
     }
 
     private func checkVersionMatch(_ context: RequestContext, _ match: String, _ version: Int64?) throws(StatusError) {
@@ -123,13 +140,16 @@ extension APIServer {
         guard let token = ContinueToken(text), token.start.hasPrefix(key.prefix(namespace: context.namespace)) else {
             throw StatusError.badRequest("continue key is not valid: it is not one that this server gave out")
         }
-        let revision = token.revision
-        guard let revision, mirror.lastChange(key) > revision else {
-            // Nothing of this resource has changed since: the mirror still shows that moment. Tokens without a
-            // revision go on with what there is now.
-            let (objects, now) = mirror.list(key, namespace: context.namespace)
-            let rest = objects.filter { $0.key >= token.start }
-            return Self.cut(rest, selection, token.revision ?? now, limit)
+        guard let revision = token.revision else {
+            // A token of a list whose moment has been forgotten goes on with what there is now.
+            return present(context, selection, from: token.start, limit, at: nil)
+        }
+        // What has been forgotten is told even where nothing has changed since: clients rely on a token's end.
+        guard await storage.compactedRevision <= revision else { throw Self.expired(token.start) }
+        if mirror.lastChange(key) <= revision {
+            let page = present(context, selection, from: token.start, limit, at: revision)
+            // Nothing of this resource has changed until now: the mirror showed that moment.
+            if mirror.lastChange(key) <= revision { return page }
         }
         return try await snapshot(context, selection, at: revision, from: token.start, limit)
     }
@@ -168,14 +188,19 @@ extension APIServer {
             return try await storage.range(prefix: prefix, from: next, limit: limit, at: revision)
         } catch {
             guard case .compacted = error else { throw error }
-            let fresh = start.map { ContinueToken(revision: nil, start: $0).text }
-            throw StatusError.expired(
-                "The provided continue parameter is too old to display a consistent list result. You can start a new "
-                    + "list without the continue parameter, or use the continue token in this response to retrieve "
-                    + "the remainder of the results. Continuing with the provided token results in an inconsistent "
-                    + "list - objects that were created, modified, or deleted between the time the first chunk was "
-                    + "returned and now may show up in the list.", continue: fresh)
+            throw Self.expired(start)
         }
+    }
+
+    /// 410, with a token that goes on from `start` with what there is then.
+    private static func expired(_ start: String?) -> StatusError {
+        .expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new "
+                + "list without the continue parameter, or use the continue token in this response to retrieve "
+                + "the remainder of the results. Continuing with the provided token results in an inconsistent "
+                + "list - objects that were created, modified, or deleted between the time the first chunk was "
+                + "returned and now may show up in the list.",
+            continue: start.map { ContinueToken(revision: nil, start: $0).text })
     }
 }
 

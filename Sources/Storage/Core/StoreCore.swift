@@ -51,11 +51,8 @@ final class StoreCore: Sendable {
     ) throws(StorageError) -> Present<RangeResult> {
         try state.withLock { state throws(StorageError) in
             guard try Self.isPresent(revision, state) else { return .history }
-            let all = state.index.range(prefix: prefix, from: startKey)
-            let page = all.prefix(limit.map { max(0, $0) } ?? .max)
-            return .now(
-                RangeResult(
-                    keyValues: Array(page), revision: state.revision, remainingCount: all.count - page.count))
+            let (page, remaining) = state.index.range(prefix: prefix, from: startKey, limit: limit)
+            return .now(RangeResult(keyValues: page, revision: state.revision, remainingCount: remaining))
         }
     }
 
@@ -128,7 +125,7 @@ final class StoreCore: Sendable {
 
     private func notify(_ events: [StoreEvent], _ state: inout State) {
         for prefix in state.watchers.keys {
-            let matching = events.filter { KeyIndex.has($0.key, prefix: prefix) }
+            let matching = events.filter { Keys.has($0.key, prefix: prefix) }
             guard !matching.isEmpty else { continue }
             state.watchers[prefix]?.removeAll { entry in
                 guard let subscription = entry.subscription else { return true }
@@ -157,7 +154,7 @@ final class StoreCore: Sendable {
             state.watchers[prefix, default: []].append(WeakSubscription(subscription: subscription))
             guard revision >= state.recentStart else { return (subscription, nil, state.revision) }
             let missed = state.recent.suffix(Int(clamping: state.revision - revision)).filter {
-                $0.revision > revision && KeyIndex.has($0.key, prefix: prefix)
+                $0.revision > revision && Keys.has($0.key, prefix: prefix)
             }
             return (subscription, missed, state.revision)
         }

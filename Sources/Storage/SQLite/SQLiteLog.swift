@@ -169,7 +169,7 @@ struct SQLiteLog: Sendable {
     func range(
         prefix: String, from startKey: String?, limit: Int?, at revision: Int64
     ) async throws(StorageError) -> RangeResult {
-        let first = startKey.map { KeyIndex.precedes(prefix, $0) ? $0 : prefix } ?? prefix
+        let first = startKey.map { Keys.precedes(prefix, $0) ? $0 : prefix } ?? prefix
         let bounds = Self.bounds(prefix)
         let present = """
             FROM log WHERE revision IN (
