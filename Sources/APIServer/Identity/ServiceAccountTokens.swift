@@ -9,6 +9,7 @@ struct ServiceAccountTokens: Sendable {
     let signer: TokenSigner
     let issuer: String
     let mirror: Mirror
+    private let verified = VerifiedTokens()
 
     static let minimumSeconds = 600
     static let defaultSeconds = 3600
@@ -59,6 +60,9 @@ struct ServiceAccountTokens: Sendable {
     func verify(_ token: String, audiences: [String], now: Timestamp) throws(Rejection) -> (
         user: UserInfo, audiences: [String]
     ) {
+        if let known = verified[token], known.holds(mirror, now) {
+            return (known.user, try Self.common(known.audiences, audiences))
+        }
         let claims: JSON
         do {
             claims = try signer.verify(token)
@@ -69,10 +73,7 @@ struct ServiceAccountTokens: Sendable {
             throw Rejection("invalid bearer token: issuer \"\(claims["iss"].string ?? "")\" is not \"\(issuer)\"")
         }
         let tokenAudiences = claims["aud"].array?.compactMap(\.string) ?? claims["aud"].string.map { [$0] } ?? []
-        let common = tokenAudiences.filter(audiences.contains)
-        guard !common.isEmpty else {
-            throw Rejection("token audiences \(tokenAudiences) is invalid for the target audiences \(audiences)")
-        }
+        let common = try Self.common(tokenAudiences, audiences)
         if let expiry = claims["exp"].int, now.seconds >= Int64(expiry) { throw Rejection("token has expired") }
         if let start = claims["nbf"].int, now.seconds + 10 < Int64(start) { throw Rejection("token is not valid yet") }
         let bound = claims["kubernetes.io"]
@@ -80,6 +81,7 @@ struct ServiceAccountTokens: Sendable {
             throw Rejection("token names no service account")
         }
         let account = try require(.serviceAccounts, namespace, name, uid: bound["serviceaccount"]["uid"].string)
+        var boundTo = [account]
         var extra: [String: [String]] = [:]
         if let id = claims["jti"].string { extra["authentication.kubernetes.io/credential-id"] = ["JTI=\(id)"] }
         for (kind, resource) in Self.bindable {
@@ -87,7 +89,7 @@ struct ServiceAccountTokens: Sendable {
             let uid = bound[kind]["uid"].string
             // A node is told, but a pod's token does not end with the node's object.
             if kind != "node" || bound["pod"] == nil {
-                _ = try require(resource, kind == "node" ? nil : namespace, boundName, uid: uid)
+                boundTo.append(try require(resource, kind == "node" ? nil : namespace, boundName, uid: uid))
             }
             if kind != "secret" {
                 extra["authentication.kubernetes.io/\(kind)-name"] = [boundName]
@@ -95,12 +97,24 @@ struct ServiceAccountTokens: Sendable {
             }
         }
         let user = UserInfo(
-            UserInfo.serviceAccountName(namespace, name), uid: account.uid,
+            UserInfo.serviceAccountName(namespace, name), uid: account.object().uid,
             groups: [
                 UserInfo.Group.serviceAccounts, "\(UserInfo.Group.serviceAccounts):\(namespace)",
                 UserInfo.Group.authenticated,
             ], extra: extra)
+        verified[token] = VerifiedTokens.Entry(
+            user: user, audiences: tokenAudiences, boundTo: boundTo, notBefore: claims["nbf"].int.map(Int64.init),
+            expiry: claims["exp"].int.map(Int64.init))
         return (user, common)
+    }
+
+    /// The audiences that a token has and that somebody asks for.
+    private static func common(_ token: [String], _ asked: [String]) throws(Rejection) -> [String] {
+        let common = token.filter(asked.contains)
+        guard !common.isEmpty else {
+            throw Rejection("token audiences \(token) is invalid for the target audiences \(asked)")
+        }
+        return common
     }
 
     static let bindable: [(kind: String, resource: GroupVersionResource)] = [
@@ -109,13 +123,13 @@ struct ServiceAccountTokens: Sendable {
 
     private func require(
         _ resource: GroupVersionResource, _ namespace: String?, _ name: String, uid: String?
-    ) throws(Rejection) -> KubeObject {
-        guard let object = mirror.object(StorageKey(resource), namespace, name)?.object() else {
+    ) throws(Rejection) -> StoredObject {
+        guard let object = mirror.object(StorageKey(resource), namespace, name) else {
             throw Rejection("token is bound to \(resource.resource) \"\(name)\", which does not exist")
         }
-        if let uid, uid != object.uid {
-            throw Rejection(
-                "token is bound to another \(resource.resource) \"\(name)\" (uid \(uid), now \(object.uid))")
+        let now = object.object().uid
+        if let uid, uid != now {
+            throw Rejection("token is bound to another \(resource.resource) \"\(name)\" (uid \(uid), now \(now))")
         }
         return object
     }
