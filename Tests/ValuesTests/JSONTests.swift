@@ -66,6 +66,68 @@ import Values
         #expect(value == ["metadata": ["labels": [:]]])
     }
 
+    @Test func whatIsLeftOutIsPassedOver() throws {
+        let text = #"""
+            {"a":{"x":{"s":"}\"]","l":[1,{"k":"\\"}]},"y":1,"z":"a\"b"},"x":{"x":2},"b":[{"x":3}],"c":{"w":-1.5e3,"x":true}}
+            """#
+        func read(_ isLeftOut: (String, String) -> Bool) throws -> JSON {
+            try JSON(parsing: Array(text.utf8), leavingOut: isLeftOut)
+        }
+        let whole = try JSON(parsing: text)
+        #expect(try read { _, _ in false } == whole)
+        #expect(
+            try read { _, inner in inner == "x" }
+                == ["a": ["y": 1, "z": "a\"b"], "x": [:], "b": [["x": 3]], "c": ["w": -1500.0]])
+        #expect(try read { outer, _ in outer == "a" }["a"] == [:])
+        #expect(try read { outer, inner in outer == "a" && inner == "z" || inner == "w" }["c"] == ["x": true])
+        #expect(throws: JSONParseError.self) {
+            try JSON(parsing: Array(#"{"a":{"x":"unterminated}"#.utf8), leavingOut: { _, _ in true })
+        }
+        #expect(throws: JSONParseError.self) {
+            try JSON(parsing: Array(#"{"a":{"x":"\"#.utf8), leavingOut: { _, _ in true })
+        }
+    }
+
+    @Test func stringsOfEveryLengthAndKind() throws {
+        // Eight bytes are looked at together: what ends a string may stand at any place among them.
+        for length in 0..<40 {
+            for special in ["", "\\n", "\\u00e9", "é", "\\\"", "\u{7f}", "😀"] {
+                let (before, after) = (String(repeating: "x", count: length), String(repeating: "y", count: length % 9))
+                let meaning = ["\\n": "\n", "\\u00e9": "é", "\\\"": "\""][special] ?? special
+                #expect(try JSON(parsing: "[\"\(before)\(special)\(after)\"]") == [.string(before + meaning + after)])
+            }
+            for bad in ["\u{1f}", "\n", "\u{0}"] {
+                #expect(throws: JSONParseError.self) {
+                    try JSON(parsing: "\"\(String(repeating: "x", count: length))\(bad)xxxxxxxxx\"")
+                }
+            }
+        }
+    }
+
+    @Test func largeObjectsAreObjects() throws {
+        // Around the size at which members begin to be found by a table, keys come, change and go.
+        var object = JSONObject()
+        var reference: [(String, JSON)] = []
+        for step in 0..<400 {
+            let key = "k\(step * 7 % 90)"
+            let place = reference.firstIndex { $0.0 == key }
+            if step % 5 == 4 {
+                object.removeValue(forKey: key)
+                if let place { reference.remove(at: place) }
+            } else {
+                object[key] = JSON(step)
+                if let place { reference[place].1 = JSON(step) } else { reference.append((key, JSON(step))) }
+            }
+            #expect(object.members.map(\.key) == reference.map(\.0))
+            #expect(object.members.map(\.value) == reference.map(\.1))
+            #expect(reference.allSatisfy { object[$0.0] == $0.1 } && object["k90"] == nil)
+        }
+        var duplicates: [String] = []
+        let members = (0..<50_000).map { "\"key\($0)\":\($0)" } + ["\"key7\":8"]
+        let parsed = try JSON(parsing: "{" + members.joined(separator: ",") + "}") { duplicates.append($0) }
+        #expect(parsed.object?.count == 50_000 && parsed["key7"] == 8 && duplicates == ["key7"])
+    }
+
     @Test func orderOfMembersDoesNotMatter() {
         let one: JSON = ["a": 1, "b": ["c": 2, "d": 3]]
         let other: JSON = ["b": ["d": 3, "c": 2], "a": 1]

@@ -2,20 +2,37 @@
 
 /// The members of a JSON object in the order they were written.
 ///
-/// Objects of an API are small, so members are looked up by walking them: that is smaller and faster than hashing.
+/// Objects of an API are small, so members are looked up by walking them: that is smaller and faster than hashing. The
+/// few large ones (data of a ConfigMap, or what somebody sends to keep a server busy) are found by a table.
 public struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
     public typealias Member = (key: String, value: JSON)
 
     public private(set) var members: [Member]
+    /// Where each key stands; empty while there are few.
+    private var positions: [String: Int] = [:]
+
+    private static let few = 32
 
     public init() { members = [] }
 
     /// Takes the members as they are. The caller vouches that no key stands twice.
-    public init(_ members: [Member]) { self.members = members }
+    public init(_ members: [Member]) {
+        self.members = members
+        locate()
+    }
 
     public init(dictionaryLiteral elements: (String, JSON)...) {
         members = []
         for (key, value) in elements { self[key] = value }
+    }
+
+    private mutating func locate() {
+        positions = [:]
+        guard members.count > Self.few else { return }
+        positions.reserveCapacity(members.count)
+        for (index, member) in members.enumerated() where positions[member.key] == nil {
+            positions[member.key] = index
+        }
     }
 
     public var isEmpty: Bool { members.isEmpty }
@@ -24,7 +41,7 @@ public struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
 
     @usableFromInline
     func index(of key: String) -> Int? {
-        members.firstIndex { $0.key == key }
+        members.count > Self.few ? positions[key] : members.firstIndex { $0.key == key }
     }
 
     public subscript(key: String) -> JSON? {
@@ -32,8 +49,8 @@ public struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
         set {
             switch (index(of: key), newValue) {
             case (let index?, let value?): members[index].value = value
-            case (let index?, nil): members.remove(at: index)
-            case (nil, let value?): members.append((key, value))
+            case (let index?, nil): remove(at: index)
+            case (nil, let value?): append(key, value)
             case (nil, nil): break
             }
         }
@@ -42,14 +59,30 @@ public struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
     /// Removes the member and returns what it held.
     @discardableResult
     public mutating func removeValue(forKey key: String) -> JSON? {
-        index(of: key).map { members.remove(at: $0).value }
+        index(of: key).map { remove(at: $0) }
+    }
+
+    @discardableResult
+    private mutating func remove(at index: Int) -> JSON {
+        let value = members.remove(at: index).value
+        locate()
+        return value
     }
 
     public mutating func removeAll(where shouldRemove: (Member) -> Bool) {
         members.removeAll(where: shouldRemove)
+        locate()
     }
 
-    mutating func append(_ key: String, _ value: JSON) { members.append((key, value)) }
+    /// The key must not be there yet.
+    mutating func append(_ key: String, _ value: JSON) {
+        members.append((key, value))
+        switch members.count {
+        case ...Self.few: break
+        case Self.few + 1: locate()
+        default: positions[key] = members.count - 1
+        }
+    }
 
     /// The string members as a dictionary: labels, annotations, selectors. Members of other types are left out.
     public var strings: [String: String] {

@@ -25,6 +25,24 @@ extension JSON {
         self = try (result ?? Array(bytes).withUnsafeBytes { Self.parse($0, onDuplicate) }).get()
     }
 
+    /// Parses one JSON text that this program wrote, without the members of members that are left out: those are passed
+    /// over faster than they could be read, and are not checked.
+    ///
+    /// - Parameter isLeftOut: is told the names of an inner member and of the member of the outermost object around it.
+    public init(
+        parsing bytes: [UInt8], leavingOut isLeftOut: (_ outer: String, _ inner: String) -> Bool
+    ) throws(JSONParseError) {
+        let result: Result<JSON, JSONParseError> = bytes.withUnsafeBytes { bytes in
+            withoutActuallyEscaping(isLeftOut) { isLeftOut in
+                Result { () throws(JSONParseError) in
+                    var parser = JSONParser(bytes: bytes, onDuplicate: nil, isLeftOut: isLeftOut)
+                    return try parser.document()
+                }
+            }
+        }
+        self = try result.get()
+    }
+
     public init(parsing text: String, onDuplicate: ((String) -> Void)? = nil) throws(JSONParseError) {
         try self.init(parsing: text.utf8, onDuplicate: onDuplicate)
     }
@@ -47,10 +65,17 @@ struct JSONParser {
     private var depth = 0
     /// Kept only when somebody wants to hear of duplicates.
     private var path: [String] = []
+    /// The member of the outermost object that is being read.
+    private var outermost = ""
+    private let isLeftOut: ((_ outer: String, _ inner: String) -> Bool)?
 
-    init(bytes: UnsafeRawBufferPointer, onDuplicate: ((String) -> Void)?) {
+    init(
+        bytes: UnsafeRawBufferPointer, onDuplicate: ((String) -> Void)?,
+        isLeftOut: ((_ outer: String, _ inner: String) -> Bool)? = nil
+    ) {
         self.bytes = bytes
         self.onDuplicate = onDuplicate
+        self.isLeftOut = isLeftOut
     }
 
     mutating func document() throws(JSONParseError) -> JSON {
@@ -115,6 +140,14 @@ struct JSONParser {
             skipWhitespace()
             guard current == UInt8(ascii: ":") else { throw failure("expected ':'") }
             offset += 1
+            if let isLeftOut {
+                if depth == 1 { outermost = key }
+                if depth == 2, isLeftOut(outermost, key) {
+                    try skipValue()
+                    if try endsObject() { return object }
+                    continue
+                }
+            }
             if onDuplicate != nil { path.append(path.isEmpty ? key : ".\(key)") }
             let value = try value()
             if object.index(of: key) != nil {
@@ -124,15 +157,47 @@ struct JSONParser {
                 object.append(key, value)
             }
             if onDuplicate != nil { path.removeLast() }
-            skipWhitespace()
-            switch current {
-            case UInt8(ascii: ","): offset += 1
-            case UInt8(ascii: "}"):
-                offset += 1
-                return object
-            default: throw failure("expected ',' or '}'")
-            }
+            if try endsObject() { return object }
         }
+    }
+
+    /// Behind a member: whether it was the last one.
+    private mutating func endsObject() throws(JSONParseError) -> Bool {
+        skipWhitespace()
+        switch current {
+        case UInt8(ascii: ","):
+            offset += 1
+            return false
+        case UInt8(ascii: "}"):
+            offset += 1
+            return true
+        default: throw failure("expected ',' or '}'")
+        }
+    }
+
+    /// Passes over a value, looking only for its end.
+    private mutating func skipValue() throws(JSONParseError) {
+        skipWhitespace()
+        var open = 0
+        repeat {
+            guard let byte = current else { throw failure("unexpected end") }
+            offset += 1
+            switch byte {
+            case UInt8(ascii: "\""):
+                while true {
+                    _ = skipPlain()
+                    guard let end = current else { throw failure("unterminated string") }
+                    offset += end == UInt8(ascii: "\\") ? 2 : 1
+                    if end == UInt8(ascii: "\"") { break }
+                }
+            case UInt8(ascii: "{"), UInt8(ascii: "["): open += 1
+            case UInt8(ascii: "}"), UInt8(ascii: "]"): open -= 1
+            default:
+                // A number or a word, or what stands between values inside of another one.
+                guard open == 0 else { continue }
+                while let next = current, next > 0x20, ![0x2C, 0x5D, 0x7D].contains(next) { offset += 1 }
+            }
+        } while open > 0
     }
 
     private mutating func array() throws(JSONParseError) -> [JSON] {
@@ -202,15 +267,42 @@ struct JSONParser {
         while let byte = current, (0x30...0x39).contains(byte) { offset += 1 }
     }
 
+    /// Goes on to the next quote, backslash or control character; whether all that was passed is ASCII.
+    private mutating func skipPlain() -> Bool {
+        let (ones, tops): (UInt64, UInt64) = (0x0101_0101_0101_0101, 0x8080_8080_8080_8080)
+        // The top bit of each byte that is zero; a byte above a zero one may be reported too, which costs a look.
+        func zeros(_ word: UInt64) -> UInt64 { (word &- ones) & ~word & tops }
+        var seen: UInt64 = 0
+        while bytes.count - offset >= 8 {
+            let word = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+            let control = (word &- ones &* 0x20) & ~word & tops
+            guard zeros(word ^ ones &* 0x22) | zeros(word ^ ones &* 0x5C) | control == 0 else { break }
+            seen |= word
+            offset += 8
+        }
+        while let byte = current, byte >= 0x20, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") {
+            seen |= UInt64(byte)
+            offset += 1
+        }
+        return seen & tops == 0
+    }
+
     private mutating func string() throws(JSONParseError) -> String {
         offset += 1
         let start = offset
+        let isASCII = skipPlain()
         while let byte = current {
             switch byte {
             case UInt8(ascii: "\""):
                 let raw = UnsafeRawBufferPointer(rebasing: bytes[start..<offset])
-                guard let text = String(validating: raw, as: UTF8.self) else { throw failure("invalid UTF-8") }
                 offset += 1
+                if isASCII {
+                    return String(unsafeUninitializedCapacity: raw.count) { buffer in
+                        UnsafeMutableRawBufferPointer(buffer).copyMemory(from: raw)
+                        return raw.count
+                    }
+                }
+                guard let text = String(validating: raw, as: UTF8.self) else { throw failure("invalid UTF-8") }
                 return text
             case UInt8(ascii: "\\"): return try escapedString(from: start)
             case 0..<0x20: throw failure("control character in a string")
