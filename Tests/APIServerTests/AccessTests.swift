@@ -168,6 +168,11 @@ import Values
         #expect(good["status"]["user"]["username"].string == "system:serviceaccount:default:default")
         #expect(good["status"]["user"]["extra"]["authentication.kubernetes.io/pod-name"] == ["web"])
         #expect(good["status"]["audiences"] == ["vault"])
+        // What is remembered of a token that was accepted is not believed for another audience, nor when its pod is gone.
+        let elsewhere = try await fixture.send(
+            "POST", "/apis/authentication.k8s.io/v1/tokenreviews", ["spec": ["token": JSON(token)]])
+        #expect(elsewhere.json["status"]["authenticated"].bool != true)
+        #expect(try await review()["status"]["authenticated"].bool == true)
         try await fixture.client.delete(.pods, "web", in: "default", gracePeriodSeconds: 0)
         let gone = try await review()
         #expect(gone["status"]["authenticated"].bool != true)

@@ -2,6 +2,7 @@
 
 import KubeClient
 import KubeObjects
+import Storage
 import Testing
 import Values
 
@@ -186,6 +187,26 @@ import Values
         let future = try await fixture.send("GET", path + "?resourceVersion=999999")
         #expect(future.status == 504)
         #expect(future.json["details"]["causes"][0]["reason"].string == "ResourceVersionTooLarge")
+    }
+
+    @Test func aTokenEndsWithItsMomentEvenWhereNothingChanged() async throws {
+        let fixture = try await Fixture()
+        for index in 0..<7 { _ = try await fixture.client.create(.configMaps, configMap("m\(index)")) }
+        let path = "/api/v1/namespaces/default/configmaps"
+        let first = try await fixture.send("GET", path + "?limit=3")
+        let token = try #require(first.json["metadata"]["continue"].string)
+        let other = KubeObject(.secrets, kind: "Secret", name: "s", namespace: "default")
+        _ = try await fixture.client.create(.secrets, other)
+        try await fixture.storage.compact(to: fixture.storage.currentRevision)
+        let expired = try await fixture.send("GET", path + "?limit=3&continue=\(token)")
+        #expect(expired.status == 410)
+        let fresh = try #require(expired.json["metadata"]["continue"].string)
+        let rest = try await fixture.send("GET", path + "?limit=3&continue=\(fresh)")
+        #expect(rest.json["items"].array?.compactMap { $0["metadata"]["name"].string } == ["m3", "m4", "m5"])
+        let last = try #require(rest.json["metadata"]["continue"].string)
+        let end = try await fixture.send("GET", path + "?limit=3&continue=\(last)")
+        #expect(end.json["items"].array?.compactMap { $0["metadata"]["name"].string } == ["m6"])
+        #expect(end.json["metadata"]["continue"] == nil)
     }
 
     @Test func selectorsNarrowLists() async throws {

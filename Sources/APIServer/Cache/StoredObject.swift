@@ -22,6 +22,7 @@ final class StoredObject: Sendable {
     let value: [UInt8]
     private let header: Range<Int>
     private let known: Mutex<Attributes?> = Mutex(nil)
+    private let packed: Mutex<(header: ObjectHeader, segment: PackedSegment)?> = Mutex(nil)
 
     init(key: String, resource: StorageKey, revision: Int64, value: [UInt8]) {
         self.key = key
@@ -90,6 +91,16 @@ final class StoredObject: Sendable {
         bytes.append(contentsOf: value[self.header.upperBound...])
     }
 
+    /// What the object comes to in a gzip stream. Kept for the header that was asked for last, where that saves enough
+    /// to be worth the memory.
+    func packed(_ header: ObjectHeader?, _ make: () -> PackedSegment) -> PackedSegment {
+        guard let header else { return make() }
+        if let kept = packed.withLock({ $0 }), kept.header == header { return kept.segment }
+        let segment = make()
+        if segment.bytes.count < value.count / 2 { packed.withLock { $0 = (header, segment) } }
+        return segment
+    }
+
     /// Parsed anew each time: callers that need it twice keep it.
     func object() -> KubeObject {
         var object = KubeObject((try? JSON(parsing: value)) ?? [:])
@@ -99,7 +110,11 @@ final class StoredObject: Sendable {
 
     var attributes: Attributes {
         if let attributes = known.withLock({ $0 }) { return attributes }
-        let object = object()
+        // Nothing is selected by what is long.
+        let object = KubeObject(
+            (try? JSON(parsing: value) { outer, inner in
+                outer == "metadata" && (inner == "annotations" || inner == "managedFields")
+            }) ?? [:])
         let attributes = Attributes(
             labels: object.labels, fields: resource.selectableFields(of: object),
             claims: resource.isServices ? ServiceClaims.claims(of: object) : [])

@@ -72,7 +72,13 @@ struct ObjectEncoding: Sendable {
         if let continueToken { metadata["continue"] = JSON(continueToken) }
         if let remaining { metadata["remainingItemCount"] = JSON(remaining) }
         switch form {
-        case .object: return finish(listBytes(objects, metadata), 200)
+        case .object:
+            let list = encoded(objects, metadata)
+            // Under the bound one write is cheaper; YAML is made of the whole.
+            guard !yaml, objects.reduce(0, { $0 + $1.value.count }) >= EncodedList.streamedFrom else {
+                return finish(list.bytes(), 200)
+            }
+            return Reply(headers: [("Content-Type", "application/json")], body: .list(list))
         case .partialMetadata:
             let list = TableRenderer.partialMetadataList(objects.map { object($0) }, listMetadata: metadata)
             return finish(list.serialized(), 200)
@@ -80,22 +86,19 @@ struct ObjectEncoding: Sendable {
         }
     }
 
-    private func listBytes(_ objects: [StoredObject], _ metadata: JSON) -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(objects.reduce(256) { $0 + $1.value.count + 64 })
-        bytes += #"{"kind":"#.utf8
-        bytes += JSON(type.listKind).serialized()
-        bytes += #","apiVersion":"#.utf8
-        bytes += JSON(type.apiVersion).serialized()
-        bytes += #","metadata":"#.utf8
-        bytes += metadata.serialized()
-        bytes += #","items":["#.utf8
-        for (index, object) in objects.enumerated() {
-            if index > 0 { bytes.append(UInt8(ascii: ",")) }
+    private func encoded(_ objects: [StoredObject], _ metadata: JSON) -> EncodedList {
+        var head: [UInt8] = []
+        head += #"{"kind":"#.utf8
+        head += JSON(type.listKind).serialized()
+        head += #","apiVersion":"#.utf8
+        head += JSON(type.apiVersion).serialized()
+        head += #","metadata":"#.utf8
+        head += metadata.serialized()
+        head += #","items":["#.utf8
+        let isStored = !objects.contains { VersionConversion.isNeeded(type, at: $0.revision) }
+        return EncodedList(head: head, objects: objects, header: isStored ? header : nil) { object, bytes in
             append(object, to: &bytes)
         }
-        bytes += "]}".utf8
-        return bytes
     }
 
     /// The Table of Kubernetes' printers.

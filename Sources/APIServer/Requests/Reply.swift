@@ -14,6 +14,7 @@ protocol ByteSink: Sendable {
 struct Reply: Sendable {
     enum Body: Sendable {
         case bytes([UInt8])
+        case list(EncodedList)
         case stream(@Sendable (any ByteSink) async throws -> Void)
         case upgrade(@Sendable (UpgradedConnection) async throws -> Void)
     }

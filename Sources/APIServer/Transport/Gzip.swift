@@ -8,11 +8,19 @@ extension Reply {
     private static let packedFrom = 128 << 10
 
     func packed(for request: IncomingRequest) -> Reply {
-        guard case .bytes(let bytes) = body, bytes.count >= Self.packedFrom, Gzip.isAccepted(by: request),
-            !headers.contains(where: { $0.name.lowercased() == "content-encoding" }), let packed = Gzip.pack(bytes)
+        guard Gzip.isAccepted(by: request),
+            !headers.contains(where: { $0.name.lowercased() == "content-encoding" })
         else { return self }
         var reply = self
-        reply.body = .bytes(packed)
+        switch body {
+        case .bytes(let bytes):
+            guard bytes.count >= Self.packedFrom, let packed = Gzip.pack(bytes) else { return self }
+            reply.body = .bytes(packed)
+        case .list(var list):
+            list.isPacked = true
+            reply.body = .list(list)
+        default: return self
+        }
         reply.headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
         return reply
     }

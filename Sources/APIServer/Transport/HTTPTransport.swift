@@ -30,6 +30,10 @@ extension Reply {
         switch body {
         case .bytes(let bytes):
             return HTTPResponse(status: status, headers: fields, body: bytes.isEmpty ? .empty : .bytes(bytes))
+        case .list(let list):
+            return HTTPResponse(
+                status: status, headers: fields,
+                body: .stream { writer in try await list.write(to: WriterSink(writer: writer)) })
         case .stream(let produce):
             return HTTPResponse(
                 status: status, headers: fields,

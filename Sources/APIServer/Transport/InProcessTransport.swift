@@ -30,6 +30,7 @@ struct InProcessTransport: APITransport {
         let headers = reply.headers.map { ($0.name, $0.value) }
         switch reply.body {
         case .bytes(let bytes): return APIResponse(status: reply.status, headers: headers, body: .bytes(bytes))
+        case .list(let list): return APIResponse(status: reply.status, headers: headers, body: .bytes(list.bytes()))
         case .stream:
             return APIResponse(status: reply.status, headers: headers, body: .stream(reply.response.body.pieces()))
         case .upgrade:

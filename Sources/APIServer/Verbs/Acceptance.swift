@@ -69,21 +69,22 @@ extension APIServer {
 
     /// Says of what is made or changed that it will not do what is expected of it, where nothing forbids that: a pool
     /// too small for the nodes that it selects, a kind that nothing acts upon yet.
-    func warn(of object: KubeObject, old: KubeObject?, _ context: RequestContext) {
-        if object["spec"] != old?["spec"] {
-            for warning in CalicoRules.warnings(context.type.storage, kind: context.type.kind) {
-                context.warnings.add(warning)
-            }
+    func warn(of object: @autoclosure () -> KubeObject, old: KubeObject?, _ context: RequestContext) {
+        let calico = CalicoRules.warnings(context.type.storage, kind: context.type.kind)
+        if !calico.isEmpty, object()["spec"] != old?["spec"] {
+            for warning in calico { context.warnings.add(warning) }
         }
         for warning in unjudged.warnings(old == nil ? .create : .update, context.type) { context.warnings.add(warning) }
         if context.type.storage == .customResourceDefinitions,
-            object["spec"]["conversion"]["strategy"].string == "Webhook"
+            object()["spec"]["conversion"]["strategy"].string == "Webhook"
         {
             context.warnings.add(
                 "spec.conversion.strategy Webhook is not called yet: objects differ between versions in apiVersion alone"
             )
         }
-        guard context.type.storage == .ipPools, !object.isBeingDeleted, object["spec"] != old?["spec"],
+        guard context.type.storage == .ipPools else { return }
+        let object = object()
+        guard !object.isBeingDeleted, object["spec"] != old?["spec"],
             let pool = try? IPPool(object)
         else { return }
         let nodes = mirror.list(StorageKey(.nodes)).objects.map { $0.object() }

@@ -55,13 +55,17 @@ struct Selection: Sendable {
 }
 
 extension StoredObject {
-    private var path: Substring { key.dropFirst(resource.prefix.count) }
+    /// Where the name begins in the key, behind the last slash.
+    private var nameStart: String.Index {
+        key.utf8.lastIndex(of: UInt8(ascii: "/")).map { key.utf8.index(after: $0) } ?? key.startIndex
+    }
 
-    var name: String { path.split(separator: "/").last.map(String.init) ?? "" }
+    var name: String { String(key[nameStart...]) }
 
     /// Nil for objects of the whole cluster.
     var namespace: String? {
-        let parts = path.split(separator: "/")
-        return parts.count > 1 ? String(parts[0]) : nil
+        let start = key.utf8.index(key.startIndex, offsetBy: resource.prefix.utf8.count, limitedBy: key.endIndex)
+        guard let start, start < nameStart else { return nil }
+        return String(key[start..<key.utf8.index(before: nameStart)])
     }
 }
