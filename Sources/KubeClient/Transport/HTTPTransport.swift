@@ -27,8 +27,6 @@ public struct HTTPTransport: APITransport {
         settings.connectionPool.idleTimeout = .seconds(60)
         // Whoever calls decides when to try again, and wants to hear now.
         settings.connectionPool.retryConnectionEstablishment = false
-        // Clients are told apart by content length and chunks; a missing close_notify after them is harmless.
-        settings.ignoreUncleanSSLShutdown = true
         if base.isTLS { settings.tlsConfiguration = try Self.tls(configuration) }
         if let name = configuration.tlsServerName, !name.isEmpty {
             settings.dnsOverride[name] = base.host
