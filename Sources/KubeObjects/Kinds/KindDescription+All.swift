@@ -11,7 +11,7 @@ extension KindDescription {
             node, namespace, lease, limitRange, resourceQuota, priorityClass, podDisruptionBudget,
             horizontalPodAutoscaler, runtimeClass, componentStatus,
             persistentVolume, persistentVolumeClaim, storageClass, volumeAttachment, csiNode, csiDriver,
-            volumeAttributesClass,
+            volumeAttributesClass, csiStorageCapacity,
             certificateSigningRequest, customResourceDefinition, apiService, flowSchema,
         ] + events + roles + roleBindings + webhookConfigurations + admissionPolicies + admissionPolicyBindings
         + ipPools + dynamicResources
