@@ -13,6 +13,7 @@ extension KindDescription {
             persistentVolume, persistentVolumeClaim, storageClass, volumeAttachment, csiNode, csiDriver,
             volumeAttributesClass, csiStorageCapacity,
             certificateSigningRequest, customResourceDefinition, apiService, flowSchema,
+            priorityLevelConfiguration,
         ] + events + roles + roleBindings + webhookConfigurations + admissionPolicies + admissionPolicyBindings
         + ipPools + dynamicResources
 }

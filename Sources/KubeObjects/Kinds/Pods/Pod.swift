@@ -51,6 +51,7 @@ extension KindDescription {
             // What class of service a pod has was decided when it was made, and so was whose it is.
             pod["status"]["qosClass"] = old["status"]["qosClass"]
             pod["metadata"]["ownerReferences"] = old["metadata"]["ownerReferences"]
+            PodAddresses.complete(&pod)
         },
         defaults: PodDefaults.pod,
         rules: PodKindRules.inspect, statusRules: PodStatusRules.inspect)
@@ -116,6 +117,21 @@ private enum PodKindRules {
                 inspection.forbid(
                     source["serviceAccountToken"], "\(path).serviceAccountToken",
                     "must not be specified when serviceAccountName is not set")
+            }
+        }
+    }
+}
+
+/// The first address of a pod and of its node stand in two fields, an older and a newer.
+private enum PodAddresses {
+    static func complete(_ pod: inout JSON) {
+        pod.change("status") { status in
+            for (one, all) in [("podIP", "podIPs"), ("hostIP", "hostIPs")] {
+                if let first = status[all][0]["ip"] {
+                    status.fillText(one, first.string ?? "")
+                } else if let address = status[one].string, !address.isEmpty {
+                    status[all] = [["ip": JSON(address)]]
+                }
             }
         }
     }
