@@ -99,7 +99,7 @@ import Values
             #"{"metadata":{"name":"a","namespace":"b"},"spec":{"restartPolicy":"Sometimes","containers":[{"name":"c","image":"x","volumeMounts":[{"name":"v","mountPath":"/x"}]}]}}"#,
             [
                 #"spec.containers[0].volumeMounts[0].name: Not found: "v""#,
-                #"spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "Never", "OnFailure""#,
+                #"spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "OnFailure", "Never""#,
             ]
         ),
         (

@@ -11,8 +11,9 @@ extension KindDescription {
             node, namespace, lease, limitRange, resourceQuota, priorityClass, podDisruptionBudget,
             horizontalPodAutoscaler, runtimeClass, componentStatus,
             persistentVolume, persistentVolumeClaim, storageClass, volumeAttachment, csiNode, csiDriver,
-            volumeAttributesClass,
+            volumeAttributesClass, csiStorageCapacity,
             certificateSigningRequest, customResourceDefinition, apiService, flowSchema,
+            priorityLevelConfiguration,
         ] + events + roles + roleBindings + webhookConfigurations + admissionPolicies + admissionPolicyBindings
         + ipPools + dynamicResources
 }

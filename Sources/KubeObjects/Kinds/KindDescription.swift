@@ -15,6 +15,8 @@ public struct KindDescription: Sendable {
         public var allowsUnconditionalUpdate = true
         /// Changes outside metadata and status raise `metadata.generation`.
         public var countsGenerations = false
+        /// Changes of annotations raise it too: those of Deployments are about their pods.
+        public var countsAnnotations = false
         /// DELETE waits for whoever runs the object: pods.
         public var deletesGracefully = false
         /// DELETE answers with the object that is gone, and not with a Status. Source: the 200 of the operation in
@@ -23,11 +25,13 @@ public struct KindDescription: Sendable {
 
         public init(
             allowsCreateOnUpdate: Bool = false, allowsUnconditionalUpdate: Bool = true,
-            countsGenerations: Bool = false, deletesGracefully: Bool = false, answersWithDeleted: Bool = false
+            countsGenerations: Bool = false, countsAnnotations: Bool = false, deletesGracefully: Bool = false,
+            answersWithDeleted: Bool = false
         ) {
             self.allowsCreateOnUpdate = allowsCreateOnUpdate
             self.allowsUnconditionalUpdate = allowsUnconditionalUpdate
             self.countsGenerations = countsGenerations
+            self.countsAnnotations = countsAnnotations
             self.deletesGracefully = deletesGracefully
             self.answersWithDeleted = answersWithDeleted
         }
@@ -36,9 +40,12 @@ public struct KindDescription: Sendable {
     /// What an object's name must look like.
     public enum NameRule: Sendable {
         case subdomain, label, label1035, pathSegment
+        /// Whatever the kind's own rules say.
+        case own(@Sendable (String) -> [String])
 
         func problems(_ name: String) -> [String] {
             switch self {
+            case .own(let problems): problems(name)
             case .subdomain: Names.subdomainProblems(name)
             case .label: Names.labelProblems(name)
             case .label1035: Names.label1035Problems(name)
@@ -86,10 +93,14 @@ public struct KindDescription: Sendable {
     public var complete: @Sendable (inout JSON) -> Void
     /// Takes over from the stored object what an update cannot change.
     public var keep: @Sendable (inout JSON, JSON) -> Void
+    /// The same for an update of the status.
+    public var keepInStatus: @Sendable (inout JSON, JSON) -> Void
     /// Fills in what a client may leave out.
     public var defaults: @Sendable (inout JSON) -> Void
     /// Finds what is wrong with an object beyond its schema.
     public var rules: @Sendable (inout Inspection) -> Void
+    /// Finds what is wrong with a status that is written to its own path.
+    public var statusRules: @Sendable (inout Inspection) -> Void
 
     init(
         _ group: String, _ kind: String, name: NameRule = .subdomain, strategy: Strategy = Strategy(),
@@ -97,8 +108,10 @@ public struct KindDescription: Sendable {
         initialStatus: (@Sendable (JSON) -> JSON)? = nil,
         complete: @escaping @Sendable (inout JSON) -> Void = { _ in },
         keep: @escaping @Sendable (inout JSON, JSON) -> Void = { _, _ in },
+        keepInStatus: @escaping @Sendable (inout JSON, JSON) -> Void = { _, _ in },
         defaults: @escaping @Sendable (inout JSON) -> Void = { _ in },
-        rules: @escaping @Sendable (inout Inspection) -> Void = { _ in }
+        rules: @escaping @Sendable (inout Inspection) -> Void = { _ in },
+        statusRules: @escaping @Sendable (inout Inspection) -> Void = { _ in }
     ) {
         self.group = group
         self.kind = kind
@@ -110,8 +123,10 @@ public struct KindDescription: Sendable {
         self.initialStatus = initialStatus
         self.complete = complete
         self.keep = keep
+        self.keepInStatus = keepInStatus
         self.defaults = defaults
         self.rules = rules
+        self.statusRules = statusRules
     }
 
     /// The description of a type's kind; a type without one of its own has the common one.

@@ -40,12 +40,16 @@ extension ResourceType {
                 kept["metadata"][field] = metadata[field]
             }
             json = kept
+            description.keepInStatus(&json, old.json)
         } else {
             if hasStatus { json["status"] = old.json["status"] }
             if subresource == nil { description.keep(&json, old.json) }
         }
         if description.strategy.countsGenerations {
-            let changed = content(json) != content(old.json)
+            let isAnnotated =
+                description.strategy.countsAnnotations
+                && json["metadata"]["annotations"] != old.json["metadata"]["annotations"]
+            let changed = isAnnotated || content(json) != content(old.json)
             json["metadata"]["generation"] = JSON(changed ? max(old.generation, 0) &+ 1 : old.generation)
         }
         return KubeObject(json)
@@ -70,7 +74,10 @@ extension ResourceType {
         guard isStored else { return [] }
         MetadataRules.inspect(&inspection, isNamespaced: isNamespaced, nameRule: description.nameRule)
         // A status cannot spoil what the object's rules are about.
-        if subresource == "status", !isCustom { return inspection.errors }
+        if subresource == "status", !isCustom {
+            description.statusRules(&inspection)
+            return inspection.errors
+        }
         description.rules(&inspection)
         for path in description.immutableFields { inspection.immutable(path) }
         var errors = inspection.errors
@@ -81,20 +88,5 @@ extension ResourceType {
             errors += general.errors.filter { !judged.contains($0.field) }
         }
         return errors
-    }
-}
-
-extension Inspection {
-    /// Reports a change of a member that may not change.
-    mutating func immutable(_ path: String, detail: String = "field is immutable") {
-        guard let old else { return }
-        var before: JSON? = old
-        var after: JSON? = object
-        for step in path.split(separator: ".") {
-            before = before[String(step)]
-            after = after[String(step)]
-        }
-        guard (before ?? .null) != (after ?? .null) else { return }
-        report(.invalid(path, after ?? .null, detail))
     }
 }

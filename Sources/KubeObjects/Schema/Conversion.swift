@@ -47,39 +47,3 @@ enum EventConversion {
                 }))
     }
 }
-
-/// The older version of autoscalers has one number where the newer has a list of metrics.
-enum AutoscalerConversion {
-    static func toV2(_ object: inout JSON) {
-        if let target = object["spec"]["targetCPUUtilizationPercentage"] {
-            object["spec"]["targetCPUUtilizationPercentage"] = nil
-            let metric: JSON = [
-                "type": "Resource",
-                "resource": ["name": "cpu", "target": ["type": "Utilization", "averageUtilization": target]],
-            ]
-            object["spec"]["metrics"] = .array([metric])
-        }
-        if let current = object["status"]["currentCPUUtilizationPercentage"] {
-            object["status"]["currentCPUUtilizationPercentage"] = nil
-            object["status"]["currentMetrics"] = [
-                ["type": "Resource", "resource": ["name": "cpu", "current": ["averageUtilization": current]]]
-            ]
-        }
-    }
-
-    static func toV1(_ object: inout JSON) {
-        func cpu(_ metrics: JSON?) -> JSON? {
-            metrics.array?.first { $0["type"].string == "Resource" && $0["resource"]["name"].string == "cpu" }
-        }
-        if let target = cpu(object["spec"]["metrics"])?["resource"]["target"]["averageUtilization"] {
-            object["spec"]["targetCPUUtilizationPercentage"] = target
-        }
-        if let current = cpu(object["status"]["currentMetrics"])?["resource"]["current"]["averageUtilization"] {
-            object["status"]["currentCPUUtilizationPercentage"] = current
-        }
-        for field in ["metrics", "behavior"] where object["spec"][field] != nil { object["spec"][field] = nil }
-        for field in ["currentMetrics", "conditions"] where object["status"][field] != nil {
-            object["status"][field] = nil
-        }
-    }
-}

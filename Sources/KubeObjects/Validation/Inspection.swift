@@ -35,10 +35,30 @@ public struct Inspection {
         return text
     }
 
-    /// Reports a text member that is not one of `supported`; a missing one passes.
-    public mutating func oneOf(_ value: JSON?, _ field: String, _ supported: [String]) {
-        guard let value, let text = value.string, !supported.contains(text) else { return }
-        report(.notSupported(field, value, supported.sorted()))
+    /// What is said of a choice that is not made.
+    public enum Missing: Sendable {
+        /// Nothing.
+        case passes
+        /// That the field is required.
+        case required
+        /// That nothing is no choice.
+        case notSupported
+    }
+
+    /// Reports a text member that is not one of `supported`, which are named in this order.
+    public mutating func oneOf(
+        _ value: JSON?, _ field: String, _ supported: [String], missing: Missing = .passes
+    ) {
+        let text = value.string ?? ""
+        if !text.isEmpty {
+            if !supported.contains(text) { report(.notSupported(field, JSON(text), supported)) }
+            return
+        }
+        switch missing {
+        case .passes: break
+        case .required: report(.required(field))
+        case .notSupported: report(.notSupported(field, "", supported))
+        }
     }
 
     /// Reports a number below zero; a missing one passes.

@@ -19,7 +19,7 @@ enum MetadataRules {
             inspection.report(.forbidden("metadata.namespace", "not allowed on this type"))
         }
         labels(&inspection, metadata["labels"], "metadata.labels")
-        annotations(&inspection, metadata["annotations"])
+        annotations(&inspection, metadata["annotations"], "metadata.annotations")
         owners(&inspection, metadata["ownerReferences"].array ?? [])
         for finalizer in metadata["finalizers"].array?.compactMap(\.string) ?? [] {
             inspection.invalid("metadata.finalizers", JSON(finalizer), Names.qualifiedNameProblems(finalizer))
@@ -49,15 +49,15 @@ enum MetadataRules {
         }
     }
 
-    private static func annotations(_ inspection: inout Inspection, _ annotations: JSON?) {
+    /// Keys and sizes of annotations, also of templates.
+    static func annotations(_ inspection: inout Inspection, _ annotations: JSON?, _ path: String) {
         var size = 0
         for (key, value) in annotations.object ?? [:] {
-            inspection.invalid("metadata.annotations", JSON(key), Names.qualifiedNameProblems(key.lowercased()))
+            inspection.invalid(path, JSON(key), Names.qualifiedNameProblems(key.lowercased()))
             size += key.utf8.count + (value.string?.utf8.count ?? 0)
         }
         if size > annotationLimit {
-            inspection.report(
-                FieldError(.tooLong, "metadata.annotations", detail: "may not be more than \(annotationLimit) bytes"))
+            inspection.report(FieldError(.tooLong, path, detail: "may not be more than \(annotationLimit) bytes"))
         }
     }
 

@@ -25,6 +25,15 @@ public enum Names {
     private static let configKeyProblem =
         "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
         + "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+    private static let underscoreProblem =
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
+        + "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+        + "'[a-z0-9_]([-_a-z0-9]*[a-z0-9])?(\\.[a-z0-9_]([-_a-z0-9]*[a-z0-9])?)*')"
+    private static let headerProblem =
+        "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for "
+        + "validation is '[-A-Za-z0-9]+')"
+    private static let pathProblem =
+        "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')"
     private static let environmentProblem =
         "a valid environment variable name must consist only of printable ASCII characters other than '='"
 
@@ -60,6 +69,48 @@ public enum Names {
             isLabel($0)
         }
         return (text.utf8.count > 253 ? [tooLong(253)] : []) + (good ? [] : [subdomainProblem])
+    }
+
+    /// A subdomain as resolvers know it, with underscores within its labels.
+    public static func underscoreSubdomainProblems(_ text: String) -> [String] {
+        let good = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).allSatisfy {
+            guard let first = $0.first, let last = $0.last, isLowerOrDigit(last) else { return false }
+            return (isLowerOrDigit(first) || first == UInt8(ascii: "_"))
+                && $0.allSatisfy { isLowerOrDigit($0) || "-_".utf8.contains($0) }
+        }
+        return (text.utf8.count > 253 ? [tooLong(253)] : []) + (good ? [] : [underscoreProblem])
+    }
+
+    /// The name of a header of HTTP.
+    public static func headerNameProblems(_ text: String) -> [String] {
+        let good = !text.isEmpty && text.utf8.allSatisfy { isAlphanumeric($0) || $0 == UInt8(ascii: "-") }
+        return good ? [] : [headerProblem]
+    }
+
+    /// A domain of at least two labels: `example.com`.
+    public static func qualifiedDomainProblems(_ text: String) -> [String] {
+        let problems = subdomainProblems(text.hasSuffix(".") ? String(text.dropLast()) : text)
+        if !problems.isEmpty { return problems }
+        return text.split(separator: ".").count < 2
+            ? ["should be a domain with at least two segments separated by dots"] : []
+    }
+
+    /// The name of a webhook: at least three labels.
+    public static func hookNameProblems(_ text: String) -> [String] {
+        let problems = subdomainProblems(text)
+        if !problems.isEmpty { return problems }
+        let count = text.split(separator: ".").count
+        return count < 3 ? ["should be a domain with at least three segments separated by dots"] : []
+    }
+
+    /// A domain, a slash and a path: `example.com/controller`.
+    public static func domainPathProblems(_ text: String) -> [String] {
+        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty else {
+            return ["must be a domain-prefixed path (such as \"acme.io/foo\")"]
+        }
+        let isPath = parts[1].utf8.allSatisfy { isAlphanumeric($0) || "-._~!$&'()*+,;=:/".utf8.contains($0) }
+        return subdomainProblems(String(parts[0])) + (isPath ? [] : [pathProblem])
     }
 
     /// The old, stricter syntax, which names of Services have.

@@ -3,41 +3,25 @@
 import Values
 
 extension KindDescription {
-    private static let group = "rbac.authorization.k8s.io"
+    private static let group = RoleRules.group
 
     static let roles = ["Role", "ClusterRole"].map { kind in
         KindDescription(
-            group, kind, name: .pathSegment, columns: [.objectName, .createdAt],
+            group, kind, name: .pathSegment, strategy: Strategy(allowsCreateOnUpdate: true),
+            columns: [.objectName, .createdAt],
             rules: { inspection in
-                for (index, rule) in (inspection.object["rules"].array ?? []).enumerated() {
-                    let path = "rules[\(index)]"
-                    if (rule["verbs"].array ?? []).isEmpty {
-                        inspection.report(.required("\(path).verbs", "verbs must contain at least one value"))
-                    }
-                    if !(rule["nonResourceURLs"].array ?? []).isEmpty {
-                        if kind == "Role" {
-                            inspection.report(
-                                .invalid(
-                                    "\(path).nonResourceURLs", rule["nonResourceURLs"] ?? .array([]),
-                                    "namespaced rules cannot apply to non-resource URLs"))
-                        }
-                        continue
-                    }
-                    if (rule["apiGroups"].array ?? []).isEmpty {
-                        inspection.report(
-                            .required("\(path).apiGroups", "resource rules must supply at least one api group"))
-                    }
-                    if (rule["resources"].array ?? []).isEmpty {
-                        inspection.report(
-                            .required("\(path).resources", "resource rules must supply at least one resource"))
-                    }
+                inspection.each(inspection.object["rules"], "rules") {
+                    RoleRules.rule(&$0, $1, at: $2, isNamespaced: kind == "Role")
+                }
+                if let aggregation = inspection.object["aggregationRule"] {
+                    RoleRules.aggregation(&inspection, aggregation)
                 }
             })
     }
 
     static let roleBindings = ["RoleBinding", "ClusterRoleBinding"].map { kind in
         KindDescription(
-            group, kind, name: .pathSegment,
+            group, kind, name: .pathSegment, strategy: Strategy(allowsCreateOnUpdate: true),
             columns: [
                 .objectName,
                 TableColumn("Role") {
@@ -58,19 +42,10 @@ extension KindDescription {
                 }
             },
             rules: { inspection in
-                let reference = inspection.object["roleRef"]
-                inspection.oneOf(reference["apiGroup"], "roleRef.apiGroup", [group])
-                inspection.oneOf(
-                    reference["kind"], "roleRef.kind",
-                    kind == "RoleBinding" ? ["ClusterRole", "Role"] : ["ClusterRole"])
-                inspection.requireText(reference["name"], "roleRef.name")
-                for (index, subject) in (inspection.object["subjects"].array ?? []).enumerated() {
-                    let path = "subjects[\(index)]"
-                    inspection.requireText(subject["name"], "\(path).name")
-                    inspection.oneOf(subject["kind"], "\(path).kind", ["Group", "ServiceAccount", "User"])
-                    if subject["kind"].string == "ServiceAccount" {
-                        inspection.requireText(subject["namespace"], "\(path).namespace")
-                    }
+                RoleRules.reference(
+                    &inspection, kinds: kind == "RoleBinding" ? ["Role", "ClusterRole"] : ["ClusterRole"])
+                inspection.each(inspection.object["subjects"], "subjects") {
+                    RoleRules.subject(&$0, $1, at: $2, isNamespaced: kind == "RoleBinding")
                 }
                 inspection.immutable("roleRef", detail: "cannot change roleRef")
             })

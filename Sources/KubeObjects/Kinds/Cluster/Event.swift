@@ -49,18 +49,7 @@ extension KindDescription {
                 },
                 TableColumn("Name", wide: true) { JSON($0.name) },
             ],
-            rules: { inspection in
-                let event = inspection.object
-                let namespace = event["metadata"]["namespace"].string ?? ""
-                let involved = event[object]["namespace"].string ?? ""
-                // Events about cluster-scoped objects stand in the default namespace.
-                let fits =
-                    involved.isEmpty ? namespace == "default" || namespace == "kube-system" : involved == namespace
-                if !fits {
-                    inspection.report(
-                        .invalid("\(object).namespace", JSON(involved), "does not match event.namespace"))
-                }
-            })
+            rules: { EventRules.inspect(&$0, object: object, component: component, isNewer: !group.isEmpty) })
     }
 }
 

@@ -24,5 +24,25 @@ extension KindDescription {
             namespace.make("metadata") { metadata in
                 metadata.make("labels") { $0["kubernetes.io/metadata.name"] = JSON(name) }
             }
+        },
+        rules: { inspection in
+            for finalizer in inspection.object["spec"]["finalizers"].array?.compactMap(\.string) ?? [] {
+                inspection.invalid("spec.finalizers", JSON(finalizer), Names.qualifiedNameProblems(finalizer))
+                if !finalizer.contains("/"), !["kubernetes", "orphan", "foregroundDeletion"].contains(finalizer) {
+                    inspection.report(
+                        .invalid(
+                            "spec.finalizers", JSON(finalizer),
+                            "name is neither a standard finalizer name nor is it fully qualified"))
+                }
+            }
+        },
+        statusRules: { inspection in
+            let isDeleted = inspection.object["metadata"]["deletionTimestamp"] != nil
+            let wanted = isDeleted ? "Terminating" : "Active"
+            guard inspection.object["status"]["phase"].string != wanted else { return }
+            inspection.report(
+                .invalid(
+                    "status.Phase", inspection.object["status"]["phase"] ?? "",
+                    "may only be '\(wanted)' if `deletionTimestamp` is \(isDeleted ? "not empty" : "empty")"))
         })
 }

@@ -26,23 +26,63 @@ extension KindDescription {
         ],
         // A kubelet registers its node together with its first status.
         initialStatus: { $0["status"] ?? .object([:]) },
-        defaults: { node in node.make("spec") { _ in } },
-        rules: { inspection in
-            for (index, taint) in (inspection.object["spec"]["taints"].array ?? []).enumerated() {
-                let path = "spec.taints[\(index)]"
-                if let key = inspection.requireText(taint["key"], "\(path).key") {
-                    inspection.invalid("\(path).key", JSON(key), Names.qualifiedNameProblems(key))
+        defaults: { node in
+            node.make("spec") { spec in
+                // The first range stands in two fields, an older and a newer.
+                if let range = spec["podCIDR"].string, !range.isEmpty, (spec["podCIDRs"].array ?? []).isEmpty {
+                    spec["podCIDRs"] = [JSON(range)]
                 }
-                inspection.oneOf(taint["effect"], "\(path).effect", ["NoExecute", "NoSchedule", "PreferNoSchedule"])
+                if let first = spec["podCIDRs"][0] { spec.fill("podCIDR", first) }
             }
-            for (index, value) in (inspection.object["spec"]["podCIDRs"].array ?? []).enumerated() {
-                guard CIDR(value.string ?? "") == nil else { continue }
+            node.change("status") { status in
+                if let capacity = status["capacity"] { status.fill("allocatable", capacity) }
+            }
+        },
+        rules: NodeRules.inspect, statusRules: NodeRules.status)
+}
+
+private enum NodeRules {
+    static func inspect(_ inspection: inout Inspection) {
+        let spec = inspection.object["spec"]
+        // Upstream looks for taints where names are.
+        SchedulingRules.taints(&inspection, spec["taints"], at: "metadata.taints")
+        let ranges = spec["podCIDRs"].array?.compactMap(\.string) ?? []
+        inspection.each(spec["podCIDRs"], "spec.podCIDRs") { $0.network($1, $2) }
+        if ranges.count > 1 {
+            if ranges.count > 2 || !AddressRules.isDualStack(ranges) {
                 inspection.report(
                     .invalid(
-                        "spec.podCIDRs[\(index)]", value,
-                        "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"))
+                        "spec.podCIDRs", JSON(ranges), "may specify no more than one CIDR for each IP family"))
             }
-        })
+            var seen = Set<String>()
+            inspection.each(spec["podCIDRs"], "spec.podCIDRs") { $0.unique($1, $2, &seen) }
+        }
+        guard let old = inspection.old?["spec"] else { return }
+        let before = old["podCIDRs"].array ?? []
+        if !before.isEmpty, before != spec["podCIDRs"].array ?? [] {
+            inspection.report(
+                .forbidden("spec.podCIDRs", "node updates may not change podCIDR except from \"\" to valid"))
+        }
+        if let provider = old["providerID"].string, !provider.isEmpty, provider != spec["providerID"].string ?? "" {
+            inspection.report(
+                .forbidden("spec.providerID", "node updates may not change providerID except from \"\" to valid"))
+        }
+    }
+
+    static func status(_ inspection: inout Inspection) {
+        let status = inspection.object["status"]
+        for list in ["capacity", "allocatable"] {
+            for (name, value) in status[list].object ?? [:] {
+                ResourceRules.amount(
+                    &inspection, value, at: "status.\(list).\(name)",
+                    isWhole: ResourceRules.isWhole(name))
+            }
+        }
+        var seen = Set<JSON>()
+        inspection.each(status["addresses"], "status.addresses") { inspection, address, path in
+            if !seen.insert(address).inserted { inspection.report(.duplicate(path, address)) }
+        }
+    }
 }
 
 private enum NodeTable {

@@ -4,26 +4,12 @@ import Values
 
 extension KindDescription {
     static let endpoints = KindDescription(
-        "", "Endpoints",
+        "", "Endpoints", strategy: Strategy(allowsCreateOnUpdate: true),
         columns: [.objectName, TableColumn("Endpoints") { JSON(EndpointTable.addresses($0.json)) }, .age],
         defaults: { endpoints in
             endpoints.each("subsets") { subset in subset.each("ports") { $0.fillText("protocol", "TCP") } }
         },
-        rules: { inspection in
-            for (index, subset) in (inspection.object["subsets"].array ?? []).enumerated() {
-                let path = "subsets[\(index)]"
-                for list in ["addresses", "notReadyAddresses"] {
-                    for (number, address) in (subset[list].array ?? []).enumerated() {
-                        let text = address["ip"].string ?? ""
-                        guard IPAddress(text) == nil else { continue }
-                        inspection.report(
-                            .invalid(
-                                "\(path).\(list)[\(number)].ip", JSON(text),
-                                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
-                    }
-                }
-            }
-        })
+        rules: EndpointRules.inspect)
 
     static let endpointSlice = KindDescription(
         "discovery.k8s.io", "EndpointSlice",
@@ -40,14 +26,7 @@ extension KindDescription {
                 port.fillText("protocol", "TCP")
             }
         },
-        rules: { inspection in
-            inspection.oneOf(inspection.object["addressType"], "addressType", ["FQDN", "IPv4", "IPv6"])
-            for (index, endpoint) in (inspection.object["endpoints"].array ?? []).enumerated() {
-                if (endpoint["addresses"].array ?? []).isEmpty {
-                    inspection.report(.required("endpoints[\(index)].addresses", "must contain at least 1 address"))
-                }
-            }
-        })
+        rules: EndpointSliceRules.inspect)
 }
 
 private enum EndpointTable {

@@ -25,7 +25,7 @@ extension KindDescription {
             .age,
         ],
         initialStatus: { _ in ["loadBalancer": [:]] },
-        rules: IngressRules.inspect)
+        rules: IngressRules.inspect, statusRules: { LoadBalancerRules.addresses(&$0, usesModes: false) })
 
     static let ingressClass = KindDescription(
         "networking.k8s.io", "IngressClass",
@@ -49,29 +49,7 @@ extension KindDescription {
         defaults: { object in
             object.change("spec") { $0.change("parameters") { $0.fillText("scope", "Cluster") } }
         },
-        rules: { inspection in inspection.requireText(inspection.object["spec"]["controller"], "spec.controller") })
-
-    static let networkPolicy = KindDescription(
-        "networking.k8s.io", "NetworkPolicy",
-        strategy: Strategy(countsGenerations: true),
-        columns: [
-            .objectName,
-            TableColumn("Pod-Selector") { JSON(TemplateTable.selector($0["spec"]["podSelector"])) },
-            .age,
-        ],
-        defaults: { policy in
-            policy.make("spec") { spec in
-                spec.fill("podSelector", .object([:]))
-                let hasEgress = !(spec["egress"].array ?? []).isEmpty
-                if (spec["policyTypes"].array ?? []).isEmpty {
-                    spec["policyTypes"] = JSON(hasEgress ? ["Ingress", "Egress"] : ["Ingress"])
-                }
-                for direction in ["ingress", "egress"] {
-                    spec.each(direction) { rule in rule.each("ports") { $0.fillText("protocol", "TCP") } }
-                }
-            }
-        },
-        rules: NetworkPolicyRules.inspect)
+        rules: IngressClassRules.inspect)
 
     static let ipAddress = KindDescription(
         "networking.k8s.io", "IPAddress",
@@ -105,90 +83,4 @@ extension KindDescription {
                     ))
             }
         })
-}
-
-private enum IngressRules {
-    static func inspect(_ inspection: inout Inspection) {
-        let spec = inspection.object["spec"]
-        if spec["defaultBackend"] == nil, (spec["rules"].array ?? []).isEmpty {
-            inspection.report(
-                .invalid("spec", spec?["rules"] ?? .array([]), "either `defaultBackend` or `rules` must be specified"))
-        }
-        for (index, rule) in (spec["rules"].array ?? []).enumerated() {
-            let path = "spec.rules[\(index)]"
-            if let host = rule["host"].string, !host.isEmpty {
-                inspection.invalid(
-                    "\(path).host", JSON(host),
-                    host.contains("*") ? Names.wildcardProblems(host) : Names.subdomainProblems(host))
-            }
-            for (number, entry) in (rule["http"]["paths"].array ?? []).enumerated() {
-                let place = "\(path).http.paths[\(number)]"
-                if inspection.requireText(entry["pathType"], "\(place).pathType", "pathType must be specified") != nil {
-                    inspection.oneOf(
-                        entry["pathType"], "\(place).pathType", ["Exact", "ImplementationSpecific", "Prefix"])
-                }
-                let text = entry["path"].string ?? ""
-                if entry["pathType"].string != "ImplementationSpecific", !text.hasPrefix("/") {
-                    inspection.report(.invalid("\(place).path", JSON(text), "must be an absolute path"))
-                }
-                backend(&inspection, entry["backend"], at: "\(place).backend")
-            }
-        }
-        if spec["defaultBackend"] != nil { backend(&inspection, spec["defaultBackend"], at: "spec.defaultBackend") }
-    }
-
-    private static func backend(_ inspection: inout Inspection, _ backend: JSON?, at path: String) {
-        guard let service = backend["service"] else {
-            if backend["resource"] == nil { inspection.report(.required(path, "port name or number is required")) }
-            return
-        }
-        inspection.requireText(service["name"], "\(path).service.name")
-        if service["port"]["number"] == nil, (service["port"]["name"].string ?? "").isEmpty {
-            inspection.report(.required("\(path).service", "port name or number is required"))
-        }
-    }
-}
-
-private enum NetworkPolicyRules {
-    static func inspect(_ inspection: inout Inspection) {
-        let spec = inspection.object["spec"]
-        LabelSelectorRules.inspect(&inspection, spec["podSelector"], at: "spec.podSelector")
-        for (index, type) in (spec["policyTypes"].array ?? []).enumerated() {
-            inspection.oneOf(type, "spec.policyTypes[\(index)]", ["Egress", "Ingress"])
-        }
-        for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
-            for (index, rule) in (spec[direction].array ?? []).enumerated() {
-                for (number, peer) in (rule[peers].array ?? []).enumerated() {
-                    self.peer(&inspection, peer, at: "spec.\(direction)[\(index)].\(peers)[\(number)]")
-                }
-            }
-        }
-    }
-
-    private static func peer(_ inspection: inout Inspection, _ peer: JSON, at path: String) {
-        if let block = peer["ipBlock"] {
-            if peer.object?.count ?? 0 > 1 {
-                inspection.report(.forbidden(path, "may not specify both ipBlock and another peer"))
-            }
-            guard let text = inspection.requireText(block["cidr"], "\(path).ipBlock.cidr") else { return }
-            guard let network = CIDR(text) else {
-                inspection.report(
-                    .invalid(
-                        "\(path).ipBlock.cidr", JSON(text),
-                        "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"))
-                return
-            }
-            for (index, except) in (block["except"].array ?? []).enumerated() {
-                if let inner = except.string.flatMap({ CIDR($0) }), network.contains(inner),
-                    inner.prefixLength > network.prefixLength
-                {
-                    continue
-                }
-                inspection.report(
-                    .invalid("\(path).ipBlock.except[\(index)]", except, "must be a strict subset of `cidr`"))
-            }
-        } else if peer["podSelector"] == nil, peer["namespaceSelector"] == nil {
-            inspection.report(.required(path, "must specify a peer"))
-        }
-    }
 }

@@ -47,15 +47,14 @@ extension KindDescription {
             ]
             return status
         },
+        keepInStatus: { pod, old in
+            // What class of service a pod has was decided when it was made, and so was whose it is.
+            pod["status"]["qosClass"] = old["status"]["qosClass"]
+            pod["metadata"]["ownerReferences"] = old["metadata"]["ownerReferences"]
+            PodAddresses.complete(&pod)
+        },
         defaults: PodDefaults.pod,
-        rules: { inspection in
-            let spec = inspection.object["spec"] ?? .object([:])
-            if inspection.old == nil, !(spec["ephemeralContainers"].array ?? []).isEmpty {
-                inspection.report(.forbidden("spec.ephemeralContainers", "cannot be set on create"))
-            }
-            PodRules.spec(&inspection, spec, at: "spec")
-            PodUpdate.inspect(&inspection)
-        })
+        rules: PodKindRules.inspect, statusRules: PodStatusRules.inspect)
 
     static let podTemplate = KindDescription(
         "", "PodTemplate", strategy: Strategy(answersWithDeleted: true),
@@ -67,45 +66,73 @@ extension KindDescription {
         ],
         defaults: { PodDefaults.template(in: &$0) },
         rules: { inspection in
-            PodRules.spec(&inspection, inspection.object["template"]["spec"] ?? .object([:]), at: "template.spec")
+            PodRules.template(&inspection, inspection.object["template"], at: "template")
         })
 }
 
-/// A pod that exists can hardly be changed.
-enum PodUpdate {
-    private static let message =
-        "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
-        + "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
-        + "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+/// What must hold for a pod beside what holds for its spec as such.
+private enum PodKindRules {
+    private static let deletionCost = "controller.kubernetes.io/pod-deletion-cost"
 
     static func inspect(_ inspection: inout Inspection) {
-        // Subresources are the ways to change the rest: binding, ephemeralcontainers, resize.
-        guard let old = inspection.old, inspection.subresource == nil else { return }
-        let before = old["spec"]["tolerations"].array ?? []
-        let after = inspection.object["spec"]["tolerations"].array ?? []
-        if !before.allSatisfy({ after.contains($0) }) {
-            inspection.report(
-                .forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds"))
+        let spec = inspection.object["spec"] ?? .object([:])
+        PodRules.spec(&inspection, spec, at: "spec", pod: inspection.object["metadata"]["name"].string ?? "")
+        annotations(&inspection, spec)
+        tokens(&inspection, spec)
+        if inspection.old == nil {
+            if !(spec["ephemeralContainers"].array ?? []).isEmpty {
+                inspection.report(.forbidden("spec.ephemeralContainers", "cannot be set on create"))
+            }
+            if spec["nodeName"].string?.isEmpty == false, !(spec["schedulingGates"].array ?? []).isEmpty {
+                inspection.report(
+                    .forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared"))
+            }
         }
-        var gates = inspection.object["spec"]["schedulingGates"].array ?? []
-        gates.removeAll { (old["spec"]["schedulingGates"].array ?? []).contains($0) }
-        for gate in gates {
-            inspection.report(
-                .forbidden(
-                    "spec.schedulingGates",
-                    "only deletion is allowed, but found new scheduling gate '\(gate["name"].string ?? "")'"))
+        switch inspection.subresource {
+        case nil: PodUpdate.inspect(&inspection)
+        case "ephemeralcontainers": PodUpdate.ephemeral(&inspection)
+        case "resize": PodResize.inspect(&inspection)
+        default: break
         }
-        if fixed(inspection.object) != fixed(old) { inspection.report(.forbidden("spec", message)) }
     }
 
-    /// The part of the spec that may not change.
-    private static func fixed(_ pod: JSON) -> JSON {
-        var spec = pod["spec"] ?? .object([:])
-        let isGated = !(pod["spec"]["schedulingGates"].array ?? []).isEmpty
-        for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] { spec[field] = nil }
-        // A pod that nobody may schedule yet can still be told where to go.
-        if isGated { spec["nodeSelector"] = nil }
-        for list in ["containers", "initContainers"] { spec.each(list) { $0["image"] = nil } }
-        return spec
+    private static func annotations(_ inspection: inout Inspection, _ spec: JSON) {
+        let annotations = inspection.object["metadata"]["annotations"]
+        if let value = annotations[PodUpdate.mirror], (spec["nodeName"].string ?? "").isEmpty {
+            inspection.report(
+                .invalid(
+                    "metadata.annotations[\(PodUpdate.mirror)]", value,
+                    "must set spec.nodeName if mirror pod annotation is set"))
+        }
+        if let cost = annotations[deletionCost].string, Int32(cost) == nil || cost.hasPrefix("+") {
+            inspection.report(
+                .invalid("metadata.annotations[\(deletionCost)]", JSON(cost), "must be a 32bit integer"))
+        }
+    }
+
+    private static func tokens(_ inspection: inout Inspection, _ spec: JSON) {
+        guard (spec["serviceAccountName"].string ?? "").isEmpty else { return }
+        inspection.each(spec["volumes"], "spec.volumes") { inspection, volume, path in
+            inspection.each(volume["projected"]["sources"], "\(path).projected.sources") { inspection, source, path in
+                inspection.forbid(
+                    source["serviceAccountToken"], "\(path).serviceAccountToken",
+                    "must not be specified when serviceAccountName is not set")
+            }
+        }
+    }
+}
+
+/// The first address of a pod and of its node stand in two fields, an older and a newer.
+private enum PodAddresses {
+    static func complete(_ pod: inout JSON) {
+        pod.change("status") { status in
+            for (one, all) in [("podIP", "podIPs"), ("hostIP", "hostIPs")] {
+                if let first = status[all][0]["ip"] {
+                    status.fillText(one, first.string ?? "")
+                } else if let address = status[one].string, !address.isEmpty {
+                    status[all] = [["ip": JSON(address)]]
+                }
+            }
+        }
     }
 }

@@ -99,7 +99,10 @@ enum PodDefaults {
         for source in ["secret", "configMap", "downwardAPI", "projected"] {
             volume.change(source) { $0.fill("defaultMode", 420) }
         }
-        volume.change("hostPath") { $0.fill("type", "") }
+        VolumeSourceDefaults.fill(&volume)
+        volume.change("image") { source in
+            if let reference = source["reference"].string { source.fillText("pullPolicy", pullPolicy(reference)) }
+        }
         volume.change("downwardAPI", downwardItems)
         volume.change("projected") { projected in
             projected.each("sources") { source in
@@ -110,7 +113,6 @@ enum PodDefaults {
         volume.change("ephemeral") { ephemeral in
             ephemeral.change("volumeClaimTemplate") { $0.change("spec") { $0.fillText("volumeMode", "Filesystem") } }
         }
-        volume.change("iscsi") { $0.fillText("iscsiInterface", "default") }
     }
 
     private static func downwardItems(_ source: inout JSON) {

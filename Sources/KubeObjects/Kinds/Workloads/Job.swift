@@ -6,7 +6,10 @@ extension KindDescription {
     static let job = KindDescription(
         "batch", "Job",
         strategy: Strategy(countsGenerations: true),
-        immutable: ["spec.selector", "spec.completionMode", "spec.podFailurePolicy"],
+        immutable: [
+            "spec.selector", "spec.completionMode", "spec.podFailurePolicy", "spec.backoffLimitPerIndex",
+            "spec.managedBy", "spec.successPolicy",
+        ],
         selectable: ["status.successful": SelectableField(path: "status.succeeded", missing: "0")],
         columns: [
             .objectName,
@@ -36,81 +39,15 @@ extension KindDescription {
         },
         defaults: { job in job.make("spec", JobDefaults.spec) },
         rules: { inspection in
-            WorkloadRules.counts(
-                &inspection,
-                ["parallelism", "completions", "backoffLimit", "ttlSecondsAfterFinished", "activeDeadlineSeconds"])
-            inspection.oneOf(
-                inspection.object["spec"]["completionMode"], "spec.completionMode", ["Indexed", "NonIndexed"])
-            if inspection.object["spec"]["completionMode"].string == "Indexed",
-                inspection.object["spec"]["completions"] == nil
-            {
-                inspection.report(.required("spec.completions", "when completion mode is Indexed"))
-            }
-            PodRules.template(
-                &inspection, kind: "job", restartPolicies: ["OnFailure", "Never"], matchesSelector: false)
-        })
-
-    static let cronJob = KindDescription(
-        "batch", "CronJob",
-        strategy: Strategy(countsGenerations: true),
-        columns: [
-            .objectName, .text("Schedule", "spec.schedule", missing: ""), .text("Timezone", "spec.timeZone"),
-            TableColumn("Suspend", type: "boolean") { JSON(($0["spec"]["suspend"].bool ?? false) ? "True" : "False") },
-            TableColumn("Active", type: "integer") { JSON($0["status"]["active"].array?.count ?? 0) },
-            TableColumn("Last Schedule") { object, now in
-                guard let time = object["status"]["lastScheduleTime"].string else { return "<none>" }
-                return JSON(HumanDuration.age(since: Timestamp(time), now: now))
-            },
-            .age,
-            TableColumn("Containers", wide: true) {
-                JSON(TemplateTable.containers($0["spec"]["jobTemplate"]["spec"]["template"]["spec"]))
-            },
-            TableColumn("Images", wide: true) {
-                JSON(TemplateTable.images($0["spec"]["jobTemplate"]["spec"]["template"]["spec"]))
-            },
-            TableColumn("Selector", wide: true) {
-                JSON(TemplateTable.selector($0["spec"]["jobTemplate"]["spec"]["selector"]))
-            },
-        ],
-        initialStatus: { _ in .object([:]) },
-        defaults: { cron in
-            cron.make("spec") { spec in
-                spec.fillText("concurrencyPolicy", "Allow")
-                spec.fill("suspend", false)
-                spec.fill("successfulJobsHistoryLimit", 3)
-                spec.fill("failedJobsHistoryLimit", 1)
-                spec.make("jobTemplate") { template in
-                    template.make("metadata") { _ in }
-                    template.make("spec") { PodDefaults.template(in: &$0) }
-                }
-            }
+            let spec = inspection.object["spec"] ?? .object([:])
+            JobRules.spec(&inspection, spec, at: "spec")
+            JobRules.selector(&inspection, spec)
+            JobRules.name(&inspection, spec)
+            JobUpdate.inspect(&inspection)
         },
-        rules: { inspection in
-            let spec = inspection.object["spec"]
-            inspection.requireText(spec["schedule"], "spec.schedule")
-            inspection.oneOf(spec["concurrencyPolicy"], "spec.concurrencyPolicy", ["Allow", "Forbid", "Replace"])
-            WorkloadRules.counts(
-                &inspection, ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"])
-            if let name = inspection.object["metadata"]["name"].string, name.utf8.count > 52 {
-                inspection.report(.invalid("metadata.name", JSON(name), "must be no more than 52 characters"))
-            }
-            PodRules.spec(
-                &inspection, spec["jobTemplate"]["spec"]["template"]["spec"] ?? .object([:]),
-                at: "spec.jobTemplate.spec.template.spec", restartPolicies: ["OnFailure", "Never"])
+        statusRules: {
+            WorkloadRules.counts(&$0, ["active", "succeeded", "failed", "ready", "terminating"], in: "status")
         })
-
-    static let controllerRevision = KindDescription(
-        "apps", "ControllerRevision",
-        immutable: ["data"],
-        columns: [
-            .objectName,
-            TableColumn("Controller") { object in
-                guard let owner = object.controller else { return "<none>" }
-                let group = GroupVersionKind(apiVersion: owner.apiVersion, kind: owner.kind).group
-                return JSON("\(owner.kind.lowercased())\(group.isEmpty ? "" : ".\(group)")/\(owner.name)")
-            },
-            .number("Revision", "revision"), .age,
-        ])
 }
 
 enum JobDefaults {

@@ -8,6 +8,9 @@ extension KindDescription {
         .number("Ready", "status.readyReplicas"), .age,
     ]
 
+    private static let partialCounts = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"]
+    private static let replicaCounts = ["replicas"] + partialCounts
+
     static let replicaSet = KindDescription(
         "apps", "ReplicaSet",
         strategy: Strategy(countsGenerations: true),
@@ -22,8 +25,13 @@ extension KindDescription {
         },
         rules: { inspection in
             WorkloadRules.counts(&inspection, ["replicas", "minReadySeconds"])
-            PodRules.template(&inspection, kind: "replica set")
-        })
+            // Upstream's words name the kind that most ReplicaSets belong to.
+            LabelSelectorRules.ofController(
+                &inspection, emptyDetail: "empty selector is invalid for deployment",
+                template: inspection.object["spec"]["template"])
+            WorkloadRules.template(&inspection, controller: "ReplicaSet")
+        },
+        statusRules: { WorkloadRules.statusCounts(&$0, replicaCounts, atMostReplicas: partialCounts) })
 
     static let replicationController = KindDescription(
         "", "ReplicationController",
@@ -47,13 +55,9 @@ extension KindDescription {
             WorkloadRules.counts(&inspection, ["replicas", "minReadySeconds"])
             let selector = spec["selector"].object?.strings ?? [:]
             if selector.isEmpty { inspection.report(.required("spec.selector")) }
-            let labels = spec["template"]["metadata"]["labels"]
-            if !LabelSelector(matchLabels: selector).matches(labels.object?.strings ?? [:]) {
-                inspection.report(
-                    .invalid(
-                        "spec.template.metadata.labels", labels ?? .object([:]),
-                        "`selector` does not match template `labels`"))
-            }
-            PodRules.template(&inspection, kind: "replication controller", matchesSelector: false)
-        })
+            LabelSelectorRules.matches(
+                &inspection, LabelSelector(matchLabels: selector), template: spec["template"], at: "spec")
+            WorkloadRules.template(&inspection, controller: "ReplicationController")
+        },
+        statusRules: { WorkloadRules.statusCounts(&$0, replicaCounts, atMostReplicas: partialCounts) })
 }

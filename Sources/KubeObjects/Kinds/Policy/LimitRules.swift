@@ -8,14 +8,32 @@ enum LimitRangeRules {
 
     static func inspect(_ inspection: inout Inspection) {
         var types = Set<String>()
-        for (index, item) in (inspection.object["spec"]["limits"].array ?? []).enumerated() {
-            let path = "spec.limits[\(index)]"
-            guard let type = inspection.requireText(item["type"], "\(path).type") else { continue }
-            inspection.invalid("\(path).type", JSON(type), Names.qualifiedNameProblems(type))
+        inspection.each(inspection.object["spec"]["limits"], "spec.limits") { inspection, item, path in
+            let type = item["type"].string ?? ""
+            let problems = Names.qualifiedNameProblems(type)
+            inspection.invalid("\(path).type", JSON(type), problems)
+            if problems.isEmpty, !type.contains("/"), !["Pod", "Container", "PersistentVolumeClaim"].contains(type) {
+                inspection.report(
+                    .invalid("\(path).type", JSON(type), "must be a standard limit type or fully qualified"))
+            }
             if !types.insert(type).inserted { inspection.report(.duplicate("\(path).type", JSON(type))) }
-            if type == "Pod" {
-                for list in ["default", "defaultRequest"] where item[list].object?.isEmpty == false {
-                    inspection.report(.forbidden("\(path).\(list)", "may not be specified when `type` is 'Pod'"))
+            var names = Set<String>()
+            for list in lists {
+                let members = item[list].object ?? [:]
+                if type == "Pod", list.hasPrefix("default") {
+                    if !members.isEmpty {
+                        inspection.report(.forbidden("\(path).\(list)", "may not be specified when `type` is 'Pod'"))
+                    }
+                    continue
+                }
+                for name in members.keys {
+                    let field = "\(path).\(list)[\(name)]"
+                    names.insert(name)
+                    if type == "Pod" || type == "Container" {
+                        ResourceRules.containerName(&inspection, name, at: field)
+                    } else {
+                        _ = ResourceRules.name(&inspection, name, at: field)
+                    }
                 }
             }
             if type == "PersistentVolumeClaim", item["min"]["storage"] == nil, item["max"]["storage"] == nil {
@@ -24,13 +42,7 @@ enum LimitRangeRules {
                         "\(path).limits",
                         "either minimum or maximum storage value is required, but neither was provided"))
             }
-            var names = Set<String>()
-            for list in lists { names.formUnion(item[list].object?.keys ?? []) }
-            for name in names.sorted() {
-                let value = Names.qualifiedNameProblems(name)
-                if !value.isEmpty { inspection.invalid("\(path).\(name)", JSON(name), value) }
-                amounts(&inspection, item, name, at: path)
-            }
+            for name in names.sorted() { amounts(&inspection, item, name, at: path) }
         }
     }
 
@@ -51,6 +63,15 @@ enum LimitRangeRules {
                 .invalid(
                     "\(path).\(order.blamed)[\(name)]", item[order.blamed][name] ?? .null,
                     "\(order.text.0) \(less) is greater than \(order.text.1) \(more)"))
+        }
+        // What cannot be promised twice is asked for and limited alike.
+        if !ResourceRules.isDivisible(name), let most = amount("default"), let asked = amount("defaultRequest"),
+            most != asked
+        {
+            inspection.report(
+                .invalid(
+                    "\(path).defaultRequest[\(name)]", item["defaultRequest"][name] ?? .null,
+                    "default value \(most) must equal to defaultRequest value \(asked) in \(name)"))
         }
         guard let ratio = amount("maxLimitRequestRatio") else { return }
         let field = "\(path).maxLimitRequestRatio[\(name)]"
@@ -77,30 +98,33 @@ enum ResourceQuotaRules {
     private static let perPod: Set<String> = [
         "pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory",
     ]
-    /// Counted in whole things.
-    private static let whole: Set<String> = [
-        "pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps",
-        "persistentvolumeclaims", "services.nodeports", "services.loadbalancers",
-    ]
-
     static func inspect(_ inspection: inout Inspection) {
         let spec = inspection.object["spec"]
-        for (name, value) in spec["hard"].object ?? [:] {
-            let path = "spec.hard[\(name)]"
-            let problems = Names.qualifiedNameProblems(name)
-            inspection.invalid(path, JSON(name), problems)
-            let isKnown = name.contains("/") || standard.contains(name) || isHugePages(name)
-            if problems.isEmpty, !isKnown {
-                inspection.report(.invalid(path, JSON(name), "must be a standard resource for quotas"))
-            }
-            guard let amount = PodResources.quantity(value) else { continue }
-            if amount < .zero { inspection.report(.invalid(path, value, "must be greater than or equal to 0")) }
-            if whole.contains(name) || name.hasPrefix("count/"), Quantity(amount.value) != amount {
-                inspection.report(.invalid(path, value, "must be an integer"))
-            }
-        }
+        amounts(&inspection, spec["hard"], at: "spec.hard")
         scopes(&inspection, spec)
         selector(&inspection, spec["scopeSelector"]["matchExpressions"].array ?? [], spec)
+        guard let old = inspection.old else { return }
+        func names(_ object: JSON) -> Set<JSON> { Set(object["spec"]["scopes"].array ?? []) }
+        if names(old) != names(inspection.object) {
+            inspection.report(.invalid("spec.scopes", spec["scopes"] ?? .null, "field is immutable"))
+        }
+    }
+
+    static func status(_ inspection: inout Inspection) {
+        for list in ["hard", "used"] {
+            amounts(&inspection, inspection.object["status"][list], at: "status.\(list)")
+        }
+    }
+
+    private static func amounts(_ inspection: inout Inspection, _ list: JSON?, at path: String) {
+        inspection.eachMember(list, path) { inspection, name, value, place in
+            let isCounted = name.hasPrefix("count/") || ResourceRules.isWhole(name)
+            _ = ResourceRules.name(&inspection, name, at: place)
+            if !name.contains("/"), !standard.contains(name), !isHugePages(name) {
+                inspection.report(.invalid(place, JSON(name), "must be a standard resource for quota"))
+            }
+            ResourceRules.amount(&inspection, value, at: place, isWhole: isCounted)
+        }
     }
 
     private static func isHugePages(_ name: String) -> Bool {
@@ -149,7 +173,7 @@ enum ResourceQuotaRules {
                 inspection.report(
                     .invalid(
                         "\(path).operator", JSON(operation),
-                        "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, "
+                        "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, "
                             + "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, "
                             + "ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"))
             }
@@ -167,7 +191,7 @@ enum ResourceQuotaRules {
                     inspection.report(
                         .invalid(
                             "\(path).values", .array(values),
-                            "must be no value when `operator` is 'Exists' or 'DoesNotExist' for scope selector"))
+                            "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"))
                 }
             default: inspection.report(.invalid("\(path).operator", JSON(operation), "not a valid selector operator"))
             }
