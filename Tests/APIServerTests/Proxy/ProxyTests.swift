@@ -153,7 +153,9 @@ import Values
 
     @Test func answersComePieceByPieceWhileTheRequestIsStillSent() async throws {
         try await Self.with { request in
-            HTTPResponse(
+            // Here as in the API server: the body is read on while the answer is sent.
+            request.body.keep()
+            return HTTPResponse(
                 body: .stream { writer in
                     for try await piece in request.body { try await writer.write("<\(String(buffer: piece))>") }
                     try await writer.write("end")
