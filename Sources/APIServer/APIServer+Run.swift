@@ -10,14 +10,14 @@ extension APIServer {
     /// left to chance.
     public func run(onBound: @escaping @Sendable (_ port: Int) -> Void = { _ in }) async throws {
         try await start()
-        let server = HTTPServer(
-            HTTPServerConfiguration(
-                .address(host: configuration.bindHost, port: configuration.bindPort),
-                security: .tls(
-                    certificatePEM: configuration.certificatePEM, privateKeyPEM: configuration.privateKeyPEM,
-                    clientCAPEM: configuration.clientCAPEM)),
-            logger: logger
-        ) { request in await self.respond(to: request) }
+        var serving = HTTPServerConfiguration(
+            .address(host: configuration.bindHost, port: configuration.bindPort),
+            security: .tls(
+                certificatePEM: configuration.certificatePEM, privateKeyPEM: configuration.privateKeyPEM,
+                clientCAPEM: configuration.clientCAPEM))
+        // What is decoded here has its own limit, and what is passed on has none.
+        serving.maximumBodySize = .max
+        let server = HTTPServer(serving, logger: logger) { request in await self.respond(to: request) }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.run { onBound($0.port ?? 0) } }
             group.addTask { try await self.compactRegularly() }

@@ -22,7 +22,13 @@ public final class APIServer: Sendable {
     let metrics = RequestMetrics()
     let admission: AdmissionChain
     let unjudged: UnjudgedWarnings
-    let kubelets: KubeletClient
+    /// How kubelets are spoken to: by the server's client certificate.
+    let kubeletTLS: HTTPClientTLS
+    /// For servers whose certificates nobody can check.
+    let anyServer = HTTPClientTLS(caPEM: nil)
+    /// What is known of the controllers and the scheduler; whoever runs them reports it.
+    public let components = ComponentReports()
+    let milestones = Milestones()
     let logger: Logger
     /// Kinds whose objects must not be written at the same time, because each is checked against all others.
     let writeLocks: [String: AsyncLock]
@@ -41,7 +47,10 @@ public final class APIServer: Sendable {
             mirror: mirror, serverAddress: "\(configuration.advertiseAddress):\(configuration.advertisePort)")
         admission = AdmissionChain(mirror: mirror, storage: storage)
         unjudged = UnjudgedWarnings(mirror: mirror)
-        kubelets = KubeletClient(configuration)
+        // Nodes are known by address, and their certificates may name only the node.
+        kubeletTLS = HTTPClientTLS(
+            caPEM: configuration.clientCAPEM, certificatePEM: configuration.kubeletClientCertificatePEM,
+            privateKeyPEM: configuration.kubeletClientKeyPEM, verifiesHostname: false)
         writeLocks = Dictionary(
             uniqueKeysWithValues: [.ipPools, .services, .ipamBlocks, .customResourceDefinitions].map {
                 (StorageKey($0).prefix, AsyncLock())
@@ -67,6 +76,7 @@ public final class APIServer: Sendable {
 
     /// Ends all watches and stops following the store.
     public func stop() {
+        milestones.reach(.shutdown)
         definitions.withLock { $0?.cancel() }
         mirror.stop()
     }
@@ -82,6 +92,7 @@ public final class APIServer: Sendable {
         let info = RequestInfo(request)
         let reply: Reply
         do {
+            if !mirror.isLoaded, let health = await healthBeforeStart(request, info) { return health }
             try await start()
             reply = try await answer(request, info)
         } catch let error as StatusError {
@@ -112,11 +123,15 @@ public final class APIServer: Sendable {
     }
 
     private func answer(_ context: RequestContext) async throws -> Reply {
-        try context.checkOptions()
+        // The query of a proxied request is the backend's.
+        if context.info.subresource != "proxy" { try context.checkOptions() }
         if context.type.isNamespaced, context.namespace == nil, context.info.name != nil {
             return .pathNotFound
         }
         if !context.info.subresource.isEmpty { return try await answerSubresource(context) }
+        if context.resource.resource == "componentstatuses", context.type.group.isEmpty {
+            return try await componentStatuses(context)
+        }
         guard context.type.isStored else {
             guard Negotiated(context.request, hasViews: false) != nil else {
                 throw StatusError.notAcceptable(

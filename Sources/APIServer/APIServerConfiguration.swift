@@ -31,6 +31,12 @@ public struct APIServerConfiguration: Sendable {
     /// How long history is kept for lists that are continued and watches that are resumed; nil keeps all of it.
     public var compactionInterval: Duration?
     public var logger: Logger
+    /// The folder whose files `/logs/` shows; nil shows none.
+    public var logDirectory: String?
+    /// Where requests for the address of a pod, a Service's endpoint or a node are sent; nil refuses them. Others than
+    /// addresses of machines in a network would lead whoever may write a pod's status to what listens on the server's
+    /// own loopback.
+    public var route: @Sendable (IPAddress) -> IPAddress? = { $0.isGlobalUnicast ? $0 : nil }
 
     public init(
         tokenSigner: TokenSigner, issuer: String = "https://kubernetes.default.svc.cluster.local",

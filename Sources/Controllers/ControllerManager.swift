@@ -8,10 +8,22 @@ public struct ControllerManager: Sendable {
     private let client: KubeClient
     private let configuration: ControllerConfiguration
     private let log: Logger
+    private let observer: @Sendable (Work) -> Void
 
-    public init(client: KubeClient, configuration: ControllerConfiguration) {
+    /// What begins and ends.
+    public enum Work: Sendable, Hashable {
+        case schedulerStarted, schedulerEnded
+        case controllersStarted, controllersEnded
+    }
+
+    /// - Parameter observer: told when the scheduler and the controllers have begun to work, and when they have ended.
+    public init(
+        client: KubeClient, configuration: ControllerConfiguration,
+        observer: @escaping @Sendable (Work) -> Void = { _ in }
+    ) {
         self.client = client
         self.configuration = configuration
+        self.observer = observer
         log = Logger(label: "catbird.controllers")
     }
 
@@ -40,7 +52,19 @@ public struct ControllerManager: Sendable {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await caches.run() }
             await caches.waitUntilSynced()
-            for controller in controllers { group.addTask { await controller.run() } }
+            for controller in controllers {
+                guard controller is Scheduler else {
+                    group.addTask { await controller.run() }
+                    continue
+                }
+                group.addTask {
+                    observer(.schedulerStarted)
+                    await controller.run()
+                    observer(.schedulerEnded)
+                }
+            }
+            observer(.controllersStarted)
         }
+        observer(.controllersEnded)
     }
 }

@@ -51,6 +51,21 @@ import Values
         #expect(await errors == "e\n")
         #expect(try await session.exitCode() == 5)
 
+        // What a command says comes while it runs.
+        let early = try await runtime.exec(
+            id, command: ["/bin/sh", "-c", "echo soon >&2; read x; echo $x"], stdin: true)
+        var iterator = early.stderr.makeAsyncIterator()
+        #expect(await iterator.next().map { String(decoding: $0, as: UTF8.self) } == "soon\n")
+        try await early.writeStdin(Array("later\n".utf8))
+        #expect(await text(early.stdout) == "later\n")
+        // Why a command cannot be run is told once: by its outcome, not on its streams as well.
+        let missing = try await runtime.exec(id, command: ["/nowhere/nosuch"])
+        var noise: [UInt8] = []
+        for await bytes in missing.stdout { noise += bytes }
+        for await bytes in missing.stderr { noise += bytes }
+        #expect(noise.isEmpty, "\(String(decoding: noise, as: UTF8.self))")
+        let refusal = await #expect(throws: RuntimeError.self) { try await missing.exitCode() }
+        #expect(refusal?.message.contains("nosuch") == true)
         let terminal = try await runtime.exec(
             id, command: ["/bin/sh", "-c", "tty; stty size; read x; echo got $x"], tty: true, stdin: true)
         await terminal.resize(columns: 77, rows: 33)

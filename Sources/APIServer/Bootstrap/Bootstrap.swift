@@ -17,6 +17,7 @@ extension APIServer {
         }
         try await ensureAll(namespaces + BootstrapPolicy.objects + Self.priorityClasses + definitions)
         await mirror.caughtUp()
+        milestones.reach(.bootstrapRoles)
         try await publishKubernetesService()
     }
 

@@ -23,7 +23,8 @@ final class Mirror: Sendable {
         /// The revision up to which they are remembered so far.
         var historyEnd: Int64 = 0
         var feed: Task<Void, any Error>?
-        var failure: (any Error)?
+        /// Everything has been read, and changes come in.
+        var isFollowing = false
     }
 
     private let storage: any Backend
@@ -51,6 +52,7 @@ final class Mirror: Sendable {
 
     func stop() {
         let (feed, waiters, subscriptions) = state.withLock { state in
+            state.isFollowing = false
             let result = (state.feed, state.waiters, state.subscriptions)
             state.waiters = []
             state.subscriptions = [:]
@@ -82,6 +84,7 @@ final class Mirror: Sendable {
             state.loadedAt = at
             state.historyStart = oldest
             state.historyEnd = oldest
+            state.isFollowing = true
             for object in loaded {
                 state.caches[object.resource.prefix, default: ResourceCache(start: oldest)].load(object)
             }
@@ -106,6 +109,7 @@ final class Mirror: Sendable {
             guard !Task.isCancelled else { return }
             // Watchers may have missed something: they are sent away and list again.
             let subscriptions = state.withLock { state in
+                state.isFollowing = false
                 defer { state.subscriptions = [:] }
                 return state.subscriptions.values.flatMap(\.values)
             }
@@ -171,6 +175,12 @@ final class Mirror: Sendable {
     }
 
     // MARK: Reading
+
+    /// Whether the store has been read, at least once.
+    var isLoaded: Bool { state.withLock { $0.feed != nil } }
+
+    /// Whether what is here follows the store.
+    var isFollowing: Bool { state.withLock { $0.isFollowing } }
 
     var revision: Int64 { state.withLock { $0.revision } }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import HTTPServing
 import KubeObjects
 import PKI
 import Values
@@ -13,7 +14,8 @@ extension APIServer {
         let parts = info.path.split(separator: "/").map(String.init)
         switch parts.first {
         case nil: return .json(["paths": JSON(Self.paths)])
-        case "healthz", "livez", "readyz": return health(request, parts)
+        case "healthz", "livez", "readyz": return await health(request, parts)
+        case "logs": return logFile(info.path)
         case "version": return .json(version)
         case "metrics":
             return Reply(
@@ -36,18 +38,30 @@ extension APIServer {
     }
 
     private static let paths = [
-        "/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics",
-        "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version",
+        "/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/healthz", "/healthz/etcd",
+        "/healthz/ping", "/livez", "/livez/etcd", "/livez/ping", "/logs", "/metrics", "/openapi/v2", "/openapi/v3",
+        "/openid/v1/jwks", "/readyz", "/readyz/etcd",
+        "/readyz/informer-sync", "/readyz/ping", "/readyz/shutdown", "/version",
     ]
 
     private var jwksURI: String {
         "https://\(configuration.advertiseAddress):\(configuration.advertisePort)/openid/v1/jwks"
     }
 
-    private func health(_ request: IncomingRequest, _ parts: [String]) -> Reply {
-        guard request.query("verbose") != nil, parts.count == 1 else { return .text("ok") }
-        let check = parts.first ?? "healthz"
-        return .text("[+]ping ok\n[+]storage ok\n\(check) check passed\n")
+    /// A file of the control plane's logs, or what there is of them.
+    private func logFile(_ path: String) -> Reply {
+        guard let folder = configuration.logDirectory.map({ FileFolder(root: $0) }) else { return .pathNotFound }
+        switch folder.look(path, below: "/logs") {
+        case .nothing: return .pathNotFound
+        case .redirect(let target): return Reply(status: 301, headers: [("Location", target)], body: .bytes([]))
+        case .listing(let page):
+            return Reply(
+                headers: [("Content-Type", "text/html; charset=utf-8")], body: .bytes(Array(page.utf8)))
+        case .file(let file):
+            return Reply(
+                headers: [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", String(file.size))],
+                body: .stream { sink in try await file.read { try await sink.write($0) } })
+        }
     }
 
     private var version: JSON {
@@ -57,6 +71,10 @@ extension APIServer {
             "minor": JSON(numbers.dropFirst().first.map(String.init) ?? ""),
             "emulationMajor": JSON(numbers.first.map(String.init) ?? "1"),
             "emulationMinor": JSON(numbers.dropFirst().first.map(String.init) ?? ""),
+            // What clients of the version before rely on is there.
+            "minCompatibilityMajor": JSON(numbers.first.map(String.init) ?? "1"),
+            "minCompatibilityMinor": JSON(
+                numbers.dropFirst().first.flatMap { Int($0) }.map { String(max($0 - 1, 0)) } ?? ""),
             "gitVersion": JSON(configuration.version), "gitCommit": "catbird", "gitTreeState": "clean",
             "buildDate": "2026-01-01T00:00:00Z", "goVersion": "go1.0", "compiler": "swift",
             "platform": JSON("linux/\(Self.architecture)"),

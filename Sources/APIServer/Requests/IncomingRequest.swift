@@ -16,10 +16,16 @@ struct IncomingRequest: Sendable {
     /// Percent-decoded, without the query.
     var path: String
     var query: [(name: String, value: String)]
+    /// The query as it was sent, without its `?`.
+    var rawQuery = ""
     var headers: [(name: String, value: String)]
     var origin: Origin
     /// Reads the whole body; throws `RequestBodyTooLarge` beyond the limit.
     var loadBody: @Sendable (_ limit: Int) async throws -> [UInt8]
+    /// The body as it arrives, for those who pass it on: it is read here or by `loadBody`.
+    var body = HTTPRequestBody([])
+    /// The client's address; empty for components of the same process.
+    var remoteAddress = ""
 
     func header(_ name: String) -> String? {
         headers.first { $0.name.lowercased() == name }?.value
@@ -27,6 +33,11 @@ struct IncomingRequest: Sendable {
 
     func headerValues(_ name: String) -> [String] {
         headers.filter { $0.name.lowercased() == name }.map(\.value)
+    }
+
+    /// Whether the client asks for another protocol on this connection (RFC 9110, section 7.8).
+    var asksForUpgrade: Bool {
+        header("upgrade") != nil && headerValues("connection").contains { $0.lowercased().contains("upgrade") }
     }
 
     func query(_ name: String) -> String? { query.first { $0.name == name }?.value }

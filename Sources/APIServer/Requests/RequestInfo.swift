@@ -12,8 +12,8 @@ struct RequestInfo: Sendable, Equatable {
     var version = ""
     var resource = ""
     var subresource = ""
-    /// What follows the subresource: the path of a proxied request.
-    var remainder = ""
+    /// What follows the subresource: the path of a proxied request, as its parts.
+    var remainder: [String] = []
     var namespace: String?
     var name: String?
 
@@ -53,7 +53,7 @@ struct RequestInfo: Sendable, Equatable {
         resource = parts.first ?? ""
         name = parts.dropFirst().first
         subresource = parts.dropFirst(2).first ?? ""
-        remainder = parts.dropFirst(3).joined(separator: "/")
+        remainder = Array(parts.dropFirst(3))
         setVerb(request, watches)
     }
 
@@ -73,7 +73,8 @@ struct RequestInfo: Sendable, Equatable {
         case "PUT": verb = "update"
         case "PATCH": verb = "patch"
         case "DELETE": verb = name == nil ? "deletecollection" : "delete"
-        default: verb = request.method.lowercased()
+        // OPTIONS of a proxied request: only who may do everything may do what has no name.
+        default: verb = ""
         }
         if ["exec", "attach", "portforward"].contains(subresource), verb == "get" { verb = "create" }
     }

@@ -7,9 +7,6 @@ extension APIServer {
     /// Kinds that are asked, not stored: reviews and bindings.
     func answerReview(_ context: RequestContext) async throws -> Reply {
         guard context.info.verb == "create" else {
-            if context.resource.resource == "componentstatuses" {
-                return .json(["kind": "ComponentStatusList", "apiVersion": "v1", "metadata": [:], "items": .array([])])
-            }
             throw StatusError.methodNotAllowed(context.resource, verb: context.info.verb)
         }
         let body = try await BodyDecoding.object(context.request)

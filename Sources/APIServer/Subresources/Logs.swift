@@ -1,79 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import AsyncHTTPClient
+import HTTPServing
 import KubeObjects
 import NIOCore
 import NIOHTTP1
-import NIOSSL
-import Synchronization
 import Values
 
 extension APIServer {
-    /// GET of a pod's `log`: text that the node sends, passed on as it comes.
+    /// GET of a pod's `log`: text that the node sends, passed on as it comes; over a WebSocket in messages.
     func log(_ context: RequestContext) async throws -> Reply {
         if let tail = try context.request.number("tailLines"), tail < 0 {
             throw StatusError.invalid(
                 ("", "PodLogOptions"), name: context.name,
                 [.invalid("tailLines", JSON(tail), "must be greater than or equal to 0")])
         }
-        // Over a WebSocket the log is upgraded like any stream.
-        if context.request.header("upgrade")?.lowercased() == "websocket" { return try await stream(context) }
-        let target = try kubeletTarget(context)
-        let response = try await kubelets.get(target)
-        guard response.status == .ok else {
-            let body = (try? await response.body.collect(upTo: 64 << 10)).map { Array($0.readableBytesView) }
-            throw Self.refusal(Int(response.status.code), body ?? [])
+        let webSocket = try context.request.webSocket(["binary.k8s.io", "base64.binary.k8s.io"])
+        let exchange = try await askKubelet(try kubeletTarget(context))
+        guard exchange.status == 200 else {
+            let body = (try? await exchange.collect(upTo: 64 << 10)) ?? []
+            await exchange.close()
+            throw Self.refusal(exchange.status, body)
         }
-        return Reply(
-            headers: [("Content-Type", "text/plain"), ("Cache-Control", "no-cache, private")],
-            body: .stream { sink in
-                for try await piece in response.body { try await sink.write(Array(piece.readableBytesView)) }
-            })
+        guard let webSocket else {
+            return Reply(
+                headers: [("Content-Type", "text/plain"), ("Cache-Control", "no-cache, private")],
+                body: .stream { sink in
+                    while let piece = try await exchange.next() { try await sink.write(Array(piece.readableBytesView)) }
+                    await exchange.close()
+                })
+        }
+        let isBase64 = webSocket.subprotocol == "base64.binary.k8s.io"
+        return webSocket.reply { send in
+            func frame(_ bytes: [UInt8]) -> [UInt8] {
+                isBase64 ? WebSocketEncoder.text(Array(Base64.text(bytes).utf8)) : WebSocketEncoder.binary(bytes)
+            }
+            // An empty message first: a log that is followed may stay silent, and the client knows that it is there.
+            try await send(frame([]))
+            while let piece = try await exchange.next() { try await send(frame(Array(piece.readableBytesView))) }
+            await exchange.close()
+        }
     }
-}
 
-/// Reads from kubelets over HTTPS, known by the server's client certificate. Made when first needed.
-final class KubeletClient: Sendable {
-    private let configuration: APIServerConfiguration
-    private let client = Mutex<HTTPClient?>(nil)
-
-    init(_ configuration: APIServerConfiguration) { self.configuration = configuration }
-
-    deinit {
-        // The group is the process's own: nothing is waited for.
-        client.withLock { $0 }?.shutdown { _ in }
-    }
-
-    func get(_ target: KubeletTarget) async throws(StatusError) -> HTTPClientResponse {
-        do {
-            // A log that is followed may stay silent for hours: only the connection has a deadline.
-            return try await current().execute(
-                HTTPClientRequest(url: "https://\(target.authority)\(target.target)"), deadline: .distantFuture)
+    /// GETs something from a kubelet. A log that is followed may stay silent for hours: only the connection has a
+    /// deadline.
+    private func askKubelet(_ target: KubeletTarget) async throws -> HTTPExchange {
+        var request = HTTPExchange.Request(
+            host: target.host, port: target.port, tls: kubeletTLS, method: "GET", target: target.target)
+        request.connectTimeout = .seconds(10)
+        do throws(HTTPExchangeError) {
+            return try await HTTPExchange.start(request)
         } catch {
+            if error.kind == .cancelled { throw CancellationError() }
             throw StatusError(
                 500, "InternalError", "Get \"https://\(target.authority)\(target.target)\": \(error)",
                 details: .object([:]))
-        }
-    }
-
-    private func current() throws -> HTTPClient {
-        try client.withLock { client in
-            if let client { return client }
-            var tls = TLSConfiguration.makeClientConfiguration()
-            tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMBytes(Array(configuration.clientCAPEM.utf8)))
-            // Nodes are known by address, and their certificates may name only the node.
-            tls.certificateVerification = .noHostnameVerification
-            tls.certificateChain = try NIOSSLCertificate.fromPEMBytes(
-                Array(configuration.kubeletClientCertificatePEM.utf8)
-            ).map { .certificate($0) }
-            tls.privateKey = .privateKey(
-                try NIOSSLPrivateKey(bytes: Array(configuration.kubeletClientKeyPEM.utf8), format: .pem))
-            var options = HTTPClient.Configuration(tlsConfiguration: tls)
-            options.timeout = .init(connect: .seconds(10))
-            options.httpVersion = .http1Only
-            let made = HTTPClient(eventLoopGroupProvider: .singleton, configuration: options)
-            client = made
-            return made
         }
     }
 }

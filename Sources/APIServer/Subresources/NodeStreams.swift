@@ -45,11 +45,8 @@ extension APIServer {
     ) async throws(StatusError) -> HTTPUpgradeResult {
         do {
             return try await HTTPUpgrade.connect(
-                host: target.host, port: target.port,
-                tls: HTTPClientTLS(
-                    caPEM: configuration.clientCAPEM, certificatePEM: configuration.kubeletClientCertificatePEM,
-                    privateKeyPEM: configuration.kubeletClientKeyPEM, verifiesHostname: false),
-                method: method, target: target.target, headers: HTTPHeaders(headers))
+                host: target.host, port: target.port, tls: kubeletTLS, method: method, target: target.target,
+                headers: HTTPHeaders(headers))
         } catch {
             throw StatusError(
                 500, "InternalError", "error dialing backend: kubelet at \(target.host):\(target.port): \(error)",
@@ -79,14 +76,7 @@ extension APIServer {
         guard !node.isEmpty else {
             throw StatusError.badRequest("pod \(pod.name) does not have a host assigned")
         }
-        guard let object = mirror.object(StorageKey(.nodes), nil, node)?.object() else {
-            throw StatusError.notFound(.nodes, name: node)
-        }
-        let addresses = object["status"]["addresses"].array ?? []
-        guard let host = addresses.first(where: { $0["type"].string == "InternalIP" })?["address"].string else {
-            throw StatusError.internalError("node \(node) has no InternalIP among its addresses")
-        }
-        let port = object["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].int ?? configuration.kubeletPort
+        let (host, port) = try kubeletPlace(node)
         let place = "\(pod.namespace ?? "")/\(pod.name)"
         let query = context.request.query
         var items: [(String, String)] = []

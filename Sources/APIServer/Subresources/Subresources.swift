@@ -19,10 +19,7 @@ extension APIServer {
         case (.namespaces, "finalize") where verb == "update": return try await finalize(context)
         case (.pods, "log") where verb == "get": return try await log(context)
         case (.pods, "exec"), (.pods, "attach"), (.pods, "portforward"): return try await stream(context)
-        case (_, "proxy"):
-            throw StatusError(
-                501, "NotImplemented",
-                "proxying to \(context.type.resource.resource) is not served yet: use kubectl port-forward")
+        case (_, "proxy"): return try await proxy(context)
         default: throw StatusError.methodNotAllowed(context.resource, verb: verb)
         }
     }

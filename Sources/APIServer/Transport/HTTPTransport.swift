@@ -10,6 +10,9 @@ extension IncomingRequest {
         self.init(
             method: request.method, path: request.path,
             query: request.query.items.map { (name: $0.name, value: $0.value) },
+            rawQuery: request.target.firstIndex(of: "?").map {
+                String(request.target[request.target.index(after: $0)...])
+            } ?? "",
             headers: request.headers.map { (name: $0.name, value: $0.value) },
             origin: .connection(request.client),
             loadBody: { limit in
@@ -18,7 +21,7 @@ extension IncomingRequest {
                 } catch is HTTPBodyTooLarge {
                     throw RequestBodyTooLarge()
                 }
-            })
+            }, body: body, remoteAddress: request.remoteAddress)
     }
 }
 

@@ -22,11 +22,14 @@ struct InProcessTransport: APITransport {
         let reply = await server.handle(
             IncomingRequest(
                 method: request.method, path: request.path, query: request.query.map { (name: $0.0, value: $0.1) },
+                rawQuery: request.query.map {
+                    "\(PercentCoding.encoded($0.0))=\(PercentCoding.encoded($0.1))"
+                }.joined(separator: "&"),
                 headers: request.headers.map { (name: $0.0, value: $0.1) }, origin: .inProcess(user),
                 loadBody: { limit in
                     guard body.count <= limit else { throw RequestBodyTooLarge() }
                     return body
-                }))
+                }, body: HTTPRequestBody(body)))
         let headers = reply.headers.map { ($0.name, $0.value) }
         switch reply.body {
         case .bytes(let bytes): return APIResponse(status: reply.status, headers: headers, body: .bytes(bytes))

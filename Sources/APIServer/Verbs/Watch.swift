@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import HTTPServing
 import KubeObjects
 import Storage
 import Values
@@ -9,6 +10,7 @@ extension APIServer {
     func watch(_ context: RequestContext) async throws -> Reply {
         let encoding = try ObjectEncoding(context)
         let selection = try Selection(context)
+        let webSocket = try context.request.webSocket(nil)
         let start = try watchStart(context)
         if case .after(let revision) = start.from {
             let newest = await storage.currentRevision
@@ -26,15 +28,17 @@ extension APIServer {
         let prefix = key.prefix(namespace: context.namespace)
         let bookmarks = context.request.flag("allowWatchBookmarks")
         let mirror = mirror
+        let run: @Sendable (any ByteSink) async throws -> Void = { sink in
+            defer { mirror.unsubscribe(key, watch.subscription) }
+            var writer = WatchWriter(encoding: encoding, selection: selection, prefix: prefix, sink: sink)
+            try await writer.begin(watch, endOfInitialEvents: start.marksEnd, bookmarks: bookmarks)
+            try await writer.run(
+                watch.subscription, seconds: timeout, bookmarks: bookmarks, revision: { mirror.revision })
+        }
+        if let webSocket { return webSocket.reply { send in try await run(EventFrames(send: send)) } }
         return Reply(
             headers: [("Content-Type", "application/json"), ("Cache-Control", "no-cache, private")],
-            body: .stream { sink in
-                defer { mirror.unsubscribe(key, watch.subscription) }
-                var writer = WatchWriter(encoding: encoding, selection: selection, prefix: prefix, sink: sink)
-                try await writer.begin(watch, endOfInitialEvents: start.marksEnd, bookmarks: bookmarks)
-                try await writer.run(
-                    watch.subscription, seconds: timeout, bookmarks: bookmarks, revision: { mirror.revision })
-            })
+            body: .stream(run))
     }
 
     /// Between half an hour and an hour, so that watches do not all end at once.
@@ -66,6 +70,17 @@ extension APIServer {
         }
         if let version, version > 0 { return (.after(version), false) }
         return (.snapshot, false)
+    }
+}
+
+/// The lines of a watch as messages of a WebSocket: each event is a text of its own.
+private struct EventFrames: ByteSink {
+    let send: WebSocketStream.Send
+
+    func write(_ bytes: [UInt8]) async throws {
+        for line in bytes.split(separator: UInt8(ascii: "\n")) {
+            try await send(WebSocketEncoder.text(line + [UInt8(ascii: "\n")]))
+        }
     }
 }
 

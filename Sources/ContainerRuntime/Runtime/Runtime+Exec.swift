@@ -80,8 +80,10 @@ extension Runtime {
             if let input { close(input.read) }
         }
         let process = try spawner.spawn()
+        let outcome = outcome(of: process, folder)
         return session(
-            process, folder, id, stdout: outputReader.stream(), stderr: errorReader.stream(), writer: writer,
+            process, folder, outcome, stdout: outputReader.stream(),
+            stderr: CommandErrors(errorReader, folder: folder, outcome: outcome).stream(), writer: writer,
             resize: { _, _ in })
     }
 
@@ -114,7 +116,8 @@ extension Runtime {
         let reader = DescriptorReader(owning: terminal)
         let writer = DescriptorWriter(owning: copy)
         return session(
-            process, folder, id, stdout: reader.stream(), stderr: AsyncStream { $0.finish() }, writer: writer,
+            process, folder, outcome(of: process, folder), stdout: reader.stream(), stderr: AsyncStream { $0.finish() },
+            writer: writer,
             resize: { columns, rows in
                 guard let fd = writer.duplicate() else { return }
                 _ = catbird_set_terminal_size(fd, UInt16(clamping: rows), UInt16(clamping: columns))
@@ -129,12 +132,9 @@ extension Runtime {
         return RuntimeError(.cannotStart, "exec failed: \(lines.last ?? "\(status)")")
     }
 
-    private func session(
-        _ process: ChildProcess, _ folder: String, _ id: ContainerID, stdout: AsyncStream<[UInt8]>,
-        stderr: AsyncStream<[UInt8]>, writer: DescriptorWriter?, resize: @escaping @Sendable (Int, Int) -> Void,
-        endOfInput: [UInt8]? = nil
-    ) -> ExecSession {
-        let result = Task { () -> Result<Int, RuntimeError> in
+    /// How the command ends, or why it never began; the folder goes then.
+    private func outcome(of process: ChildProcess, _ folder: String) -> Task<Result<Int, RuntimeError>, Never> {
+        Task {
             let status = await process.wait()
             defer { try? Files.removeTree(folder) }
             // Crun writes the pid once the command runs, and before that only what kept it from running.
@@ -143,7 +143,14 @@ extension Runtime {
             }
             return .success(Int(status.code))
         }
-        return ExecSession(
+    }
+
+    private func session(
+        _ process: ChildProcess, _ folder: String, _ outcome: Task<Result<Int, RuntimeError>, Never>,
+        stdout: AsyncStream<[UInt8]>, stderr: AsyncStream<[UInt8]>, writer: DescriptorWriter?,
+        resize: @escaping @Sendable (Int, Int) -> Void, endOfInput: [UInt8]? = nil
+    ) -> ExecSession {
+        ExecSession(
             stdout: stdout, stderr: stderr,
             write: { bytes in try await writer?.write(bytes) },
             closeInput: {
@@ -151,7 +158,7 @@ extension Runtime {
                 if let endOfInput { try? await writer?.write(endOfInput) } else { writer?.close() }
             },
             resize: { columns, rows in resize(columns, rows) },
-            exitCode: { try await result.value.get() },
+            exitCode: { try await outcome.value.get() },
             cancel: {
                 if process.exitStatus == nil, let text = try? Files.text(folder + "/pid"),
                     let pid = Int32(text.filter { !$0.isWhitespace }), pid > 1,

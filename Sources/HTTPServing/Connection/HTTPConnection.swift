@@ -125,8 +125,9 @@ final class HTTPConnection: Sendable {
             return isDrained
         case .stream(let write):
             let keepAlive = head.isKeepAlive && !head.asksForUpgrade && head.version == .http1_1
-            let isDrained = keepAlive && !body.awaitsContinue ? try await drain(body) : false
+            let isDrained = keepAlive && !body.awaitsContinue && !body.isKept ? try await drain(body) : false
             try await stream(response, write, to: head, keepAlive: isDrained, exchange)
+            if body.isKept { try await linger() }
             return isDrained
         case .upgrade(let body):
             try await upgrade(response, head, body)

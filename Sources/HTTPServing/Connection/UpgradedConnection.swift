@@ -8,9 +8,12 @@ public struct UpgradedConnection: Sendable {
     /// What the peer sends; ends when the peer is done sending. For one reader.
     public let inbound: Inbound
     private let channel: any Channel
+    /// Of a connection that we made: closes it with the last copy.
+    private let guardian: ConnectionGuard?
 
-    init(channel: any Channel, queue: InboundQueue<ByteBuffer>) {
+    init(channel: any Channel, queue: InboundQueue<ByteBuffer>, guardian: ConnectionGuard? = nil) {
         self.channel = channel
+        self.guardian = guardian
         inbound = Inbound(queue: queue)
     }
 

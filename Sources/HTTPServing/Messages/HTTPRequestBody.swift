@@ -22,6 +22,12 @@ public struct HTTPRequestBody: AsyncSequence, Sendable {
 
     public func makeAsyncIterator() -> Iterator { Iterator(source: source) }
 
+    /// Says that the body is read on while the answer is sent, as who passes both on does. Otherwise the server reads
+    /// what is left of it before it sends a streamed answer.
+    public func keep() {
+        if case .incoming(let body) = source { body.keep() }
+    }
+
     public struct Iterator: AsyncIteratorProtocol {
         var source: Source
 
@@ -58,6 +64,7 @@ final class IncomingBody: Sendable {
     private struct State {
         var isComplete = false
         var isOver = false
+        var isKept = false
         var expectsContinue: Bool
         var received = 0
     }
@@ -77,6 +84,11 @@ final class IncomingBody: Sendable {
 
     /// Whether the client still waits for leave to send it.
     var awaitsContinue: Bool { state.withLock { $0.expectsContinue } }
+
+    /// Whether somebody else may be reading it while the answer is sent.
+    var isKept: Bool { state.withLock { $0.isKept && !$0.isComplete } }
+
+    func keep() { state.withLock { $0.isKept = true } }
 
     /// The request is answered: whoever kept the body gets no byte of the next one.
     func end() { state.withLock { $0.isOver = true } }

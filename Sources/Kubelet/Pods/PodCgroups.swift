@@ -49,6 +49,9 @@ final class PodCgroups: Sendable {
     /// Nil when the kubelet leaves groups to the runtime.
     func path(of pod: PodView) -> String? { root.isEmpty ? nil : "\(root)/\(QoSClass(of: pod).cgroup(uid: pod.uid))" }
 
+    /// What a group uses now; nil when the machine's groups cannot be read.
+    func usage(of group: String) -> CgroupUsage? { layout?.usage(of: group) }
+
     func prepare(_ pod: PodView) {
         guard let layout, let group = path(of: pod) else { return }
         let limits = PodLimits(of: pod)

@@ -24,7 +24,9 @@ enum CommandRunner {
                     output.addTask { for await bytes in session.stderr { await channels.stderr(bytes) } }
                 }
                 let outcome: CommandOutcome
-                do { outcome = .exited(try await session.exitCode()) } catch { outcome = .failed("\(error)") }
+                do { outcome = .exited(try await session.exitCode()) } catch {
+                    outcome = .failed("error executing command in container: \(error)")
+                }
                 input.cancelAll()
                 return outcome
             }

@@ -60,6 +60,7 @@ struct KubeletServer: Sendable {
             return HTTPResponse(
                 headers: ["Content-Type": type],
                 body: .stream { writer in try await body { try await writer.write($0) } })
+        case .redirect(let target): return HTTPResponse(status: 301, headers: ["Location": target])
         case .upgrade(let headers, let body):
             return HTTPResponse(
                 status: 101, headers: HTTPHeaders(headers), body: .upgrade { await UpgradedSession.carry($0, body) })

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ContainerRuntime
+import HTTPServing
 import KubeObjects
 import Values
 
@@ -29,6 +30,11 @@ enum ServerAnswer: Sendable {
     case bytes(status: Int, type: String, [UInt8])
     case stream(type: String, @Sendable (@escaping @Sendable ([UInt8]) async throws -> Void) async throws -> Void)
     case upgrade(headers: [(String, String)], @Sendable (ByteTransport) async -> Void)
+    case redirect(String)
+
+    static func json(_ value: JSON) -> ServerAnswer {
+        .bytes(status: 200, type: "application/json", value.serialized())
+    }
 
     static func text(_ status: Int, _ text: String) -> ServerAnswer {
         .bytes(status: status, type: "text/plain; charset=utf-8", Array(text.utf8))
@@ -48,22 +54,23 @@ enum ServerAnswer: Sendable {
 struct ServerRoutes: Sendable {
     let context: KubeletContext
     let pods: PodManager
+    private let node: NodeRoutes
+
+    init(context: KubeletContext, pods: PodManager) {
+        self.context = context
+        self.pods = pods
+        node = NodeRoutes(context: context, pods: pods)
+    }
 
     func respond(to request: ServerRequest) async -> ServerAnswer {
         let parts = request.path.split(separator: "/").map(String.init)
         switch parts.first {
-        case "healthz": return .text(200, "ok")
-        case "pods":
-            let list: JSON = [
-                "kind": "PodList", "apiVersion": "v1", "metadata": [:], "items": .array(pods.pods.map(\.json)),
-            ]
-            return .bytes(status: 200, type: "application/json", list.serialized())
         case "containerLogs" where parts.count == 4: return await logs(parts, request)
         case "exec" where parts.count == 4 || parts.count == 5: return await command(parts, request, attaches: false)
         case "attach" where parts.count == 4 || parts.count == 5: return await command(parts, request, attaches: true)
         case "run" where parts.count == 4 || parts.count == 5: return await run(parts, request)
         case "portForward" where parts.count == 3 || parts.count == 4: return await portForward(parts, request)
-        default: return .text(404, "404 page not found\n")
+        default: return node.respond(to: request, parts) ?? .text(404, "404 page not found\n")
         }
     }
 
@@ -126,38 +133,7 @@ struct ServerRoutes: Sendable {
         let streamer = LogStreamer(
             path: path, request: wanted,
             isLive: { id.flatMap { runtime.container($0) }.map { $0.state != .exited } ?? false }, ended: ended)
-        if request.upgrade == "websocket" { return webSocketLogs(request, streamer) }
         return .stream(type: "text/plain") { write in try await streamer.stream(write) }
-    }
-
-    private func webSocketLogs(_ request: ServerRequest, _ streamer: LogStreamer) -> ServerAnswer {
-        let offers = WebSocketHandshake.offers(request.headerValues("sec-websocket-protocol"))
-        let chosen = offers.first { $0 == "binary.k8s.io" || $0 == "base64.binary.k8s.io" }
-        guard offers.isEmpty || chosen != nil else {
-            return .failure(
-                403, "Forbidden", "logs are sent as binary.k8s.io or base64.binary.k8s.io, not as \(offers)")
-        }
-        return upgrade(request, chosen) { transport in
-            let outbound = ByteQueue()
-            await runSession(transport, outbound: outbound) {
-                var decoder = WebSocketDecoder()
-                while let bytes = await transport.read(), let events = try? decoder.feed(bytes) {
-                    for event in events {
-                        if case .ping(let payload) = event { outbound.append(WebSocketEncoder.pong(payload)) }
-                        if case .close = event { return }
-                    }
-                }
-            } work: {
-                let isBase64 = chosen == "base64.binary.k8s.io"
-                // A log that cannot be read ends the stream; the client sees what came before.
-                try? await streamer.stream { bytes in
-                    await outbound.push(
-                        isBase64
-                            ? WebSocketEncoder.text(Array(Base64.text(bytes).utf8)) : WebSocketEncoder.binary(bytes))
-                }
-                outbound.append(WebSocketEncoder.close(1000))
-            }
-        }
     }
 
     // MARK: Commands
@@ -195,7 +171,7 @@ struct ServerRoutes: Sendable {
                     id, command: arguments, tty: streams.tty, stdin: streams.stdin, environment: [])
                 return await CommandRunner.run(session, channels, hasInput: streams.stdin)
             } catch {
-                return .failed("\(error)")
+                return .failed("error \(attaches ? "attaching to" : "executing command in") container: \(error)")
             }
         }
         if request.upgrade == "websocket" {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import HTTPServing
 import Values
 
 /// The WebSocket subprotocols of remote commands: the first byte of a message names its channel.

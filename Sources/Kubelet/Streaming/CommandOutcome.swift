@@ -5,6 +5,7 @@ package import Values
 /// How a remote command ended, and how the error channel says it.
 package enum CommandOutcome: Hashable, Sendable {
     case exited(Int)
+    /// It could not be run, or not be joined: `error executing command in container: …`.
     case failed(String)
 
     /// What attach reports: it ends with the container's streams, and the exit code is the pod's status to tell.
@@ -26,7 +27,8 @@ package enum CommandOutcome: Hashable, Sendable {
             ]
         case .failed(let message):
             return [
-                "metadata": [:], "status": "Failure", "message": .string(message), "reason": "InternalError",
+                "metadata": [:], "status": "Failure", "message": .string("Internal error occurred: \(message)"),
+                "reason": "InternalError",
                 "details": ["causes": [["message": .string(message)]]], "code": 500,
             ]
         }
@@ -38,7 +40,7 @@ package enum CommandOutcome: Hashable, Sendable {
         case .exited(0): nil
         case .exited(let code):
             "error executing command in container: command terminated with non-zero exit code: exit status \(code)"
-        case .failed(let message): "error executing command in container: \(message)"
+        case .failed(let message): message
         }
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import HTTPServing
 import Values
 
 /// Serves port-forward over a connection; `connect` joins a port of the pod to two queues of bytes.

@@ -51,7 +51,15 @@ public struct ControlPlane: Sendable {
                     client: client("system:kube-controller-manager"),
                     configuration: ControllerConfiguration(
                         clusterCACertificatePEM: pki.authority.certificatePEM,
-                        loadBalancerCIDR: profile.plan.loadBalancerRange)
+                        loadBalancerCIDR: profile.plan.loadBalancerRange),
+                    observer: { work in
+                        switch work {
+                        case .schedulerStarted: server.components.report(.scheduler, isRunning: true)
+                        case .schedulerEnded: server.components.report(.scheduler, isRunning: false)
+                        case .controllersStarted: server.components.report(.controllerManager, isRunning: true)
+                        case .controllersEnded: server.components.report(.controllerManager, isRunning: false)
+                        }
+                    }
                 ).run()
             }
             // The first that fails ends the process, which is then started anew; only the addons' task ends by itself.
@@ -64,11 +72,13 @@ extension ControlPlane {
     private func configuration(node: Profile.Node, pki: ProfilePKI) throws -> APIServerConfiguration {
         let serving = try pki.apiServer(address: node.address, serviceAddress: IPAddress(10, 96, 0, 1))
         let kubelets = try pki.kubeletClient()
-        return APIServerConfiguration(
+        var configuration = APIServerConfiguration(
             tokenSigner: pki.tokenSigner, clientCAPEM: pki.authority.certificatePEM,
             certificatePEM: serving.certificatePEM, privateKeyPEM: serving.privateKeyPEM,
             kubeletClientCertificatePEM: kubelets.certificatePEM, kubeletClientKeyPEM: kubelets.privateKeyPEM,
             advertiseAddress: node.address, advertisePort: Profile.apiPort, bindPort: Profile.apiPort, logger: log)
+        configuration.logDirectory = paths.logs
+        return configuration
     }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import HTTPServing
 import Kubelet
 import Testing
 import Values

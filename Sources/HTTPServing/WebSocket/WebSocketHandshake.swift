@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Crypto
+import PKI
 import Values
 
 /// The opening handshake of RFC 6455 section 4.2, as far as it concerns a server that was handed the request.
 package enum WebSocketHandshake {
     /// `Sec-WebSocket-Accept` for the client's `Sec-WebSocket-Key`.
     package static func accept(key: String) -> String {
-        let digest = Insecure.SHA1.hash(data: Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8))
-        return Base64.text(Array(digest))
+        Base64.text(SHA1Digest.bytes(Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)))
     }
 
     /// The subprotocols that the client offers, in its order. The header may come once or several times.
@@ -37,7 +36,7 @@ package enum WebSocketHandshake {
         package init(_ message: String) { self.message = message }
     }
 
-    static func trimmed(_ text: some StringProtocol) -> String {
+    package static func trimmed(_ text: some StringProtocol) -> String {
         var part = text[...]
         while let first = part.first, first == " " || first == "\t" { part.removeFirst() }
         while let last = part.last, last == " " || last == "\t" { part.removeLast() }
