@@ -21,7 +21,8 @@ public struct APIServerConfiguration: Sendable {
     public var kubeletPort: Int
     public var serviceCIDR: CIDR
     public var nodePorts: ClosedRange<Int>
-    /// Where the `kubernetes` Service leads.
+    /// Where the `kubernetes` Service leads: never to loopback, which is another machine for each who reads it. A server that
+    /// nobody is led to has an address of RFC 5737.
     public var advertiseAddress: IPAddress
     public var advertisePort: Int
     /// Where HTTPS is served.
@@ -43,7 +44,7 @@ public struct APIServerConfiguration: Sendable {
         clientCAPEM: String = "", certificatePEM: String = "", privateKeyPEM: String = "",
         kubeletClientCertificatePEM: String = "", kubeletClientKeyPEM: String = "", kubeletPort: Int = 10250,
         serviceCIDR: CIDR = .defaultServices, nodePorts: ClosedRange<Int> = 30000...32767,
-        advertiseAddress: IPAddress = IPAddress(127, 0, 0, 1), advertisePort: Int = 8443,
+        advertiseAddress: IPAddress = IPAddress(192, 0, 2, 1), advertisePort: Int = 8443,
         bindHost: String = "0.0.0.0", bindPort: Int = 8443, version: String = "v1.36.2",
         compactionInterval: Duration? = .seconds(300), logger: Logger = Logger(label: "catbird.apiserver")
     ) {

@@ -100,6 +100,6 @@ import Values
         let service = try await fixture.client.get(.services, "kubernetes", in: "default")
         #expect(service["spec"]["clusterIP"].string == "10.96.0.1")
         let slice = try await fixture.client.get(.endpointSlices, "kubernetes", in: "default")
-        #expect(slice["endpoints"][0]["addresses"] == ["127.0.0.1"])
+        #expect(slice["endpoints"][0]["addresses"] == ["192.0.2.1"])
     }
 }

@@ -58,7 +58,7 @@ extension KindDescription {
         TableColumn(name) { configuration in
             var value = configuration["spec"]
             for step in steps { value = value[step] }
-            return JSON(value.int.map { String($0) } ?? "<none>")
+            return value.int.map { JSON($0) } ?? "<none>"
         }
     }
 }

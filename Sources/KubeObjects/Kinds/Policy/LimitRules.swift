@@ -48,20 +48,23 @@ enum LimitRangeRules {
 
     private static func amounts(_ inspection: inout Inspection, _ item: JSON, _ name: String, at path: String) {
         func amount(_ list: String) -> Quantity? { PodResources.quantity(item[list][name]) }
-        // What is smaller, what is larger, whose field is blamed, and what both are called.
-        let orders: [(less: String, more: String, blamed: String, text: (String, String))] = [
-            ("min", "max", "min", ("min value", "max value")),
-            ("min", "defaultRequest", "defaultRequest", ("min value", "default request value")),
-            ("defaultRequest", "max", "defaultRequest", ("default request value", "max value")),
-            ("defaultRequest", "default", "defaultRequest", ("default request value", "default limit value")),
-            ("min", "default", "default", ("min value", "default value")),
-            ("default", "max", "default", ("default value", "max value")),
+        // What is smaller, what is larger, whose field is blamed, which amount is shown, and what both are called.
+        let orders: [(less: String, more: String, blamed: String, shown: String, text: (String, String))] = [
+            ("min", "max", "min", "min", ("min value", "max value")),
+            ("min", "defaultRequest", "defaultRequest", "defaultRequest", ("min value", "default request value")),
+            ("defaultRequest", "max", "defaultRequest", "defaultRequest", ("default request value", "max value")),
+            (
+                "defaultRequest", "default", "defaultRequest", "defaultRequest",
+                ("default request value", "default limit value")
+            ),
+            ("min", "default", "default", "min", ("min value", "default value")),
+            ("default", "max", "default", "max", ("default value", "max value")),
         ]
         for order in orders {
             guard let less = amount(order.less), let more = amount(order.more), less > more else { continue }
             inspection.report(
                 .invalid(
-                    "\(path).\(order.blamed)[\(name)]", item[order.blamed][name] ?? .null,
+                    "\(path).\(order.blamed)[\(name)]", item[order.shown][name] ?? .null,
                     "\(order.text.0) \(less) is greater than \(order.text.1) \(more)"))
         }
         // What cannot be promised twice is asked for and limited alike.

@@ -5,12 +5,13 @@ import Values
 extension KindDescription {
     static let priorityClass = KindDescription(
         "scheduling.k8s.io", "PriorityClass",
-        strategy: Strategy(countsGenerations: true),
         immutable: ["preemptionPolicy"],
         columns: [
             .objectName, .number("Value", "value"), .text("Global-Default", "globalDefault", missing: "false"), .age,
             .text("PreemptionPolicy", "preemptionPolicy", missing: ""),
         ],
+        // It never changes in a way that counts.
+        complete: { $0["metadata"]["generation"] = 1 },
         defaults: { $0.fillText("preemptionPolicy", "PreemptLowerPriority") },
         rules: PriorityClassRules.inspect)
 }
