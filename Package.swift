@@ -185,7 +185,7 @@ let benchmarks: [Target] =
     : [
         .executableTarget(
             name: "catbird-bench",
-            dependencies: [
+            dependencies: nioHTTP + [
                 "APIServer", "CNIProtocol", "IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkAgent",
                 "NetworkModel", "PKI", "Storage", "Values", log,
             ], path: "Benchmarks/Addresses", swiftSettings: settings)

@@ -6,9 +6,13 @@ import Logging
 /// Measures addresses, plugin and routes; beside each figure stands a ratio to a floor measured in the same run.
 ///
 ///     catbird-bench [engine] [cluster] [plugin] [routes]
+///     catbird-bench watch HOST:PORT WATCHERS ROUNDS
 @main struct Bench {
     static func main() async throws {
         LoggingSystem.bootstrap { _ in SwiftLogNoOpLogHandler() }
+        if CommandLine.arguments.dropFirst().first == "watch" {
+            return try await WatchBench.run(Array(CommandLine.arguments.dropFirst(2)))
+        }
         let asked = Set(CommandLine.arguments.dropFirst())
         func wants(_ name: String) -> Bool { asked.isEmpty || asked.contains(name) }
         if wants("engine") { try await EngineBench.run() }
