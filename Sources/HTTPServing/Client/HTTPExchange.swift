@@ -130,9 +130,14 @@ public final class HTTPExchange: Sendable {
 
     /// Stops sending, and closes the connection. After that nobody reads the request's body any more.
     public func close() async {
+        await Self.stop(sender, guardian.channel)
+    }
+
+    /// Closes first: a sender may be waiting for the other side to take its bytes.
+    private static func stop(_ sender: Task<Void, Never>?, _ channel: any Channel) async {
         sender?.cancel()
+        await channel.closeFully()
         await sender?.value
-        await guardian.channel.closeFully()
     }
 
     // MARK: - Connecting
@@ -214,8 +219,7 @@ public final class HTTPExchange: Sendable {
             }
             return HTTPExchange(answer, connection, guardian, queue, sender, method: request.method)
         } catch {
-            sender?.cancel()
-            await sender?.value
+            await stop(sender, channel)
             throw error
         }
     }
