@@ -84,7 +84,7 @@ extension ResourceType {
         if let schema = registry.schema(of: self) {
             var general = SchemaInspection(registry: registry, isCustom: isCustom)
             general.inspect(object.json, schema, at: "")
-            let judged = Set(errors.map(\.field))
+            let judged = inspection.judged.union(errors.map(\.field))
             errors += general.errors.filter { !judged.contains($0.field) }
         }
         return errors
