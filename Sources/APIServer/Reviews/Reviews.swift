@@ -6,9 +6,10 @@ import Values
 extension APIServer {
     /// Kinds that are asked, not stored: reviews and bindings.
     func answerReview(_ context: RequestContext) async throws -> Reply {
+        let encoding = try context.plainEncoding()
         guard context.info.verb == "create" else {
             if context.resource.resource == "componentstatuses" {
-                return .json(["kind": "ComponentStatusList", "apiVersion": "v1", "metadata": [:], "items": .array([])])
+                return try ObjectEncoding(context).list([], revision: 0, continueToken: nil, remaining: nil)
             }
             throw StatusError.methodNotAllowed(context.resource, verb: context.info.verb)
         }
@@ -28,11 +29,13 @@ extension APIServer {
             review["status"] = rulesStatus(context.user, namespace)
         case "selfsubjectreviews": review["status"] = ["userInfo": context.user.json]
         case "tokenreviews": review["status"] = tokenStatus(review)
-        case "bindings": return try await bind(context, review, pod: review.name)
+        case "bindings":
+            try await bind(context, review, pod: review.name)
+            return Reply(Self.success, encoding, status: 201)
         default: throw StatusError.methodNotAllowed(context.resource, verb: "create")
         }
         if review["metadata"].isNullOrMissing { review["metadata"] = ["creationTimestamp": .null] }
-        return try ObjectEncoding(context).finish(review.json.serialized(), 201)
+        return Reply(review.json, encoding, status: 201)
     }
 
     private static func subject(_ spec: JSON?) -> UserInfo {

@@ -5,9 +5,9 @@ import Storage
 import Values
 
 extension APIServer {
-    /// GET of a collection with `watch=true`: a line of JSON for each change.
+    /// GET of a collection with `watch=true`: for each change a line of JSON, or a frame of protobuf.
     func watch(_ context: RequestContext) async throws -> Reply {
-        let encoding = try ObjectEncoding(context)
+        let encoding = try ObjectEncoding(context, isStream: true)
         let selection = try Selection(context)
         let start = try watchStart(context)
         if case .after(let revision) = start.from {
@@ -27,7 +27,7 @@ extension APIServer {
         let bookmarks = context.request.flag("allowWatchBookmarks")
         let mirror = mirror
         return Reply(
-            headers: [("Content-Type", "application/json"), ("Cache-Control", "no-cache, private")],
+            headers: [("Content-Type", encoding.streamType), ("Cache-Control", "no-cache, private")],
             body: .stream { sink in
                 defer { mirror.unsubscribe(key, watch.subscription) }
                 var writer = WatchWriter(encoding: encoding, selection: selection, prefix: prefix, sink: sink)
@@ -69,7 +69,7 @@ extension APIServer {
     }
 }
 
-/// Writes the lines of one watch.
+/// Writes the events of one watch.
 struct WatchWriter: Sendable {
     let encoding: ObjectEncoding
     let selection: Selection
@@ -154,18 +154,16 @@ struct WatchWriter: Sendable {
 
     private mutating func line(_ type: String, _ object: StoredObject, _ event: CacheEvent? = nil) -> [UInt8] {
         switch encoding.form {
-        case .object:
+        case .object, .partialMetadata:
             let encoding = encoding
-            func make() -> [UInt8] { Self.line(type, encoding.bytes(object)) }
-            return event?.line(type, encoding.header, make) ?? make()
-        case .partialMetadata:
-            return Self.line(type, TableRenderer.partialMetadata(encoding.object(object)).serialized())
+            func make() -> [UInt8] { encoding.event(type, object) }
+            return event?.line(type, encoding.content, make) ?? make()
         case .table:
             let table = encoding.table(
                 [encoding.object(object)], metadata: ["resourceVersion": JSON(String(object.revision))],
                 withColumns: !hasSentColumns)
             hasSentColumns = true
-            return Self.line(type, table.serialized())
+            return encoding.event(type, of: table)
         }
     }
 
@@ -187,10 +185,13 @@ struct WatchWriter: Sendable {
                 "columnDefinitions": .array([]), "rows": initialEventsEnd ? .array([row]) : .array([]),
             ]
         }
-        return Self.line("BOOKMARK", object.serialized())
+        return encoding.event("BOOKMARK", of: object)
     }
+}
 
-    private static func line(_ type: String, _ object: [UInt8]) -> [UInt8] {
+/// An event of a watch in JSON.
+enum WatchLine {
+    static func json(_ type: String, _ object: [UInt8]) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(object.count + 40)
         bytes += #"{"type":""#.utf8
