@@ -96,13 +96,13 @@ public final class APIServer: Sendable {
             try await start()
             reply = try await answer(request, info)
         } catch let error as StatusError {
-            reply = .failure(error)
+            reply = .failure(error, to: request)
         } catch is CancellationError {
-            reply = .failure(.serviceUnavailable("the request was cancelled"))
+            reply = .failure(.serviceUnavailable("the request was cancelled"), to: request)
         } catch {
             logger.error(
                 "request failed", metadata: ["path": "\(request.path)", "verb": "\(info.verb)", "error": "\(error)"])
-            reply = .failure(.internalError("\(error)"))
+            reply = .failure(.internalError("\(error)"), to: request)
         }
         metrics.count(info, code: reply.status)
         return reply
@@ -132,13 +132,7 @@ public final class APIServer: Sendable {
         if context.resource.resource == "componentstatuses", context.type.group.isEmpty {
             return try await componentStatuses(context)
         }
-        guard context.type.isStored else {
-            guard Negotiated(context.request, hasViews: false) != nil else {
-                throw StatusError.notAcceptable(
-                    "only the following media types are accepted: application/json, application/yaml")
-            }
-            return try await answerReview(context)
-        }
+        guard context.type.isStored else { return try await answerReview(context) }
         guard context.type.verbs.contains(context.info.verb) else {
             throw StatusError.methodNotAllowed(context.resource, verb: context.info.verb)
         }

@@ -47,11 +47,15 @@ extension APIServer {
         return type
     }
 
+    private static func writer(_ type: ResourceType) -> ManagedFields.Writer {
+        ManagedFields.Writer(manager: "kube-apiserver", operation: .update, apiVersion: type.apiVersion)
+    }
+
     private func ensure(_ resource: GroupVersionResource, _ object: KubeObject) async throws {
         let type = try type(resource)
         if mirror.object(storageKey(type), object.namespace, object.name) != nil { return }
         do {
-            _ = try await create(object, type, masterUser, dryRun: false)
+            _ = try await create(object, type, masterUser, dryRun: false, by: Self.writer(type))
         } catch let error as StatusError where error.reason == "AlreadyExists" {
             return
         }

@@ -42,6 +42,9 @@ struct IncomingRequest: Sendable {
 
     func query(_ name: String) -> String? { query.first { $0.name == name }?.value }
 
+    /// All values of a parameter that may stand more than once.
+    func queryValues(_ name: String) -> [String] { query.filter { $0.name == name }.map(\.value) }
+
     /// A flag of the query: `true` and `1`, as Go's clients write them.
     func flag(_ name: String) -> Bool {
         guard let value = query(name) else { return false }
@@ -57,7 +60,6 @@ struct IncomingRequest: Sendable {
         return number
     }
 
-    /// The last header part of the user agent before `/`: the default name of a field manager.
     var userAgent: String { header("user-agent") ?? "" }
 }
 

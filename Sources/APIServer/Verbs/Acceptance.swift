@@ -13,7 +13,7 @@ extension APIServer {
         try requireKind(&object, type.groupVersionKind)
         let decoded = registry.decode(object, as: type)
         if let problem = decoded.typeError { throw ResourceRegistry.typeError(type, problem) }
-        let directive = try context.fieldValidation()
+        let directive = context.fieldValidation
         if directive != .ignore, !(decoded.unknownFields.isEmpty && body.duplicates.isEmpty) {
             if directive == .strict {
                 throw ResourceRegistry.strictDecodingError(

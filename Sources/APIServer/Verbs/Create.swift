@@ -17,9 +17,9 @@ extension APIServer {
         if !object.resourceVersion.isEmpty {
             throw StatusError.badRequest("resourceVersion should not be set on objects to be created")
         }
-        let writer = context.fieldManager == nil ? nil : context.writer(.update)
         let stored = try await create(
-            object, context.type, context.user, dryRun: context.isDryRun, by: writer, warnings: context.warnings)
+            object, context.type, context.user, dryRun: context.isDryRun, by: context.writer(.update),
+            warnings: context.warnings)
         warn(of: stored.object(), old: nil, context)
         return encoding.reply(stored, status: 201)
     }
@@ -27,20 +27,20 @@ extension APIServer {
     /// Takes an object through defaults, strategy, admission and validation into the store.
     ///
     /// - Parameters:
-    ///   - writer: who owns its fields from now on; nil leaves it without owners.
+    ///   - writer: who owns its fields from now on.
     ///   - fields: those that the writer owns; nil for all.
     func create(
         _ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool,
-        by writer: ManagedFields.Writer? = nil, fields: FieldSet? = nil, warnings: Warnings? = nil
+        by writer: ManagedFields.Writer, fields: FieldSet? = nil, warnings: Warnings? = nil
     ) async throws -> StoredObject {
         try await exclusively(type, creating: true) {
             let generates = object.name.isEmpty && object.metadata["generateName"].string?.isEmpty == false
             // A generated name that is taken is drawn again.
             for attempt in 0..<8 {
                 do {
-                    var (prepared, charge) = try await prepareNew(object, type, user, dryRun: dryRun, warnings)
-                    if let writer { own(&prepared, writer, fields, type) }
-                    let new = prepared
+                    let (new, charge) = try await prepareNew(
+                        object, type, user, dryRun: dryRun, warnings,
+                        owners: { self.owners(of: $0, writer, fields, type) })
                     return try await admission.quotas.settling(charge) {
                         try await insert(new, type, dryRun: dryRun)
                     }
@@ -53,7 +53,8 @@ extension APIServer {
     }
 
     private func prepareNew(
-        _ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool, _ warnings: Warnings?
+        _ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool, _ warnings: Warnings?,
+        owners: (KubeObject) -> JSON?
     ) async throws -> (object: KubeObject, charge: QuotaCharge?) {
         var object = object
         var metadata = object.metadata ?? .object([:])
@@ -74,6 +75,8 @@ extension APIServer {
                 type, name: "", [.required("metadata.name", "name or generateName is required")])
         }
         object = type.defaulted(object, registry: registry)
+        // What admission and the server itself add is nobody's.
+        let managedFields = owners(object)
         object = type.preparedForCreate(object)
         var review = AdmissionReview(
             operation: .create, type: type, subresource: "", object: object, old: nil, user: user, dryRun: dryRun)
@@ -86,6 +89,7 @@ extension APIServer {
         review.object = object
         try await admission.validate(&review)
         for text in review.warnings { warnings?.add(text) }
+        object.metadata["managedFields"] = managedFields
         return (object, review.charge)
     }
 }

@@ -23,7 +23,7 @@ struct DeleteOptions: Sendable {
         if propagation == nil, request.query("orphanDependents") != nil {
             propagation = request.flag("orphanDependents") ? .orphan : .background
         }
-        if request.query("dryRun") == "All" { isDryRun = true }
+        if !request.queryValues("dryRun").isEmpty { isDryRun = true }
     }
 
     init(_ options: JSON) throws(StatusError) {
@@ -34,7 +34,10 @@ struct DeleteOptions: Sendable {
         }
         uid = options["preconditions"]["uid"].string
         resourceVersion = options["preconditions"]["resourceVersion"].string
-        isDryRun = options["dryRun"].array?.contains("All") ?? false
+        let dryRun = options["dryRun"].array?.compactMap(\.string) ?? []
+        isDryRun = !dryRun.isEmpty
+        let problems = WriteOptions.dryRunProblems(dryRun)
+        if !problems.isEmpty { throw .invalid(("meta.k8s.io", "DeleteOptions"), name: "", problems) }
         if let seconds = gracePeriodSeconds, seconds < 0 {
             throw .invalid(
                 ("", "DeleteOptions"), name: "",
@@ -60,8 +63,7 @@ extension APIServer {
         let written = try await delete(context.type, context.namespace, context.name, options, context.user)
         if written.wasDeleted, !context.type.description.strategy.answersWithDeleted {
             let object = written.stored.object()
-            return encoding.finish(
-                StatusError.success(context.resource, name: object.name, uid: object.uid).serialized(), 200)
+            return encoding.answer(StatusError.success(context.resource, name: object.name, uid: object.uid))
         }
         return encoding.reply(written.stored)
     }

@@ -205,7 +205,7 @@ extension APIServer {
 }
 
 /// Where a list goes on: opaque to clients.
-struct ContinueToken: Sendable, Equatable {
+package struct ContinueToken: Sendable, Equatable {
     /// The revision that the whole list shows; nil after that was compacted.
     var revision: Int64?
     var start: String
@@ -215,7 +215,8 @@ struct ContinueToken: Sendable, Equatable {
         self.start = start
     }
 
-    init?(_ text: String) {
+    /// Nil for what this server never gave out.
+    package init?(_ text: String) {
         guard let bytes = Base64.bytes(text), let json = try? JSON(parsing: bytes),
             json["v"].string == "meta.k8s.io/v1", let version = json["rv"].int, let start = json["start"].string
         else { return nil }
@@ -223,7 +224,7 @@ struct ContinueToken: Sendable, Equatable {
         self.start = start
     }
 
-    var text: String {
+    package var text: String {
         let json: JSON = ["v": "meta.k8s.io/v1", "rv": .int(revision ?? -1), "start": JSON(start)]
         return Base64.text(json.serialized(), url: true)
     }

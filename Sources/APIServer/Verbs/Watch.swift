@@ -6,9 +6,9 @@ import Storage
 import Values
 
 extension APIServer {
-    /// GET of a collection with `watch=true`: a line of JSON for each change.
+    /// GET of a collection with `watch=true`: for each change a line of JSON, or a frame of protobuf.
     func watch(_ context: RequestContext) async throws -> Reply {
-        let encoding = try ObjectEncoding(context)
+        let encoding = try ObjectEncoding(context, isStream: true)
         let selection = try Selection(context)
         let webSocket = try context.request.webSocket(nil)
         let start = try watchStart(context)
@@ -35,9 +35,10 @@ extension APIServer {
             try await writer.run(
                 watch.subscription, seconds: timeout, bookmarks: bookmarks, revision: { mirror.revision })
         }
-        if let webSocket { return webSocket.reply { send in try await run(EventFrames(send: send)) } }
+        let isProtobuf = encoding.encoding == .protobuf
+        if let webSocket { return webSocket.reply { send in try await run(EventFrames(send: send, isProtobuf: isProtobuf)) } }
         return Reply(
-            headers: [("Content-Type", "application/json"), ("Cache-Control", "no-cache, private")],
+            headers: [("Content-Type", encoding.streamType), ("Cache-Control", "no-cache, private")],
             body: .stream(run))
     }
 
@@ -73,18 +74,30 @@ extension APIServer {
     }
 }
 
-/// The lines of a watch as messages of a WebSocket: each event is a text of its own.
+/// The events of a watch as messages of a WebSocket: one each, a text of JSON or the bytes of protobuf.
 private struct EventFrames: ByteSink {
     let send: WebSocketStream.Send
+    let isProtobuf: Bool
 
     func write(_ bytes: [UInt8]) async throws {
-        for line in bytes.split(separator: UInt8(ascii: "\n")) {
-            try await send(WebSocketEncoder.text(line + [UInt8(ascii: "\n")]))
+        guard isProtobuf else {
+            for line in bytes.split(separator: UInt8(ascii: "\n")) {
+                try await send(WebSocketEncoder.text(line + [UInt8(ascii: "\n")]))
+            }
+            return
+        }
+        // A message has a length of its own, so that in front of the event is left away.
+        var rest = bytes[...]
+        while rest.count >= 4 {
+            let length = rest.prefix(4).reduce(0) { $0 << 8 | Int($1) }
+            rest = rest.dropFirst(4)
+            try await send(WebSocketEncoder.binary(rest.prefix(length)))
+            rest = rest.dropFirst(length)
         }
     }
 }
 
-/// Writes the lines of one watch.
+/// Writes the events of one watch.
 struct WatchWriter: Sendable {
     let encoding: ObjectEncoding
     let selection: Selection
@@ -169,18 +182,16 @@ struct WatchWriter: Sendable {
 
     private mutating func line(_ type: String, _ object: StoredObject, _ event: CacheEvent? = nil) -> [UInt8] {
         switch encoding.form {
-        case .object:
+        case .object, .partialMetadata:
             let encoding = encoding
-            func make() -> [UInt8] { Self.line(type, encoding.bytes(object)) }
-            return event?.line(type, encoding.header, make) ?? make()
-        case .partialMetadata:
-            return Self.line(type, TableRenderer.partialMetadata(encoding.object(object)).serialized())
+            func make() -> [UInt8] { encoding.event(type, object) }
+            return event?.line(type, encoding.content, make) ?? make()
         case .table:
             let table = encoding.table(
                 [encoding.object(object)], metadata: ["resourceVersion": JSON(String(object.revision))],
                 withColumns: !hasSentColumns)
             hasSentColumns = true
-            return Self.line(type, table.serialized())
+            return encoding.event(type, of: table)
         }
     }
 
@@ -202,10 +213,13 @@ struct WatchWriter: Sendable {
                 "columnDefinitions": .array([]), "rows": initialEventsEnd ? .array([row]) : .array([]),
             ]
         }
-        return Self.line("BOOKMARK", object.serialized())
+        return encoding.event("BOOKMARK", of: object)
     }
+}
 
-    private static func line(_ type: String, _ object: [UInt8]) -> [UInt8] {
+/// An event of a watch in JSON.
+enum WatchLine {
+    static func json(_ type: String, _ object: [UInt8]) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(object.count + 40)
         bytes += #"{"type":""#.utf8
