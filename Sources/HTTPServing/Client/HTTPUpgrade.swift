@@ -76,6 +76,7 @@ public enum HTTPUpgrade {
         // An address is never a name to ask for: the certificate is then checked against the address itself.
         let name = tls?.serverName ?? host
         let serverName = IPAddress(name) == nil ? name : nil
+        let raw = RawBytes.makeQueue()
         let channel: any Channel
         do {
             channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -89,6 +90,7 @@ public enum HTTPUpgrade {
                         if let context {
                             try pipeline.addHandler(NIOSSLClientHandler(context: context, serverHostname: serverName))
                         }
+                        try pipeline.addHandler(UpgradeSplitter(raw))
                         try pipeline.addHandler(HTTPRequestEncoder(), name: HandlerName.encoder)
                         let decoder = HTTPResponseDecoder(leftOverBytesStrategy: .forwardBytes)
                         try pipeline.addHandler(ByteToMessageHandler(decoder), name: HandlerName.decoder)
@@ -100,7 +102,7 @@ public enum HTTPUpgrade {
         }
         do {
             return try await withTaskCancellationHandler {
-                try await negotiate(channel, queue, head(method, target, headers, host, port), timeout)
+                try await negotiate(channel, queue, raw, head(method, target, headers, host, port), timeout)
             } onCancel: {
                 channel.startClosing()
             }
@@ -126,8 +128,8 @@ public enum HTTPUpgrade {
     }
 
     private static func negotiate(
-        _ channel: any Channel, _ queue: InboundQueue<HTTPClientResponsePart>, _ head: HTTPRequestHead,
-        _ timeout: TimeAmount
+        _ channel: any Channel, _ queue: InboundQueue<HTTPClientResponsePart>, _ raw: InboundQueue<ByteBuffer>,
+        _ head: HTTPRequestHead, _ timeout: TimeAmount
     ) async throws -> HTTPUpgradeResult {
         let timer = channel.eventLoop.scheduleTask(in: timeout) {
             queue.finish(
@@ -140,12 +142,9 @@ public enum HTTPUpgrade {
             throw HTTPServingError("the server closed the connection without an answer")
         }
         if answer.status == .switchingProtocols {
-            let raw = RawBytes.makeQueue()
-            try await channel.eventLoop.submit {
-                try channel.pipeline.syncOperations.becomeRaw(raw)
-                if let ending = queue.ending { raw.finish(ending: ending == .full ? .full : .half) }
-                channel.read()
-            }.get()
+            // The decoder leaves the pipeline a turn of the event loop later, and takes what is written until then for
+            // its own; nobody has the connection before.
+            try await channel.eventLoop.submit {}.get()
             return HTTPUpgradeResult(
                 status: 101, headers: answer.headers, bodyIfRefused: [],
                 connection: UpgradedConnection(channel: channel, queue: raw))
