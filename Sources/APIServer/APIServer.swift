@@ -148,22 +148,6 @@ public final class APIServer: Sendable {
         default: throw StatusError.methodNotAllowed(context.resource, verb: context.info.verb)
         }
     }
-
-    /// `kubectl --as`: who may do it acts as somebody else.
-    private func impersonated(_ user: UserInfo, _ request: IncomingRequest) throws(StatusError) -> UserInfo {
-        guard let name = request.header("impersonate-user"), !name.isEmpty else { return user }
-        try authorizer.require(user, AccessAttributes(verb: "impersonate", resource: "users", name: name))
-        var groups = request.headerValues("impersonate-group")
-        for group in groups {
-            try authorizer.require(user, AccessAttributes(verb: "impersonate", resource: "groups", name: group))
-        }
-        let parts = name.split(separator: ":")
-        if parts.count == 4, parts[0] == "system", parts[1] == "serviceaccount", groups.isEmpty {
-            groups = [UserInfo.Group.serviceAccounts, "\(UserInfo.Group.serviceAccounts):\(parts[2])"]
-        }
-        if !groups.contains(UserInfo.Group.authenticated) { groups.append(UserInfo.Group.authenticated) }
-        return UserInfo(name, groups: groups)
-    }
 }
 
 /// A server that a task of its own must not keep alive.

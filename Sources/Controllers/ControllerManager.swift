@@ -47,6 +47,7 @@ public struct ControllerManager: Sendable {
             NamespaceDeletion(context, kinds), GarbageCollector(context, kinds), kinds, addresses,
             PoolController(context, objects: addresses.objects, book: addresses.book), EventExpiry(context),
             ResourceQuotaController(context, kinds), ClaimProtection(context), VolumeProtection(context),
+            DisruptionController(context),
         ]
         for controller in controllers { controller.register() }
         await withTaskGroup(of: Void.self) { group in

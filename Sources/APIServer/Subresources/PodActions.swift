@@ -87,19 +87,22 @@ extension APIServer {
         }
         _ = try await modify(type, budget.namespace, budget.name, dryRun: isDryRun) { old in
             let allowed = old["status"]["disruptionsAllowed"].int ?? 0
-            guard allowed > 0, (old["status"]["observedGeneration"].int ?? 0) >= old.generation else {
+            func refuse(_ why: String) -> StatusError {
+                // Without a time to wait: clients that are told one try again by themselves, and `kubectl drain` could
+                // neither say why it waits nor give up in time.
+                .tooManyRequests(
+                    "Cannot evict pod as it would violate the pod's disruption budget.",
+                    causes: [
+                        ["reason": "DisruptionBudget", "message": JSON("The disruption budget \(old.name) \(why)")]
+                    ])
+            }
+            guard (old["status"]["observedGeneration"].int ?? 0) >= old.generation else {
+                throw refuse("is still being processed by the server.")
+            }
+            guard allowed > 0 else {
                 let healthy = old["status"]["currentHealthy"].int ?? 0
                 let desired = old["status"]["desiredHealthy"].int ?? 0
-                throw StatusError.tooManyRequests(
-                    "Cannot evict pod as it would violate the pod's disruption budget.", retryAfterSeconds: 10,
-                    causes: [
-                        [
-                            "reason": "DisruptionBudget",
-                            "message": JSON(
-                                "The disruption budget \(old.name) needs \(desired) healthy pods and has \(healthy) currently"
-                            ),
-                        ]
-                    ])
+                throw refuse("needs \(desired) healthy pods and has \(healthy) currently")
             }
             var object = old
             object["status"]["disruptionsAllowed"] = JSON(allowed - 1)

@@ -36,7 +36,9 @@ extension APIServer {
                 watch.subscription, seconds: timeout, bookmarks: bookmarks, revision: { mirror.revision })
         }
         let isProtobuf = encoding.encoding == .protobuf
-        if let webSocket { return webSocket.reply { send in try await run(EventFrames(send: send, isProtobuf: isProtobuf)) } }
+        if let webSocket {
+            return webSocket.reply { send in try await run(EventFrames(send: send, isProtobuf: isProtobuf)) }
+        }
         return Reply(
             headers: [("Content-Type", encoding.streamType), ("Cache-Control", "no-cache, private")],
             body: .stream(run))

@@ -33,6 +33,7 @@ struct Caches: Sendable {
     let persistentVolumeClaims: ResourceCache
     let persistentVolumes: ResourceCache
     let resourceQuotas: ResourceCache
+    let podDisruptionBudgets: ResourceCache
 
     init(_ client: KubeClient) {
         pods = ResourceCache(client, .pods, indexes: ["node": { $0.nodeName.map { [$0] } ?? [] }])
@@ -57,13 +58,14 @@ struct Caches: Sendable {
         persistentVolumeClaims = ResourceCache(client, .persistentVolumeClaims)
         persistentVolumes = ResourceCache(client, .persistentVolumes)
         resourceQuotas = ResourceCache(client, .resourceQuotas)
+        podDisruptionBudgets = ResourceCache(client, .podDisruptionBudgets)
     }
 
     var all: [ResourceCache] {
         [
             pods, nodes, namespaces, services, endpoints, endpointSlices, deployments, replicaSets, daemonSets,
             controllerRevisions, serviceAccounts, rootCAs, leases, persistentVolumeClaims, persistentVolumes,
-            resourceQuotas,
+            resourceQuotas, podDisruptionBudgets,
         ]
     }
 
@@ -88,6 +90,7 @@ extension GroupVersionResource {
     static let persistentVolumeClaims = GroupVersionResource("", "v1", "persistentvolumeclaims")
     static let persistentVolumes = GroupVersionResource("", "v1", "persistentvolumes")
     static let resourceQuotas = GroupVersionResource("", "v1", "resourcequotas")
+    static let podDisruptionBudgets = GroupVersionResource("policy", "v1", "poddisruptionbudgets")
     static let controllerRevisions = GroupVersionResource("apps", "v1", "controllerrevisions")
 }
 
