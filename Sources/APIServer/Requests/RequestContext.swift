@@ -27,8 +27,7 @@ struct RequestContext: Sendable {
     func fieldValidation() throws(StatusError) -> FieldValidation {
         guard let text = request.query("fieldValidation"), !text.isEmpty else { return .warn }
         guard let directive = FieldValidation(rawValue: text) else {
-            throw .badRequest(
-                "fieldValidation: Unsupported value: \"\(text)\": supported values: \"Ignore\", \"Strict\", \"Warn\"")
+            throw refusal([.notSupported("fieldValidation", JSON(text), ["Ignore", "Strict", "Warn"])])
         }
         return directive
     }
@@ -43,13 +42,37 @@ struct RequestContext: Sendable {
 
     var fieldManager: String? { request.query("fieldManager").flatMap { $0.isEmpty ? nil : $0 } }
 
+    /// Refuses options of a write that mean nothing.
     func checkOptions() throws(StatusError) {
+        var errors: [FieldError] = []
         if let dryRun = request.query("dryRun"), !dryRun.isEmpty, dryRun != "All" {
-            throw .badRequest("dryRun: Unsupported value: \"\(dryRun)\": supported values: \"All\"")
+            errors.append(.notSupported("dryRun", [JSON(dryRun)], ["All"]))
         }
-        if let manager = request.query("fieldManager"), manager.utf8.count > 128 {
-            throw .badRequest("fieldManager: Too long: may not be more than 128 bytes")
+        if let manager = request.query("fieldManager") {
+            if manager.utf8.count > 128 {
+                errors.append(FieldError(.tooLong, "fieldManager", detail: "may not be more than 128 bytes"))
+            }
+            if let strange = manager.unicodeScalars.first(where: { !$0.properties.isPrintable }) {
+                errors.append(
+                    .invalid(
+                        "fieldManager", JSON(manager),
+                        "should only contain printable characters (found \(JSON(String(Character(strange)))))"))
+            }
         }
+        if !errors.isEmpty { throw refusal(errors) }
+    }
+
+    /// The answer to options that mean nothing: their kind goes by what is done.
+    private func refusal(_ errors: [FieldError]) -> StatusError {
+        let kind =
+            switch request.method {
+            case "POST": "CreateOptions"
+            case "PUT": "UpdateOptions"
+            case "PATCH": "PatchOptions"
+            case "DELETE": "DeleteOptions"
+            default: "ListOptions"
+            }
+        return .invalid(("meta.k8s.io", kind), name: "", errors)
     }
 }
 
@@ -63,5 +86,16 @@ final class Warnings: Sendable {
 
     var headers: [(name: String, value: String)] {
         texts.withLock { $0 }.map { ("Warning", "299 - \(JSON($0).text())") }
+    }
+}
+
+extension Unicode.Scalar.Properties {
+    /// As Go counts it: letters, marks, numbers, punctuation, symbols, and the plain space.
+    fileprivate var isPrintable: Bool {
+        switch generalCategory {
+        case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator: false
+        case .spaceSeparator: isPatternWhitespace
+        default: true
+        }
     }
 }

@@ -2,16 +2,30 @@
 
 /// The members of a JSON object in the order they were written.
 ///
-/// Objects of an API are small, so members are looked up by walking them: that is smaller and faster than hashing.
+/// Objects of an API are small, so members are looked up by walking them: that is smaller and faster than hashing. Large
+/// ones have an index, because anybody may send an object of a million keys.
 public struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
     public typealias Member = (key: String, value: JSON)
 
     public private(set) var members: [Member]
+    /// Where each key stands. Only of large objects, and not after a removal until the next key is added.
+    private var positions: [String: Int]?
+
+    /// Up to so many members are looked up by walking.
+    private static let walked = 64
 
     public init() { members = [] }
 
     /// Takes the members as they are. The caller vouches that no key stands twice.
-    public init(_ members: [Member]) { self.members = members }
+    public init(_ members: [Member]) {
+        self.members = members
+        if members.count > Self.walked { makeIndex() }
+    }
+
+    private mutating func makeIndex() {
+        positions = Dictionary(
+            members.enumerated().map { ($0.element.key, $0.offset) }, uniquingKeysWith: { first, _ in first })
+    }
 
     public init(dictionaryLiteral elements: (String, JSON)...) {
         members = []
@@ -24,7 +38,8 @@ public struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
 
     @usableFromInline
     func index(of key: String) -> Int? {
-        members.firstIndex { $0.key == key }
+        if let positions { return positions[key] }
+        return members.firstIndex { $0.key == key }
     }
 
     public subscript(key: String) -> JSON? {
@@ -32,8 +47,8 @@ public struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
         set {
             switch (index(of: key), newValue) {
             case (let index?, let value?): members[index].value = value
-            case (let index?, nil): members.remove(at: index)
-            case (nil, let value?): members.append((key, value))
+            case (let index?, nil): remove(at: index)
+            case (nil, let value?): append(key, value)
             case (nil, nil): break
             }
         }
@@ -42,14 +57,28 @@ public struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
     /// Removes the member and returns what it held.
     @discardableResult
     public mutating func removeValue(forKey key: String) -> JSON? {
-        index(of: key).map { members.remove(at: $0).value }
+        index(of: key).map { remove(at: $0) }
+    }
+
+    @discardableResult
+    private mutating func remove(at index: Int) -> JSON {
+        let isLast = index == members.count - 1
+        let member = members.remove(at: index)
+        if isLast { positions?[member.key] = nil } else { positions = nil }
+        return member.value
     }
 
     public mutating func removeAll(where shouldRemove: (Member) -> Bool) {
         members.removeAll(where: shouldRemove)
+        positions = nil
     }
 
-    mutating func append(_ key: String, _ value: JSON) { members.append((key, value)) }
+    /// Adds a member at the end. The caller vouches that there is none of that key.
+    mutating func append(_ key: String, _ value: JSON) {
+        members.append((key, value))
+        guard members.count > Self.walked else { return }
+        if positions == nil { makeIndex() } else { positions?[key] = members.count - 1 }
+    }
 
     /// The string members as a dictionary: labels, annotations, selectors. Members of other types are left out.
     public var strings: [String: String] {
