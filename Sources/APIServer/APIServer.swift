@@ -105,7 +105,7 @@ public final class APIServer: Sendable {
             reply = .failure(.internalError("\(error)"), to: request)
         }
         metrics.count(info, code: reply.status)
-        return reply
+        return reply.indented(for: request)
     }
 
     private func answer(_ request: IncomingRequest, _ info: RequestInfo) async throws -> Reply {
@@ -134,6 +134,16 @@ public final class APIServer: Sendable {
         }
         guard context.type.isStored else { return try await answerReview(context) }
         guard context.type.verbs.contains(context.info.verb) else {
+            throw StatusError.methodNotAllowed(context.resource, verb: context.info.verb)
+        }
+        // An object is made in its collection, and changed under its name.
+        let wantsName: Bool? =
+            switch context.info.verb {
+            case "create": false
+            case "update", "patch": true
+            default: nil
+            }
+        if let wantsName, wantsName != (context.info.name != nil) {
             throw StatusError.methodNotAllowed(context.resource, verb: context.info.verb)
         }
         switch context.info.verb {

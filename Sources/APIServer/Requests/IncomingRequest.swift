@@ -45,17 +45,20 @@ struct IncomingRequest: Sendable {
     /// All values of a parameter that may stand more than once.
     func queryValues(_ name: String) -> [String] { query.filter { $0.name == name }.map(\.value) }
 
-    /// A flag of the query: `true` and `1`, as Go's clients write them.
+    /// A flag of the query, as upstream reads it: whatever is there but `false` and `0` means yes, an empty value too.
     func flag(_ name: String) -> Bool {
         guard let value = query(name) else { return false }
-        return ["true", "1", "t", "TRUE", "True", "T"].contains(value)
+        return value != "0" && value.lowercased() != "false"
     }
 
     /// A number of the query; refused when it is none.
     func number(_ name: String) throws(StatusError) -> Int? {
         guard let value = query(name), !value.isEmpty else { return nil }
         guard let number = Int(value) else {
-            throw .badRequest("query parameter \(name)=\"\(value)\" is not an integer")
+            let digits = value.drop { $0 == "-" || $0 == "+" }
+            let isNumber = !digits.isEmpty && digits.utf8.allSatisfy { (0x30...0x39).contains($0) }
+            throw .badRequest(
+                "strconv.ParseInt: parsing \(JSON(value)): \(isNumber ? "value out of range" : "invalid syntax")")
         }
         return number
     }

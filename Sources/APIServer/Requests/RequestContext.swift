@@ -72,3 +72,14 @@ final class Warnings: Sendable {
         texts.withLock { $0 }.map { ("Warning", "299 - \(JSON($0).text())") }
     }
 }
+
+extension Unicode.Scalar.Properties {
+    /// As Go counts it: letters, marks, numbers, punctuation, symbols, and the plain space.
+    fileprivate var isPrintable: Bool {
+        switch generalCategory {
+        case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator: false
+        case .spaceSeparator: isPatternWhitespace
+        default: true
+        }
+    }
+}

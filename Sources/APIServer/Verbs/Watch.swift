@@ -11,7 +11,8 @@ extension APIServer {
         let encoding = try ObjectEncoding(context, isStream: true)
         let selection = try Selection(context)
         let webSocket = try context.request.webSocket(nil)
-        let start = try watchStart(context)
+        let options = try ListOptions(context.request, isWatch: true)
+        let start = watchStart(options)
         if case .after(let revision) = start.from {
             let newest = await storage.currentRevision
             // Informers may come with a version from before the store was replaced.
@@ -19,14 +20,14 @@ extension APIServer {
             await mirror.reached(revision)
         }
         let key = storageKey(context.type)
-        let timeout = try context.request.number("timeoutSeconds").flatMap { $0 > 0 ? $0 : nil } ?? Self.watchSeconds()
+        let timeout = options.timeoutSeconds ?? Self.watchSeconds()
         let (watch, oldest) = mirror.watch(key, namespace: context.namespace, from: start.from)
         guard let watch else {
             throw StatusError.tooOldResourceVersion(
                 context.request.query("resourceVersion") ?? "", oldest: String(oldest))
         }
         let prefix = key.prefix(namespace: context.namespace)
-        let bookmarks = context.request.flag("allowWatchBookmarks")
+        let bookmarks = options.allowsBookmarks
         let mirror = mirror
         let run: @Sendable (any ByteSink) async throws -> Void = { sink in
             defer { mirror.unsubscribe(key, watch.subscription) }
@@ -47,32 +48,13 @@ extension APIServer {
     /// Between half an hour and an hour, so that watches do not all end at once.
     private static func watchSeconds() -> Int { Int.random(in: 1800...3600) }
 
-    private func watchStart(_ context: RequestContext) throws -> (from: Mirror.WatchStart, marksEnd: Bool) {
-        let version = try resourceVersion(context)
-        let match = context.request.query("resourceVersionMatch") ?? ""
-        func refuse(_ error: FieldError) -> StatusError {
-            .invalid(("meta.k8s.io", "ListOptions"), name: "", [error])
+    private func watchStart(_ options: ListOptions) -> (from: Mirror.WatchStart, marksEnd: Bool) {
+        let version = options.resourceVersion.flatMap { $0 > 0 ? $0 : nil }
+        if let sendsInitial = options.sendInitialEvents {
+            return sendsInitial
+                ? (.snapshot, options.allowsBookmarks) : (.after(version ?? mirror.revision), false)
         }
-        if let text = context.request.query("sendInitialEvents"), !text.isEmpty {
-            guard match == "NotOlderThan" else {
-                throw refuse(
-                    .forbidden(
-                        "resourceVersionMatch",
-                        "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"))
-            }
-            if context.request.flag("sendInitialEvents") {
-                return (.snapshot, context.request.flag("allowWatchBookmarks"))
-            }
-            return (.after(version.flatMap { $0 > 0 ? $0 : nil } ?? mirror.revision), false)
-        }
-        if !match.isEmpty {
-            throw refuse(
-                .forbidden(
-                    "resourceVersionMatch",
-                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"))
-        }
-        if let version, version > 0 { return (.after(version), false) }
-        return (.snapshot, false)
+        return (version.map { .after($0) } ?? .snapshot, false)
     }
 }
 
@@ -123,11 +105,24 @@ struct WatchWriter: Sendable {
     /// Sends what was there or was missed before the live events.
     mutating func begin(_ watch: Mirror.Watch, endOfInitialEvents: Bool, bookmarks: Bool) async throws {
         var bytes: [UInt8] = []
-        for object in watch.initial where selection.matches(object) { bytes += line("ADDED", object) }
-        for event in watch.missed { bytes += lines(event) }
+        for object in watch.initial where selection.matches(object) {
+            bytes += line("ADDED", object)
+            try await flush(&bytes)
+        }
+        for event in watch.missed {
+            bytes += lines(event)
+            try await flush(&bytes)
+        }
         if endOfInitialEvents { bytes += bookmark(watch.revision, initialEventsEnd: true) }
         // Even without events the answer must begin, or the client waits for its head.
         try await sink.write(bytes)
+    }
+
+    /// Sends what has gathered, if it is much: a slow reader must not keep a copy of a whole collection in memory.
+    private func flush(_ bytes: inout [UInt8]) async throws {
+        guard bytes.count >= 256 << 10 else { return }
+        try await sink.write(bytes)
+        bytes.removeAll(keepingCapacity: true)
     }
 
     /// Sends events until the time is up, the watcher has fallen behind or nobody reads any more.

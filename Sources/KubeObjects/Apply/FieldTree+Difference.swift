@@ -64,13 +64,13 @@ extension FieldTree {
         for (index, element) in old.enumerated() {
             // An element that stands where it stood, as it was, needs no name.
             if index < new.count, new[index] == element { continue }
-            let step = step(element, rules, index)
+            let step = step(element, rules, schema, index)
             if was[step] == nil { was[step] = element }
         }
         var seen: Set<String> = []
         for (index, element) in new.enumerated() {
             if index < old.count, old[index] == element { continue }
-            let step = step(element, rules, index)
+            let step = step(element, rules, schema, index)
             seen.insert(step)
             if let twin = was[step] {
                 result.add(difference(twin, element, schema), at: step)

@@ -31,7 +31,7 @@ struct FieldTree {
             guard let rules = associative(schema, resolved) else { return nil }
             let element = element(resolved)
             return elements.enumerated().map { index, value in
-                Branch(step: step(value, rules, index), value: value, schema: element, isMember: true)
+                Branch(step: step(value, rules, element, index), value: value, schema: element, isMember: true)
             }
         default: return nil
         }
@@ -58,14 +58,14 @@ struct FieldTree {
     }
 
     /// The step to an element of an associative list. A key that has a default need not be written.
-    func step(_ element: JSON, _ rules: Schema.ListRules, _ index: Int) -> String {
+    func step(_ element: JSON, _ rules: Schema.ListRules, _ schema: Schema?, _ index: Int) -> String {
         guard rules.type == "map" else { return "v:\(element.text())" }
         var members: [JSONObject.Member] = []
         for key in rules.mapKeys.sorted() {
             if let value = element[key], !value.isNull {
                 members.append((key, value))
-            } else if key == "protocol" {
-                members.append((key, "TCP"))
+            } else if let standard = schema.map(registry.resolve)?.field(key)?.defaultValue {
+                members.append((key, standard))
             }
         }
         return members.isEmpty ? "i:\(index)" : "k:\(JSON.object(JSONObject(members)).text())"
