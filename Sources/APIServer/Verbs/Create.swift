@@ -42,13 +42,30 @@ extension APIServer {
                     if let writer { own(&prepared, writer, fields, type) }
                     let new = prepared
                     return try await admission.quotas.settling(charge) {
-                        try await insert(new, type, dryRun: dryRun)
+                        try await insertWithAddresses(new, type, dryRun: dryRun)
                     }
                 } catch let error as StatusError where generates && error.reason == "AlreadyExists" && attempt < 7 {
                     continue
                 }
             }
             throw StatusError.alreadyExists(type.resource, name: object.metadata["generateName"].string ?? "")
+        }
+    }
+
+    /// Writes a new object; a Service together with the objects of its addresses.
+    private func insertWithAddresses(
+        _ object: KubeObject, _ type: ResourceType, dryRun: Bool
+    ) async throws -> StoredObject {
+        guard type.storage == .services, !dryRun else { return try await insert(object, type, dryRun: dryRun) }
+        if mirror.object(storageKey(type), object.namespace, object.name) != nil {
+            throw StatusError.alreadyExists(type.resource, name: object.name)
+        }
+        let reserved = try await reserveAddresses(of: object, old: nil, type)
+        do {
+            return try await insert(object, type, dryRun: false)
+        } catch {
+            await releaseAddresses(reserved, of: object, type)
+            throw error
         }
     }
 
@@ -74,7 +91,7 @@ extension APIServer {
                 type, name: "", [.required("metadata.name", "name or generateName is required")])
         }
         object = type.defaulted(object, registry: registry)
-        object = type.preparedForCreate(object)
+        object = type.preparedForCreate(object, requester: user.json)
         var review = AdmissionReview(
             operation: .create, type: type, subresource: "", object: object, old: nil, user: user, dryRun: dryRun)
         try await admission.admit(&review)
