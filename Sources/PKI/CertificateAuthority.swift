@@ -7,7 +7,7 @@ public import Values
 import X509
 
 /// Keys, certificates or tokens that cannot be made or read.
-public struct PKIError: Error, Sendable, CustomStringConvertible {
+public struct PKIError: Error, Sendable, Hashable, CustomStringConvertible {
     public let message: String
     public init(_ message: String) { self.message = message }
     public var description: String { message }
@@ -79,9 +79,7 @@ public struct CertificateAuthority: Sendable {
         usages: [CertificateUsage] = [.server, .client], validity days: Int = 365
     ) throws -> IssuedCertificate {
         let key = P256.Signing.PrivateKey()
-        let names =
-            dnsNames.map { GeneralName.dnsName($0) }
-            + ipAddresses.map { GeneralName.ipAddress(ASN1OctetString(contentBytes: $0.bytes[...])) }
+        let names = CertificateName.alternatives(dnsNames, ipAddresses)
         let certificate = try issue(
             subject: try CertificateName.make(commonName: commonName, organizations: organizations),
             publicKey: Certificate.PrivateKey(key).publicKey, names: names,
@@ -129,6 +127,11 @@ enum CertificateName {
         }
         parts.append(RelativeDistinguishedName(.init(type: .RDNAttributeType.commonName, utf8String: commonName)))
         return DistinguishedName(parts)
+    }
+
+    static func alternatives(_ dnsNames: [String], _ ipAddresses: [IPAddress]) -> [GeneralName] {
+        dnsNames.map { GeneralName.dnsName($0) }
+            + ipAddresses.map { GeneralName.ipAddress(ASN1OctetString(contentBytes: $0.bytes[...])) }
     }
 
     static var start: Date { Date(timeIntervalSinceNow: -300) }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Crypto
 import SwiftASN1
 public import Values
 import X509
@@ -51,6 +52,21 @@ public struct CertificateRequest: Sendable {
         ipAddresses = addresses
         emailAddresses = mails
         self.uris = uris
+    }
+
+    /// A new key, and a request for a certificate for it.
+    public static func create(
+        commonName: String, organizations: [String] = [], dnsNames: [String] = [], ipAddresses: [IPAddress] = []
+    ) throws -> (requestPEM: String, privateKeyPEM: String) {
+        let key = P256.Signing.PrivateKey()
+        let names = CertificateName.alternatives(dnsNames, ipAddresses)
+        let extensions = try Certificate.Extensions { if !names.isEmpty { SubjectAlternativeNames(names) } }
+        let request = try CertificateSigningRequest(
+            version: .v1, subject: try CertificateName.make(commonName: commonName, organizations: organizations),
+            privateKey: Certificate.PrivateKey(key),
+            attributes: CertificateSigningRequest.Attributes([.init(ExtensionRequest(extensions: extensions))]),
+            signatureAlgorithm: .ecdsaWithSHA256)
+        return (try request.serializeAsPEM().pemString + "\n", key.pemRepresentation + "\n")
     }
 
     /// Whether whoever made the request has the key that it names.

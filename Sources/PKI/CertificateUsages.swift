@@ -6,7 +6,7 @@ import X509
 /// The words of Kubernetes for what a key may be used for, and the extensions of a certificate that say it (RFC 5280
 /// sections 4.2.1.3 and 4.2.1.12).
 enum CertificateUsages {
-    private static let bits: [String: WritableKeyPath<KeyUsage, Bool> & Sendable] = [
+    private static let bits: [String: any (WritableKeyPath<KeyUsage, Bool> & Sendable)] = [
         "signing": \.digitalSignature, "digital signature": \.digitalSignature,
         "content commitment": \.nonRepudiation, "key encipherment": \.keyEncipherment,
         "key agreement": \.keyAgreement, "data encipherment": \.dataEncipherment, "cert sign": \.keyCertSign,

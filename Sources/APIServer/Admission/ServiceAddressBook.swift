@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeObjects
+import Logging
+import Storage
 import Values
 
 extension GroupVersionResource {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeClient
-import KubeObjects
+package import KubeObjects
 import Values
 
 /// Shows the Endpoints that users write for Services without a selector as EndpointSlices, which is what everybody
