@@ -45,9 +45,9 @@ struct TokenSecrets: Controller {
         guard var secret = secrets[key], !secret.isBeingDeleted, let name = secret.annotations[Self.accountName] else {
             return
         }
-        guard let account = try await account(key.namespace, name), !account.isBeingDeleted,
-            secret.annotations[Self.accountUID].map({ $0.isEmpty || $0 == account.uid }) ?? true
-        else { return try await secrets.delete(secret) }
+        guard let account = try await account(ObjectKey(key.namespace, name), of: secret) else {
+            return try await secrets.delete(secret)
+        }
         let before = secret
         func fill(_ member: String, _ text: String) {
             secret["data"][member] = JSON(Base64.text(Array(text.utf8)))
@@ -65,11 +65,16 @@ struct TokenSecrets: Controller {
         }
     }
 
-    /// The account as it is known here or, where it is not, as the server knows it.
-    private func account(_ namespace: String?, _ name: String) async throws -> KubeObject? {
-        if let known = context.caches.serviceAccounts[ObjectKey(namespace, name)] { return known }
+    /// The account that a Secret is for. That there is none, or another by now, only the server says.
+    private func account(_ key: ObjectKey, of secret: KubeObject) async throws -> KubeObject? {
+        func fits(_ account: KubeObject) -> Bool {
+            let uid = secret.annotations[Self.accountUID] ?? ""
+            return !account.isBeingDeleted && (uid.isEmpty || uid == account.uid)
+        }
+        if let known = context.caches.serviceAccounts[key], fits(known) { return known }
         do {
-            return try await context.caches.serviceAccounts.fresh(ObjectKey(namespace, name))
+            let account = try await context.caches.serviceAccounts.fresh(key)
+            return fits(account) ? account : nil
         } catch let error as APIError where error.isNotFound {
             return nil
         }
