@@ -58,7 +58,7 @@ import Values
 
     @Test func aRoleOfRolesHoldsTheirRules() async throws {
         try await TestCluster.with(nodes: []) { cluster in
-            func resources(_ roles: [KubeObject], _ name: String) -> [String] {
+            @Sendable func resources(_ roles: [KubeObject], _ name: String) -> [String] {
                 (roles.named(name)?["rules"].array ?? []).flatMap { $0["resources"].array?.compactMap(\.string) ?? [] }
             }
             // `admin` holds what `edit` holds, which holds what `view` holds.

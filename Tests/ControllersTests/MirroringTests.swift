@@ -17,14 +17,16 @@ import Values
         ]
     }
 
-    private static func endpoints(_ name: String, _ addresses: [String], labels: [String: String] = [:]) -> KubeObject {
+    private static func endpoints(
+        _ name: String, _ addresses: [String], notReady: JSON? = nil, labels: [String: String] = [:]
+    ) -> KubeObject {
         var endpoints = KubeObject(.endpoints, kind: "Endpoints", name: name, namespace: "default", labels: labels)
-        endpoints["subsets"] = [
-            [
-                "addresses": .array(addresses.map { ["ip": JSON($0)] }),
-                "ports": [["name": "db", "port": 5432, "protocol": "TCP"]],
-            ]
+        var subset: JSON = [
+            "addresses": .array(addresses.map { ["ip": JSON($0)] }),
+            "ports": [["name": "db", "port": 5432, "protocol": "TCP"]],
         ]
+        subset["notReadyAddresses"] = notReady
+        endpoints["subsets"] = .array([subset])
         return endpoints
     }
 
@@ -58,7 +60,8 @@ import Values
             #expect(slice["endpoints"][0]["conditions"]["ready"].bool == true)
             #expect(slice.controller?.uid == endpoints.uid && slice.controller?.kind == "Endpoints")
             var changed = endpoints
-            changed["subsets"][0]["notReadyAddresses"] = [["ip": "192.0.2.2", "hostname": "two"]]
+            changed["subsets"] = Self.endpoints(
+                "db", ["192.0.2.1"], notReady: [["ip": "192.0.2.2", "hostname": "two"]])["subsets"]
             try await cluster.client.update(.endpoints, changed)
             let after = try await cluster.until(.endpointSlices, in: "default") {
                 Self.addresses(Self.mirrors($0, of: "db").first) == ["192.0.2.1", "192.0.2.2"]
@@ -101,8 +104,8 @@ import Values
     }
 
     @Test func aSubsetIsMirroredUpToAThousandAddresses() {
-        var many = Self.endpoints("db", (0..<1200).map { "10.1.\($0 / 250).\($0 % 250)" })
-        many["subsets"][0]["notReadyAddresses"] = [["ip": "10.2.0.1"]]
+        let many = Self.endpoints(
+            "db", (0..<1200).map { "10.1.\($0 / 250).\($0 % 250)" }, notReady: [["ip": "10.2.0.1"]])
         let plan = MirrorPlan(many, existing: [])
         #expect(plan.create.count == 1 && plan.create[0]["endpoints"].array?.count == 1000)
         #expect(plan.skipped == 201 && plan.invalid == 0)

@@ -42,12 +42,12 @@ import Values
         let fixture = try await Fixture()
         var body = try Self.request("jane")
         body["spec"]["username"] = "somebody-else"
-        body["spec"]["groups"] = ["system:masters"]
+        body["spec"]["groups"] = ["system:nodes"]
         body["status"] = ["conditions": [Self.condition("Approved")]]
         let made = try await fixture.send("POST", Self.path, body)
         #expect(made.status == 201, "\(made.json)")
         #expect(made.json["spec"]["username"].string == "admin")
-        #expect(made.json["spec"]["groups"] == ["system:masters"])
+        #expect(made.json["spec"]["groups"] == ["system:masters", "system:authenticated"])
         #expect(made.json["spec"]["uid"] == nil && made.json["status"]["conditions"] == nil)
         let changed = try await fixture.send(
             "PATCH", Self.path + "/jane",
