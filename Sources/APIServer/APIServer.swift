@@ -45,16 +45,17 @@ public final class APIServer: Sendable {
         authorizer = RBACAuthorizer(mirror: mirror)
         served = ServedResources(
             mirror: mirror, serverAddress: "\(configuration.advertiseAddress):\(configuration.advertisePort)")
-        admission = AdmissionChain(mirror: mirror, storage: storage)
+        admission = AdmissionChain(mirror: mirror, storage: storage, authorizer: authorizer)
         unjudged = UnjudgedWarnings(mirror: mirror)
         // Nodes are known by address, and their certificates may name only the node.
         kubeletTLS = HTTPClientTLS(
             caPEM: configuration.clientCAPEM, certificatePEM: configuration.kubeletClientCertificatePEM,
             privateKeyPEM: configuration.kubeletClientKeyPEM, verifiesHostname: false)
-        writeLocks = Dictionary(
-            uniqueKeysWithValues: [.ipPools, .services, .ipamBlocks, .customResourceDefinitions].map {
-                (StorageKey($0).prefix, AsyncLock())
-            })
+        let kinds: [GroupVersionResource] = [.ipPools, .services, .ipamBlocks, .customResourceDefinitions]
+        var locks = Dictionary(uniqueKeysWithValues: kinds.map { (StorageKey($0).prefix, AsyncLock()) })
+        // Services take addresses from the ranges of ServiceCIDRs.
+        locks[StorageKey(.serviceCIDRs).prefix] = locks[StorageKey(.services).prefix]
+        writeLocks = locks
     }
 
     deinit { stop() }

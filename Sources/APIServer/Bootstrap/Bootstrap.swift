@@ -15,10 +15,19 @@ extension APIServer {
         let definitions = ResourceRegistry.shared.calicoDefinitions.map {
             (GroupVersionResource.customResourceDefinitions, $0)
         }
+        try await refreshPolicy()
         try await ensureAll(namespaces + BootstrapPolicy.objects + Self.priorityClasses + definitions)
+        try await ensure(.serviceCIDRs, serviceRange)
         await mirror.caughtUp()
         milestones.reach(.bootstrapRoles)
         try await publishKubernetesService()
+    }
+
+    /// Where Services get their addresses from, for as long as nobody adds another range.
+    private var serviceRange: KubeObject {
+        var range = KubeObject(.serviceCIDRs, kind: "ServiceCIDR", name: Self.defaultRangeName)
+        range["spec"] = ["cidrs": .array([JSON(configuration.serviceCIDR.description)])]
+        return range
     }
 
     private static var priorityClasses: [(GroupVersionResource, KubeObject)] {

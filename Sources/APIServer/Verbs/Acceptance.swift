@@ -110,6 +110,7 @@ extension APIServer {
         if type.storage == .ipamBlocks {
             special += IPAMValidation.block(object, old: old, others: old == nil ? blockNetworks() : [])
         }
+        special += CertificateRequests.problems(type.storage, object, old: old)
         if !object.isBeingDeleted { special += CalicoRules.problems(type.storage, object, old: old) }
         // What the kind's own rules say of a field says more than the schema does.
         let judged = Set(special.map(\.field))

@@ -42,13 +42,30 @@ extension APIServer {
                         object, type, user, dryRun: dryRun, warnings,
                         owners: { self.owners(of: $0, writer, fields, type) })
                     return try await admission.quotas.settling(charge) {
-                        try await insert(new, type, dryRun: dryRun)
+                        try await insertWithAddresses(new, type, dryRun: dryRun)
                     }
                 } catch let error as StatusError where generates && error.reason == "AlreadyExists" && attempt < 7 {
                     continue
                 }
             }
             throw StatusError.alreadyExists(type.resource, name: object.metadata["generateName"].string ?? "")
+        }
+    }
+
+    /// Writes a new object; a Service together with the objects of its addresses.
+    private func insertWithAddresses(
+        _ object: KubeObject, _ type: ResourceType, dryRun: Bool
+    ) async throws -> StoredObject {
+        guard type.storage == .services, !dryRun else { return try await insert(object, type, dryRun: dryRun) }
+        if mirror.object(storageKey(type), object.namespace, object.name) != nil {
+            throw StatusError.alreadyExists(type.resource, name: object.name)
+        }
+        let reserved = try await reserveAddresses(of: object, old: nil, type)
+        do {
+            return try await insert(object, type, dryRun: false)
+        } catch {
+            await releaseAddresses(reserved, of: object, type)
+            throw error
         }
     }
 
@@ -77,7 +94,7 @@ extension APIServer {
         object = type.defaulted(object, registry: registry)
         // What admission and the server itself add is nobody's.
         let managedFields = owners(object)
-        object = type.preparedForCreate(object)
+        object = type.preparedForCreate(object, requester: user.json)
         var review = AdmissionReview(
             operation: .create, type: type, subresource: "", object: object, old: nil, user: user, dryRun: dryRun)
         try await admission.admit(&review)

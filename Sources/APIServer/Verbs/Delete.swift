@@ -94,6 +94,16 @@ extension APIServer {
     func delete(
         _ type: ResourceType, _ namespace: String?, _ name: String, _ options: DeleteOptions, _ user: UserInfo
     ) async throws -> Written {
+        // Whoever is getting an address from a range gets it before the range is on its way out, or not from it.
+        if type.storage == .serviceCIDRs {
+            return try await exclusively(type) { try await deleted(type, namespace, name, options, user) }
+        }
+        return try await deleted(type, namespace, name, options, user)
+    }
+
+    private func deleted(
+        _ type: ResourceType, _ namespace: String?, _ name: String, _ options: DeleteOptions, _ user: UserInfo
+    ) async throws -> Written {
         try await modify(type, namespace, name, dryRun: options.isDryRun) { old in
             try checkPreconditions(old, options, type)
             try requireDeletable(name, type)

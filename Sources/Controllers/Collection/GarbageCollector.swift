@@ -40,7 +40,7 @@ final class GarbageCollector: Controller {
             caches.pods, caches.nodes, caches.namespaces, caches.services, caches.endpoints, caches.endpointSlices,
             caches.deployments, caches.replicaSets, caches.daemonSets, caches.controllerRevisions,
             caches.serviceAccounts, caches.leases, caches.persistentVolumeClaims, caches.persistentVolumes,
-            caches.resourceQuotas,
+            caches.resourceQuotas, caches.jobs, caches.clusterRoles,
         ]
     }
 

@@ -51,7 +51,8 @@ public struct ControlPlane: Sendable {
                 try await ControllerManager(
                     client: client("system:kube-controller-manager"),
                     configuration: ControllerConfiguration(
-                        clusterCACertificatePEM: pki.authority.certificatePEM,
+                        clusterCACertificatePEM: pki.authority.certificatePEM, certificateAuthority: pki.authority,
+                        tokenSigner: pki.tokenSigner,
                         loadBalancerCIDR: profile.plan.loadBalancerRange),
                     observer: { work in
                         switch work {
