@@ -4,7 +4,7 @@
 RELEASE := swift build -c release --static-swift-stdlib
 BIN := .build/release
 
-.PHONY: lab docs outside clients test fuzz build bench kills store-kills soak format lint clean install packages
+.PHONY: lab docs outside clients kubectl test fuzz build bench kills store-kills soak format lint clean install packages
 
 packages:
 	scripts/install-packages
@@ -32,6 +32,10 @@ outside: build
 # Clients that others wrote: Kubernetes' Python client and an operator of kopf's, against a cluster.
 clients: build
 	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/clients
+
+# Every kubectl subcommand, with the oldest and the newest kubectl to be had, against a cluster.
+kubectl: build
+	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/kubectl-table
 
 # Each parser of bytes from outside for FUZZ_SECONDS (10), with libFuzzer.
 fuzz: packages

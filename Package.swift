@@ -114,7 +114,8 @@ let allTargets: [Target] = [
     .target(
         name: "FuzzingServices",
         dependencies: nioHTTP + [
-            "Fuzzing", "ClusterDNS", "ContainerRuntime", "HTTPServing", "KubeClient", "Kubelet", "Linux",
+            "Fuzzing", "APIServer", "ClusterDNS", "ContainerRuntime", "HTTPServing", "KubeClient", "KubeObjects",
+            "Kubelet", "Linux", "PKI", "Storage", "Values",
         ],
         path: "Fuzz/FuzzingServices", swiftSettings: settings),
 

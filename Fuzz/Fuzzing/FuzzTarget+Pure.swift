@@ -20,7 +20,14 @@ extension FuzzTarget {
             guard let documents = try? YAML.documents(text) else { return }
             for document in documents { _ = YAML.text(document) }
         },
-        FuzzTarget("protobuf") { bytes in _ = try? Protobuf.decode(Protobuf.magic + bytes) },
+        FuzzTarget("protobuf") { bytes in
+            guard let object = try? Protobuf.decode(Protobuf.magic + bytes) else { return }
+            // What was read can be written, and reads as the same.
+            guard let written = Protobuf.encode(object.json), let again = try? Protobuf.decode(written) else {
+                preconditionFailure("an object that was decoded cannot be encoded")
+            }
+            precondition(again == object, "an object changes when it is encoded")
+        },
         FuzzTarget("cni") { bytes in
             if let list = try? NetworkConfigurationList(parsing: bytes) { _ = list.plugins.count }
             if let single = try? NetworkConfiguration(parsing: bytes) {
@@ -79,7 +86,8 @@ extension FuzzTarget {
                 do throws(ServerSideApply.Conflict) {
                     let result = try rules.apply(
                         KubeObject(wish), to: live, managed, writer, force: force, time: "2026-01-01T00:00:00Z")
-                    _ = rules.updated(result.object, from: live, managed, writer, time: "2026-01-01T00:00:00Z")
+                    _ = rules.updated(
+                        result.object, from: live, live.metadata["managedFields"], writer, time: "2026-01-01T00:00:00Z")
                 } catch { _ = error.message }
             }
         },

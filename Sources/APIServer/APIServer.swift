@@ -45,16 +45,17 @@ public final class APIServer: Sendable {
         authorizer = RBACAuthorizer(mirror: mirror)
         served = ServedResources(
             mirror: mirror, serverAddress: "\(configuration.advertiseAddress):\(configuration.advertisePort)")
-        admission = AdmissionChain(mirror: mirror, storage: storage)
+        admission = AdmissionChain(mirror: mirror, storage: storage, authorizer: authorizer)
         unjudged = UnjudgedWarnings(mirror: mirror)
         // Nodes are known by address, and their certificates may name only the node.
         kubeletTLS = HTTPClientTLS(
             caPEM: configuration.clientCAPEM, certificatePEM: configuration.kubeletClientCertificatePEM,
             privateKeyPEM: configuration.kubeletClientKeyPEM, verifiesHostname: false)
-        writeLocks = Dictionary(
-            uniqueKeysWithValues: [.ipPools, .services, .ipamBlocks, .customResourceDefinitions].map {
-                (StorageKey($0).prefix, AsyncLock())
-            })
+        let kinds: [GroupVersionResource] = [.ipPools, .services, .ipamBlocks, .customResourceDefinitions]
+        var locks = Dictionary(uniqueKeysWithValues: kinds.map { (StorageKey($0).prefix, AsyncLock()) })
+        // Services take addresses from the ranges of ServiceCIDRs.
+        locks[StorageKey(.serviceCIDRs).prefix] = locks[StorageKey(.services).prefix]
+        writeLocks = locks
     }
 
     deinit { stop() }
@@ -96,16 +97,16 @@ public final class APIServer: Sendable {
             try await start()
             reply = try await answer(request, info)
         } catch let error as StatusError {
-            reply = .failure(error)
+            reply = .failure(error, to: request)
         } catch is CancellationError {
-            reply = .failure(.serviceUnavailable("the request was cancelled"))
+            reply = .failure(.serviceUnavailable("the request was cancelled"), to: request)
         } catch {
             logger.error(
                 "request failed", metadata: ["path": "\(request.path)", "verb": "\(info.verb)", "error": "\(error)"])
-            reply = .failure(.internalError("\(error)"))
+            reply = .failure(.internalError("\(error)"), to: request)
         }
         metrics.count(info, code: reply.status)
-        return reply
+        return reply.indented(for: request)
     }
 
     private func answer(_ request: IncomingRequest, _ info: RequestInfo) async throws -> Reply {
@@ -132,14 +133,18 @@ public final class APIServer: Sendable {
         if context.resource.resource == "componentstatuses", context.type.group.isEmpty {
             return try await componentStatuses(context)
         }
-        guard context.type.isStored else {
-            guard Negotiated(context.request, hasViews: false) != nil else {
-                throw StatusError.notAcceptable(
-                    "only the following media types are accepted: application/json, application/yaml")
-            }
-            return try await answerReview(context)
-        }
+        guard context.type.isStored else { return try await answerReview(context) }
         guard context.type.verbs.contains(context.info.verb) else {
+            throw StatusError.methodNotAllowed(context.resource, verb: context.info.verb)
+        }
+        // An object is made in its collection, and changed under its name.
+        let wantsName: Bool? =
+            switch context.info.verb {
+            case "create": false
+            case "update", "patch": true
+            default: nil
+            }
+        if let wantsName, wantsName != (context.info.name != nil) {
             throw StatusError.methodNotAllowed(context.resource, verb: context.info.verb)
         }
         switch context.info.verb {
@@ -153,22 +158,6 @@ public final class APIServer: Sendable {
         case "deletecollection": return try await deleteCollection(context)
         default: throw StatusError.methodNotAllowed(context.resource, verb: context.info.verb)
         }
-    }
-
-    /// `kubectl --as`: who may do it acts as somebody else.
-    private func impersonated(_ user: UserInfo, _ request: IncomingRequest) throws(StatusError) -> UserInfo {
-        guard let name = request.header("impersonate-user"), !name.isEmpty else { return user }
-        try authorizer.require(user, AccessAttributes(verb: "impersonate", resource: "users", name: name))
-        var groups = request.headerValues("impersonate-group")
-        for group in groups {
-            try authorizer.require(user, AccessAttributes(verb: "impersonate", resource: "groups", name: group))
-        }
-        let parts = name.split(separator: ":")
-        if parts.count == 4, parts[0] == "system", parts[1] == "serviceaccount", groups.isEmpty {
-            groups = [UserInfo.Group.serviceAccounts, "\(UserInfo.Group.serviceAccounts):\(parts[2])"]
-        }
-        if !groups.contains(UserInfo.Group.authenticated) { groups.append(UserInfo.Group.authenticated) }
-        return UserInfo(name, groups: groups)
     }
 }
 

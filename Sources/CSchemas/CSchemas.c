@@ -13,8 +13,12 @@ static const unsigned char calico[] = {
 static const unsigned char messages[] = {
 #embed "data/messages.tsv"
 };
+static const unsigned char descriptions[] = {
+#embed "data/descriptions.tsv"
+};
 
 struct catbird_data catbird_resources(void) { return (struct catbird_data){resources, sizeof resources}; }
 struct catbird_data catbird_types(void) { return (struct catbird_data){types, sizeof types}; }
 struct catbird_data catbird_calico(void) { return (struct catbird_data){calico, sizeof calico}; }
 struct catbird_data catbird_messages(void) { return (struct catbird_data){messages, sizeof messages}; }
+struct catbird_data catbird_descriptions(void) { return (struct catbird_data){descriptions, sizeof descriptions}; }

@@ -40,14 +40,20 @@ public struct ControllerManager: Sendable {
         let context = ControllerContext(client: client, caches: caches, configuration: configuration, log: log)
         let addresses = AddressCollector(context)
         let kinds = CustomKinds(context)
-        let controllers: [any Controller] = [
+        var controllers: [any Controller] = [
             Scheduler(context), DeploymentController(context), ReplicaSetController(context),
             DaemonSetController(context), EndpointsController(context), LoadBalancerController(context),
             NamespaceContents(context), NodeLifecycle(context), TaintEviction(context), PodCollector(context),
             NamespaceDeletion(context, kinds), GarbageCollector(context, kinds), kinds, addresses,
             PoolController(context, objects: addresses.objects, book: addresses.book), EventExpiry(context),
             ResourceQuotaController(context, kinds), ClaimProtection(context), VolumeProtection(context),
+            DisruptionController(context),
+            EndpointMirroring(context), ServiceRanges(context), ServiceAddresses(context),
+            CertificateApprover(context), CertificateCleaner(context), ClusterRoleAggregation(context),
+            FinishedJobs(context), NodeTTL(context),
         ]
+        if let signer = CertificateSigner(context) { controllers.append(signer) }
+        if let secrets = TokenSecrets(context) { controllers.append(secrets) }
         for controller in controllers { controller.register() }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await caches.run() }

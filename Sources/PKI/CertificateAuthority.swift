@@ -7,7 +7,7 @@ public import Values
 import X509
 
 /// Keys, certificates or tokens that cannot be made or read.
-public struct PKIError: Error, Sendable, CustomStringConvertible {
+public struct PKIError: Error, Sendable, Hashable, CustomStringConvertible {
     public let message: String
     public init(_ message: String) { self.message = message }
     public var description: String { message }
@@ -62,7 +62,7 @@ public struct CertificateAuthority: Sendable {
         let name = try CertificateName.make(commonName: commonName, organizations: [])
         let certificate = try Certificate(
             version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: privateKey.publicKey,
-            notValidBefore: CertificateName.start, notValidAfter: CertificateName.end(days: 3650),
+            notValidBefore: CertificateName.start, notValidAfter: CertificateName.end(seconds: 3650 * 86400),
             issuer: name, subject: name, signatureAlgorithm: .ecdsaWithSHA256,
             extensions: try Certificate.Extensions {
                 Critical(BasicConstraints.isCertificateAuthority(maxPathLength: nil))
@@ -79,29 +79,36 @@ public struct CertificateAuthority: Sendable {
         usages: [CertificateUsage] = [.server, .client], validity days: Int = 365
     ) throws -> IssuedCertificate {
         let key = P256.Signing.PrivateKey()
-        let publicKey = Certificate.PrivateKey(key).publicKey
-        let names =
-            dnsNames.map { GeneralName.dnsName($0) }
-            + ipAddresses.map { GeneralName.ipAddress(ASN1OctetString(contentBytes: $0.bytes[...])) }
-        let extended = try ExtendedKeyUsage(usages.map { $0 == .server ? .serverAuth : .clientAuth })
+        let names = CertificateName.alternatives(dnsNames, ipAddresses)
+        let certificate = try issue(
+            subject: try CertificateName.make(commonName: commonName, organizations: organizations),
+            publicKey: Certificate.PrivateKey(key).publicKey, names: names,
+            keyUsage: KeyUsage(digitalSignature: true, keyEncipherment: true),
+            extended: usages.map { $0 == .server ? .serverAuth : .clientAuth }, seconds: Int64(days) * 86400)
+        return IssuedCertificate(certificatePEM: certificate, privateKeyPEM: key.pemRepresentation + "\n")
+    }
+
+    /// A certificate for a key, as PEM text.
+    func issue(
+        subject: DistinguishedName, publicKey: Certificate.PublicKey, names: [GeneralName], keyUsage: KeyUsage,
+        extended: [ExtendedKeyUsage.Usage], seconds: Int64
+    ) throws -> String {
+        let purposes = try ExtendedKeyUsage(extended)
         let issued = try Certificate(
             version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: publicKey,
             notValidBefore: CertificateName.start,
-            notValidAfter: min(CertificateName.end(days: days), certificate.notValidAfter),
-            issuer: certificate.subject,
-            subject: try CertificateName.make(commonName: commonName, organizations: organizations),
-            signatureAlgorithm: try signatureAlgorithm(),
+            notValidAfter: min(CertificateName.end(seconds: seconds), certificate.notValidAfter),
+            issuer: certificate.subject, subject: subject, signatureAlgorithm: try signatureAlgorithm(),
             extensions: try Certificate.Extensions {
                 Critical(BasicConstraints.notCertificateAuthority)
-                Critical(KeyUsage(digitalSignature: true, keyEncipherment: true))
-                extended
+                if keyUsage != KeyUsage() { Critical(keyUsage) }
+                if !extended.isEmpty { purposes }
                 SubjectKeyIdentifier(hash: publicKey)
                 AuthorityKeyIdentifier(
                     keyIdentifier: (try certificate.extensions.subjectKeyIdentifier)?.keyIdentifier)
                 if !names.isEmpty { SubjectAlternativeNames(names) }
             }, issuerPrivateKey: privateKey)
-        return IssuedCertificate(
-            certificatePEM: try issued.serializeAsPEM().pemString + "\n", privateKeyPEM: key.pemRepresentation + "\n")
+        return try issued.serializeAsPEM().pemString + "\n"
     }
 
     /// An authority brought by the user may have a key of another kind.
@@ -122,6 +129,23 @@ enum CertificateName {
         return DistinguishedName(parts)
     }
 
+    static func alternatives(_ dnsNames: [String], _ ipAddresses: [IPAddress]) -> [GeneralName] {
+        dnsNames.map { GeneralName.dnsName($0) }
+            + ipAddresses.map { GeneralName.ipAddress(ASN1OctetString(contentBytes: $0.bytes[...])) }
+    }
+
     static var start: Date { Date(timeIntervalSinceNow: -300) }
-    static func end(days: Int) -> Date { Date(timeIntervalSinceNow: Double(days) * 86400) }
+    static func end(seconds: Int64) -> Date { Date(timeIntervalSinceNow: Double(seconds)) }
+
+    /// The last common name, and all organizations.
+    static func parts(of name: DistinguishedName) -> (commonName: String, organizations: [String]) {
+        var commonName = ""
+        var organizations: [String] = []
+        for attribute in name.flatMap({ $0 }) {
+            guard let text = String(attribute.value) else { continue }
+            if attribute.type == .RDNAttributeType.commonName { commonName = text }
+            if attribute.type == .RDNAttributeType.organizationName { organizations.append(text) }
+        }
+        return (commonName, organizations)
+    }
 }

@@ -32,16 +32,23 @@ public struct CertificateSummary: Sendable, Hashable {
         }
     }
 
-    private init(_ certificate: Certificate) throws {
-        var commonName = ""
-        var organizations: [String] = []
-        for attribute in certificate.subject.flatMap({ $0 }) {
-            guard let text = String(attribute.value) else { continue }
-            if attribute.type == .RDNAttributeType.commonName { commonName = text }
-            if attribute.type == .RDNAttributeType.organizationName { organizations.append(text) }
+    /// Reads all certificates of a PEM text, as an issued one comes with those between it and its authority. Throws when
+    /// there is none, and when a block is anything else.
+    public static func all(pem: String) throws(PKIError) -> [CertificateSummary] {
+        let blocks = (try? PEMDocument.parseMultiple(pemString: pem)) ?? []
+        guard !blocks.isEmpty else { throw PKIError("must contain at least one CERTIFICATE PEM block") }
+        var summaries: [CertificateSummary] = []
+        for block in blocks {
+            guard block.discriminator == Certificate.defaultPEMDiscriminator else {
+                throw PKIError("only CERTIFICATE PEM blocks are allowed, found \"\(block.discriminator)\"")
+            }
+            summaries.append(try CertificateSummary(der: block.derBytes))
         }
-        self.commonName = commonName
-        self.organizations = organizations
+        return summaries
+    }
+
+    private init(_ certificate: Certificate) throws {
+        (commonName, organizations) = CertificateName.parts(of: certificate.subject)
         var dnsNames: [String] = []
         var addresses: [IPAddress] = []
         for name in try certificate.extensions.subjectAlternativeNames ?? SubjectAlternativeNames() {

@@ -18,8 +18,9 @@ public enum YAML {
         do {
             var result: [JSON] = []
             var nodes = try Yams.compose_all(yaml: text)
+            var budget = 2 * text.utf8.count + spareBudget
             while let node = nodes.next() {
-                let value = try json(node, depth: 0)
+                let value = try json(node, depth: 0, &budget)
                 if !value.isNull { result.append(value) }
             }
             // The sequence ends at the first mistake and keeps it.
@@ -44,15 +45,23 @@ public enum YAML {
         (try? Yams.serialize(node: node(value), width: -1, sortKeys: false)) ?? value.text()
     }
 
-    private static func json(_ node: Node, depth: Int) throws(YAMLError) -> JSON {
+    /// Nodes and bytes of scalars together are at most twice the bytes of the text, unless it repeats parts of itself by
+    /// aliases of aliases, which can make a short text as large as the world. So much more is let pass.
+    private static let spareBudget = 100_000
+
+    private static func json(_ node: Node, depth: Int, _ budget: inout Int) throws(YAMLError) -> JSON {
+        budget -= 1
+        guard budget > 0 else { throw YAMLError(message: "yaml: document contains excessive aliasing") }
         guard depth <= JSON.maximumDepth else {
             throw YAMLError(message: "yaml: nested deeper than \(JSON.maximumDepth) levels")
         }
         switch node {
-        case .scalar(let scalar): return json(scalar, tag: Tag.Name(rawValue: node.tag.rawValue))
+        case .scalar(let scalar):
+            budget -= scalar.string.utf8.count
+            return json(scalar, tag: Tag.Name(rawValue: node.tag.rawValue))
         case .sequence(let sequence):
             var elements: [JSON] = []
-            for element in sequence { elements.append(try json(element, depth: depth + 1)) }
+            for element in sequence { elements.append(try json(element, depth: depth + 1, &budget)) }
             return .array(elements)
         case .mapping(let mapping):
             var object = JSONObject()
@@ -60,7 +69,8 @@ public enum YAML {
                 guard let name = key.scalar?.string else {
                     throw YAMLError(message: "yaml: line \(key.mark?.line ?? 0): a key must be a scalar")
                 }
-                object[name] = try json(value, depth: depth + 1)
+                budget -= name.utf8.count
+                object[name] = try json(value, depth: depth + 1, &budget)
             }
             return .object(object)
         case .alias: throw YAMLError(message: "yaml: unresolved alias")

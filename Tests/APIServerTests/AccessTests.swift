@@ -57,6 +57,48 @@ import Values
         #expect(try await fixture.send("GET", pods + "?fieldSelector=metadata.name=x", as: "bob").status == 200)
     }
 
+    @Test func whoMayActsAsSomebodyElse() async throws {
+        let fixture = try await Fixture()
+        func whoami(_ user: String, groups: [String] = [], _ headers: [(String, String)]) async throws -> JSON {
+            let transport = fixture.server.inProcessTransport(user: user, groups: groups)
+            let review: JSON = ["apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"]
+            let response = try await transport.send(
+                APIRequest(
+                    method: "POST", path: "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+                    headers: headers + [("Content-Type", "application/json")], body: review.serialized()))
+            return try JSON(parsing: try await response.body.collect())
+        }
+        let ann = try await whoami(
+            "admin", groups: ["system:masters"],
+            [
+                ("Impersonate-User", "ann"), ("Impersonate-Group", "dev"), ("Impersonate-Uid", "7"),
+                ("Impersonate-Extra-Example.com%2fteam", "blue"), ("Impersonate-Extra-Example.com%2fteam", "red"),
+            ])
+        #expect(
+            ann["status"]["userInfo"] == [
+                "username": "ann", "uid": "7", "groups": ["dev", "system:authenticated"],
+                "extra": ["example.com/team": ["blue", "red"]],
+            ])
+        let robot = try await whoami(
+            "admin", groups: ["system:masters"], [("Impersonate-User", "system:serviceaccount:default:robot")])
+        #expect(
+            robot["status"]["userInfo"]["groups"] == [
+                "system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated",
+            ])
+        let nameless = try await whoami("admin", groups: ["system:masters"], [("Impersonate-Group", "dev")])
+        #expect(nameless["code"].int == 400)
+        // Who may impersonate the accounts of a namespace may not therefore impersonate users.
+        try await role(fixture, ["apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]])
+        let allowed = try await whoami("bob", [("Impersonate-User", "system:serviceaccount:default:robot")])
+        #expect(allowed["status"]["userInfo"]["username"].string == "system:serviceaccount:default:robot")
+        let elsewhere = try await whoami("bob", [("Impersonate-User", "system:serviceaccount:kube-system:robot")])
+        #expect(elsewhere["code"].int == 403)
+        let refused = try await whoami("bob", [("Impersonate-User", "ann")])
+        #expect(
+            refused["message"].string == "users \"ann\" is forbidden: User \"bob\" cannot impersonate resource "
+                + "\"users\" in API group \"\" at the cluster scope")
+    }
+
     @Test func nobodyGivesAwayMoreThanTheyHold() async throws {
         let fixture = try await Fixture()
         try await role(

@@ -105,10 +105,15 @@ import Values
         #expect(cleared.json["metadata"]["managedFields"] == nil, "\(cleared.json)")
     }
 
-    /// Objects whose writers never gave a name belong to before-first-apply.
+    /// Objects whose owners somebody has cleared belong to before-first-apply.
     @Test func objectsFromBefore() async throws {
         let fixture = try await Fixture()
         _ = try await fixture.send("POST", maps, map(["a": "1", "b": "1"]))
+        _ = try await fixture.send(
+            "PATCH", maps + "/m", ["metadata": ["managedFields": [[:]]]], type: "application/merge-patch+json")
+        // Nobody is written down until somebody applies.
+        _ = try await fixture.send(
+            "PATCH", maps + "/m?fieldManager=hand", ["data": ["c": "1"]], type: "application/merge-patch+json")
         let plain = try await fixture.send("GET", maps + "/m")
         #expect(plain.json["metadata"]["managedFields"] == nil)
         let refused = try await apply(fixture, maps + "/m", map(["a": "2"]), by: "one")

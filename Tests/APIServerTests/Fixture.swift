@@ -50,14 +50,15 @@ struct Fixture {
     /// A request as it would come over the network.
     func send(
         _ method: String, _ path: String, _ body: JSON? = nil, type: String? = "application/json",
-        accept: String = "application/json", as user: String? = nil
+        accept: String = "application/json", as user: String? = nil, agent: String? = nil
     ) async throws -> Answer {
-        try await send(method, path, bytes: body?.serialized() ?? [], type: type, accept: accept, as: user)
+        try await send(
+            method, path, bytes: body?.serialized() ?? [], type: type, accept: accept, as: user, agent: agent)
     }
 
     func send(
         _ method: String, _ path: String, bytes: [UInt8], type: String?, accept: String = "application/json",
-        as user: String? = nil
+        as user: String? = nil, agent: String? = nil
     ) async throws -> Answer {
         let parts = path.split(separator: "?", maxSplits: 1)
         var query: [(String, String)] = []
@@ -67,6 +68,7 @@ struct Fixture {
         }
         var headers = [("Accept", accept)]
         if let type { headers.append(("Content-Type", type)) }
+        if let agent { headers.append(("User-Agent", agent)) }
         let transport = user.map { server.inProcessTransport(user: $0, groups: []) } ?? transport
         let response = try await transport.send(
             APIRequest(method: method, path: String(parts[0]), query: query, headers: headers, body: bytes))

@@ -189,4 +189,44 @@ import Values
         #expect(done.text == "configmap/cm condition met\n", "\(done.errors)")
         await fixture.stop()
     }
+
+    /// `kubectl certificate`, and that whom a certificate names is who it lets in.
+    @Test func aCertificateThatWasAskedForLetsItsUserIn() async throws {
+        let fixture = try await HTTPSFixture()
+        let asked = try CertificateRequest.create(commonName: "jane", organizations: ["dev"])
+        func manifest(_ name: String) -> String {
+            """
+            apiVersion: certificates.k8s.io/v1
+            kind: CertificateSigningRequest
+            metadata:
+              name: \(name)
+            spec:
+              request: \(Base64.text(Array(asked.requestPEM.utf8)))
+              signerName: kubernetes.io/kube-apiserver-client
+              usages: [client auth]
+            """
+        }
+        for name in ["jane", "joe"] {
+            let made = try await fixture.kubectl("create", "-f", "-", input: manifest(name))
+            #expect(made.status == 0, "\(made.errors)")
+        }
+        let approved = try await fixture.kubectl("certificate", "approve", "jane")
+        #expect(approved.text == "certificatesigningrequest.certificates.k8s.io/jane approved\n", "\(approved.errors)")
+        let denied = try await fixture.kubectl("certificate", "deny", "joe")
+        #expect(denied.text == "certificatesigningrequest.certificates.k8s.io/joe denied\n", "\(denied.errors)")
+        let table = try await fixture.kubectl("get", "csr", "--no-headers")
+        #expect(table.text.contains("Approved") && table.text.contains("Denied"), "\(table.text)")
+        let pem = try fixture.authority.sign(
+            CertificateRequest(pem: asked.requestPEM), usages: ["client auth"], seconds: 600)
+        try await fixture.client.patch(
+            GroupVersionResource("certificates.k8s.io", "v1", "certificatesigningrequests"), "jane", type: .merge,
+            ["status": ["certificate": JSON(Base64.text(Array(pem.utf8)))]], subresource: "status")
+        let stored = try await fixture.kubectl("get", "csr", "jane", "-o", "jsonpath={.status.certificate}")
+        let certificate = try #require(Base64.bytes(stored.text))
+        try fixture.writeKubeconfig(
+            "jane", certificate: String(decoding: certificate, as: UTF8.self), key: asked.privateKeyPEM)
+        let who = try await fixture.kubectl("auth", "whoami", "-o", "jsonpath={.status.userInfo}", user: "jane")
+        #expect(who.text.contains("\"username\":\"jane\"") && who.text.contains("\"dev\""), "\(who.errors)")
+        await fixture.stop()
+    }
 }

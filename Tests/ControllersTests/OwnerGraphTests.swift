@@ -54,6 +54,23 @@ import Values
         #expect(graph.verdict(on: "child") == .delete(policy: "Background"))
     }
 
+    /// The answer to the patch that let a dependent go may be read after the event of its end.
+    @Test func whatIsHeardOfOneThatHasGoneIsNotBelieved() {
+        var graph = OwnerGraph()
+        let dependent = item("dependent", owners: [("owner", true)], deleting: true)
+        _ = graph.changed(dependent)
+        _ = graph.changed(item("owner", deleting: true, finalizers: [OwnerGraph.foreground]))
+        _ = graph.left("dependent")
+        _ = graph.changed(dependent)
+        #expect(graph.verdict(on: "owner") == .release(finalizer: OwnerGraph.foreground))
+        // A list that is older than an object does not have it: that is no end.
+        let young = item("young", owners: [("owner", true)])
+        _ = graph.changed(young)
+        _ = graph.left("young", seen: false)
+        _ = graph.changed(young)
+        #expect(graph.blockers(of: "owner") == [young])
+    }
+
     @Test func foregroundWaitsForThoseWhoBlock() {
         var graph = OwnerGraph()
         _ = graph.changed(item("blocking", owners: [("owner", true)]))

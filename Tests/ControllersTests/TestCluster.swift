@@ -12,6 +12,7 @@ import Values
 /// A real API server in memory, the controllers, and in place of kubelets a stand-in that runs what is bound.
 struct TestCluster: Sendable {
     let client: KubeClient
+    let server: APIServer
     /// The pods that the stand-in runs but never reports ready, by the value of label `app`.
     static let broken = "broken"
 
@@ -20,12 +21,16 @@ struct TestCluster: Sendable {
         nodes: [String] = ["a", "b"], configuration: ControllerConfiguration = .init(clusterCACertificatePEM: "PEM"),
         _ body: @escaping @Sendable (TestCluster) async throws -> Void
     ) async throws {
-        let server = APIServer(
-            storage: MemoryBackend(), configuration: APIServerConfiguration(tokenSigner: .create()))
+        let signer = TokenSigner.create()
+        let server = APIServer(storage: MemoryBackend(), configuration: APIServerConfiguration(tokenSigner: signer))
+        var settings = configuration
+        settings.tokenSigner = signer
+        settings.certificateAuthority = try CertificateAuthority.create(commonName: "test-ca")
+        let configuration = settings
         try await server.start()
         try await server.bootstrap()
         let client = KubeClient(server.inProcessTransport(user: "system:admin", groups: ["system:masters"]))
-        let cluster = TestCluster(client: client)
+        let cluster = TestCluster(client: client, server: server)
         for name in nodes { try await cluster.addNode(name) }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await ControllerManager(client: client, configuration: configuration).run() }
@@ -42,6 +47,11 @@ struct TestCluster: Sendable {
             group.cancelAll()
         }
         server.stop()
+    }
+
+    /// A client of somebody who is no administrator.
+    func client(_ user: String, groups: [String] = []) -> KubeClient {
+        KubeClient(server.inProcessTransport(user: user, groups: groups))
     }
 
     func addNode(_ name: String, zone: String = "z1") async throws {

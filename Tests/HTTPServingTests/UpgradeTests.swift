@@ -3,6 +3,7 @@
 import HTTPServing
 import NIOCore
 import NIOHTTP1
+import NIOPosix
 import PKI
 import Testing
 import Values
@@ -60,6 +61,30 @@ import Values
         }
     }
 
+    /// A server may have said everything, and closed, before anybody reads its head.
+    @Test func whatAQuickServerSaidIsThere() async throws {
+        let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+        for pieces in [[head + "bye"], [head, "bye"], [String(head.dropLast(1)), "\nb", "ye"]] {
+            let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .childChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHandler(QuickAnswer(pieces))
+                    }
+                }.bind(host: "127.0.0.1", port: 0).get()
+            for _ in 1...20 {
+                let result = try await HTTPUpgrade.connect(
+                    host: "127.0.0.1", port: listener.localAddress?.port ?? 0, tls: nil, method: "GET", target: "/",
+                    headers: ["Upgrade": "echo"])
+                let connection = try #require(result.connection)
+                var text = ""
+                for try await buffer in connection.inbound { text += String(buffer: buffer) }
+                #expect(text == "bye")
+                await connection.close()
+            }
+            try await listener.close()
+        }
+    }
+
     @Test func aRefusalCarriesItsBody() async throws {
         try await withServer { _ in
             HTTPResponse(status: 403, text: "exec is forbidden\n")
@@ -101,5 +126,20 @@ import Values
                 }
             }
         }
+    }
+}
+
+/// Answers the first bytes with the pieces, one write each, and closes.
+private final class QuickAnswer: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private let pieces: [String]
+
+    init(_ pieces: [String]) { self.pieces = pieces }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        for piece in pieces { context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: piece)), promise: nil) }
+        context.close(promise: nil)
     }
 }

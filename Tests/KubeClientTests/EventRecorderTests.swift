@@ -35,6 +35,40 @@ import Values
         #expect(requests[2].path == "/api/v1/namespaces/shop/events/\(name)" && requests[2].json["count"].int == 3)
     }
 
+    @Test func similarEventsAreCombinedFromTheTenthOn() async throws {
+        let server = ScriptedServer { request in .json(request.json ?? [:]) }
+        let recorder = EventRecorder(KubeClient(server), component: "c")
+        for number in 1...13 {
+            recorder.record(pod, type: .warning, reason: "Failed", message: "attempt \(number)")
+        }
+        // Another reason is another matter.
+        recorder.record(pod, type: .warning, reason: "Other", message: "alone")
+        await recorder.flush()
+        let requests = server.requests
+        #expect(requests.map(\.method) == Array(repeating: "POST", count: 10) + ["PATCH", "PATCH", "PATCH", "POST"])
+        #expect(requests[8].json["message"].string == "attempt 9")
+        #expect(requests[9].json["message"].string == "(combined from similar events): attempt 10")
+        let name = try #require(requests[9].json["metadata"]["name"].string)
+        #expect(requests[12].path.hasSuffix("/events/\(name)"))
+        #expect(requests[12].json["count"].int == 4)
+        #expect(requests[12].json["message"].string == "(combined from similar events): attempt 13")
+        #expect(requests[13].json["message"].string == "alone")
+    }
+
+    @Test func whoReportsWithoutEndIsNotHeardForAWhile() async throws {
+        let server = ScriptedServer { request in .json(request.json ?? [:]) }
+        let recorder = EventRecorder(KubeClient(server), component: "c")
+        for _ in 0..<40 { recorder.record(pod, type: .warning, reason: "BackOff", message: "again") }
+        var other = pod
+        other["metadata"]["uid"] = "u2"
+        recorder.record(other, type: .warning, reason: "BackOff", message: "again")
+        await recorder.flush()
+        // 25 at once; the others of this object wait, those of another do not.
+        #expect(server.requests.count == 26)
+        #expect(server.requests[24].json["count"].int == 25)
+        #expect(server.requests[25].json["involvedObject"]["uid"].string == "u2")
+    }
+
     @Test func anEventThatExpiredStartsAnew() async throws {
         let server = ScriptedServer { request in
             request.method == "PATCH" ? .failure(404, "NotFound") : .json(request.json ?? [:])

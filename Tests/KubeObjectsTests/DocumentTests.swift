@@ -84,6 +84,80 @@ import Values
         }
     }
 
+    /// Generated clients name their functions by these.
+    @Test func everyOperationHasANameOfItsOwnAndATypeThatIsThere() throws {
+        let second = try JSON(parsing: openAPI.v2().bytes)
+        var documents = [(second["paths"].object ?? [:], Set(second["definitions"].object?.keys ?? []))]
+        for path in openAPI.v3Paths {
+            let document = try JSON(parsing: try #require(openAPI.v3(path)).bytes)
+            documents.append(
+                (document["paths"].object ?? [:], Set(document["components"]["schemas"].object?.keys ?? [])))
+        }
+        for (paths, types) in documents {
+            var seen = Set<String>()
+            for (path, item) in paths {
+                for (method, operation) in item.object ?? [:] {
+                    let id = operation["operationId"].string ?? ""
+                    #expect(!id.isEmpty && seen.insert(id).inserted, "\(method) \(path): \(id)")
+                    #expect(operation["responses"]["200"] != nil, "\(id)")
+                    for step in path.split(separator: "/") where step.hasPrefix("{") {
+                        let name = JSON(String(step.dropFirst().dropLast()))
+                        #expect(operation["parameters"].array?.contains { $0["name"] == name } == true, "\(path)")
+                    }
+                    for reference in Self.references(operation) { #expect(types.contains(reference), "\(id)") }
+                }
+            }
+            #expect(seen.count > 1)
+        }
+    }
+
+    private static func references(_ value: JSON) -> [String] {
+        switch value {
+        case .object(let members):
+            members.flatMap { key, member in
+                key == "$ref" ? [String(member.string?.split(separator: "/").last ?? "")] : references(member)
+            }
+        case .array(let elements): elements.flatMap(references)
+        default: []
+        }
+    }
+
+    @Test func subresourcesHaveTheirPaths() throws {
+        let core = try JSON(parsing: try #require(openAPI.v3("api/v1")).bytes)["paths"]
+        let pod = "/api/v1/namespaces/{namespace}/pods/{name}"
+        #expect(core[pod]["get"]["operationId"] == "readCoreV1NamespacedPod")
+        #expect(core["/api/v1/pods"]["get"]["operationId"] == "listCoreV1PodForAllNamespaces")
+        #expect(
+            core[pod + "/status"]["patch"]["parameters"].array?.contains { $0["name"] == "fieldValidation" } == true)
+        #expect(core[pod + "/eviction"]["post"]["x-kubernetes-group-version-kind"]["kind"] == "Eviction")
+        #expect(core[pod + "/log"]["get"]["responses"]["200"]["content"]["text/plain"] != nil)
+        #expect(core[pod + "/exec"]["post"]["x-kubernetes-action"] == "connect")
+        #expect(core["/api/v1/nodes/{name}/proxy/{path}"]["get"] != nil)
+        let apps = try JSON(parsing: try #require(openAPI.v3("apis/apps/v1")).bytes)["paths"]
+        let scale = apps["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"]
+        #expect(
+            scale["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].string?
+                .hasSuffix("autoscaling.v1.Scale") == true)
+    }
+
+    /// The numbers are those of gnostic's OpenAPIv3.proto.
+    @Test func theThirdVersionHasAProtobufForm() throws {
+        let bytes = try #require(openAPI.v3Protobuf("apis/apps/v1")).bytes
+        #expect(bytes.starts(with: [0x0A, 0x05] + Array("3.0.0".utf8)))
+        #expect(openAPI.v3Protobuf("apis/none/v1") == nil)
+        func inner(_ message: [UInt8]?, _ number: Int) -> [[UInt8]] { Wire.fields(message ?? [])[number] ?? [] }
+        func text(_ message: [UInt8]?, _ number: Int) -> String {
+            String(decoding: inner(message, number).first ?? [], as: UTF8.self)
+        }
+        let paths = inner(inner(bytes, 4).first, 1).map { text($0, 1) }
+        #expect(paths.contains("/apis/apps/v1/namespaces/{namespace}/deployments/{name}"))
+        let schemas = inner(inner(inner(bytes, 5).first, 1).first, 1)
+        let deployment = try #require(schemas.first { text($0, 1) == "io.k8s.api.apps.v1.Deployment" })
+        let schema = inner(inner(deployment, 2).first, 1).first
+        #expect(text(schema, 25) == "object" && text(schema, 34).hasPrefix("Keeps a number of equal pods running"))
+        #expect(!inner(schema, 31).isEmpty && !inner(schema, 36).isEmpty)
+    }
+
     @Test func customResourcesTakeNoStrategicPatch() throws {
         let document = try JSON(parsing: try #require(openAPI.v3("apis/projectcalico.org/v3")).bytes)
         let content = document["paths"]["/apis/projectcalico.org/v3/ippools/{name}"]["patch"]["requestBody"]["content"]
@@ -99,6 +173,39 @@ import Values
         #expect(bytes.starts(with: [0x0A, 0x03, 0x32, 0x2E, 0x30]))
         #expect(bytes.count > 100_000)
         #expect(openAPI.v2Protobuf().hash == openAPI.v2Protobuf().hash)
+    }
+}
+
+/// The fields of a protobuf message that have a length, by number.
+private enum Wire {
+    static func fields(_ bytes: [UInt8]) -> [Int: [[UInt8]]] {
+        var result: [Int: [[UInt8]]] = [:]
+        var offset = 0
+        func varint() -> Int {
+            var value = 0
+            var shift = 0
+            while offset < bytes.count {
+                let byte = bytes[offset]
+                offset += 1
+                value |= Int(byte & 0x7F) << shift
+                shift += 7
+                if byte & 0x80 == 0 { break }
+            }
+            return value
+        }
+        while offset < bytes.count {
+            let key = varint()
+            switch key & 7 {
+            case 0: _ = varint()
+            case 1: offset += 8
+            case 2:
+                let length = varint()
+                result[key >> 3, default: []].append(Array(bytes[offset..<offset + length]))
+                offset += length
+            default: return result
+            }
+        }
+        return result
     }
 }
 

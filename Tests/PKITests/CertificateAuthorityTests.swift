@@ -37,6 +37,38 @@ import Values
         #expect(try CertificateSummary(pem: issued.certificatePEM).notAfter <= end)
     }
 
+    @Test func whatIsAskedForIsSigned() throws {
+        let authority = try CertificateAuthority.create(commonName: "ca")
+        let made = try CertificateRequest.create(
+            commonName: "system:node:a", organizations: ["system:nodes"], dnsNames: ["a"],
+            ipAddresses: [IPAddress(192, 0, 2, 1)])
+        // Text before the block is no part of it.
+        let request = try CertificateRequest(pem: "made by hand\n" + made.requestPEM)
+        #expect(request.isSignedByItsKey)
+        #expect(request.commonName == "system:node:a" && request.organizations == ["system:nodes"])
+        #expect(request.dnsNames == ["a"] && request.ipAddresses == [IPAddress(192, 0, 2, 1)])
+        #expect(request.emailAddresses.isEmpty && request.uris.isEmpty)
+        let pem = try authority.sign(request, usages: ["digital signature", "server auth"], seconds: 600)
+        let summary = try #require(try CertificateSummary.all(pem: pem + pem).first)
+        #expect(summary.commonName == "system:node:a" && summary.dnsNames == ["a"])
+        #expect(summary.ipAddresses == [IPAddress(192, 0, 2, 1)])
+        #expect(summary.notAfter.seconds(since: .now) <= 600 && summary.notBefore < .now)
+        #expect(throws: PKIError("unrecognized key usage values: [\"telepathy\"]")) {
+            try authority.sign(request, usages: ["telepathy"], seconds: 600)
+        }
+    }
+
+    @Test func whatIsNoRequestIsRefused() throws {
+        let authority = try CertificateAuthority.create(commonName: "ca")
+        let garbage = "-----BEGIN CERTIFICATE REQUEST-----\nMAMBAf8=\n-----END CERTIFICATE REQUEST-----\n"
+        for pem in ["", "nonsense", authority.certificatePEM, garbage] {
+            #expect(throws: PKIError.self) { try CertificateRequest(pem: pem) }
+        }
+        for pem in ["", "nonsense", authority.privateKeyPEM] {
+            #expect(throws: PKIError.self) { try CertificateSummary.all(pem: pem) }
+        }
+    }
+
     @Test func aKeyOfAnotherAuthorityIsRefused() throws {
         let one = try CertificateAuthority.create(commonName: "one")
         let two = try CertificateAuthority.create(commonName: "two")

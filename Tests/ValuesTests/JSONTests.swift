@@ -167,4 +167,46 @@ struct SeededGenerator: RandomNumberGenerator {
         mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
         return mixed ^ (mixed >> 31)
     }
+
+    /// Large objects are looked up by an index, which must say the same as walking.
+    @Test func objectsOfAnySizeAnswerAlike() throws {
+        for count in [0, 1, 63, 64, 65, 66, 500] {
+            var object = JSONObject((0..<count).map { ("k\($0)", JSON($0)) })
+            var expected = Dictionary(uniqueKeysWithValues: (0..<count).map { ("k\($0)", $0) })
+            var order = (0..<count).map { "k\($0)" }
+            func check() {
+                #expect(object.keys == order && object.count == expected.count)
+                for key in order + ["none"] { #expect(object[key].int == expected[key]) }
+            }
+            check()
+            for step in 0..<200 {
+                let key = "k\((step * 37) % 600)"
+                if step % 3 == 0 {
+                    object[key] = nil
+                    expected[key] = nil
+                    order.removeAll { $0 == key }
+                } else {
+                    if expected[key] == nil { order.append(key) }
+                    object[key] = JSON(step)
+                    expected[key] = step
+                }
+                if step % 50 == 0 { check() }
+            }
+            object.removeAll { $0.key.hasSuffix("7") }
+            expected = expected.filter { !$0.key.hasSuffix("7") }
+            order.removeAll { $0.hasSuffix("7") }
+            check()
+            let turned = JSONObject(object.members.reversed())
+            #expect(turned == object && turned.hashValue == object.hashValue)
+            #expect(try JSON(parsing: JSON.object(object).serialized()) == .object(turned))
+        }
+    }
+
+    @Test func nestingIsCountedAndBounded() throws {
+        let text = String(repeating: "[", count: 100) + String(repeating: "]", count: 100)
+        #expect(try JSON(parsing: text).depth == 100)
+        #expect(try JSON(parsing: Array(text.utf8), depth: 100).depth == 100)
+        #expect(throws: JSONParseError.self) { try JSON(parsing: Array(text.utf8), depth: 99) }
+        #expect(JSON.object(["a": ["b": 1]]).depth == 2 && JSON.int(1).depth == 0 && JSON.array([]).depth == 1)
+    }
 }

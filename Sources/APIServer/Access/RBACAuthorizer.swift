@@ -96,9 +96,12 @@ final class RBACAuthorizer: Sendable {
         }
         var compiled = Compiled(revision: revision)
         let clusterRoles = objects(.clusterRoles)
-        for role in clusterRoles { compiled.clusterRoles[role.name] = Self.rules(of: role, among: clusterRoles) }
+        for role in clusterRoles {
+            var seen: Set<String> = []
+            compiled.clusterRoles[role.name] = Self.rules(of: role, among: clusterRoles, &seen)
+        }
         for role in objects(.roles) {
-            compiled.roles["\(role.namespace ?? "")/\(role.name)"] = Self.rules(of: role, among: [])
+            compiled.roles["\(role.namespace ?? "")/\(role.name)"] = role["rules"].array?.map { PolicyRule($0) } ?? []
         }
         for binding in objects(.clusterRoleBindings) + objects(.roleBindings) {
             let kind = binding["roleRef"]["kind"].string ?? ""
@@ -131,15 +134,17 @@ final class RBACAuthorizer: Sendable {
         return compiled
     }
 
-    /// The rules of a role; an aggregating role has those of all the roles that it selects besides its own.
-    private static func rules(of role: KubeObject, among all: [KubeObject]) -> [PolicyRule] {
+    /// The rules of a role. An aggregating role has those of all the roles that it selects, before a controller has
+    /// written them into it too; roles that select each other end there.
+    private static func rules(
+        of role: KubeObject, among all: [KubeObject], _ seen: inout Set<String>
+    ) -> [PolicyRule] {
+        guard seen.insert(role.name).inserted else { return [] }
         var rules = role["rules"].array?.map { PolicyRule($0) } ?? []
         for selector in role["aggregationRule"]["clusterRoleSelectors"].array ?? [] {
             guard let selector = try? LabelSelector(object: selector) else { continue }
-            for other in all where other.name != role.name && selector.matches(other.labels) {
-                for rule in other["rules"].array?.map({ PolicyRule($0) }) ?? [] where !rules.contains(rule) {
-                    rules.append(rule)
-                }
+            for other in all where selector.matches(other.labels) {
+                for rule in Self.rules(of: other, among: all, &seen) where !rules.contains(rule) { rules.append(rule) }
             }
         }
         return rules

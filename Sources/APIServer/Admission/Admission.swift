@@ -48,16 +48,19 @@ struct AdmissionChain: Sendable {
     let quotas: QuotaLedger
     let nodes: NodeRestriction
 
-    init(mirror: Mirror, storage: any Backend) {
+    init(mirror: Mirror, storage: any Backend, authorizer: RBACAuthorizer) {
         let objects = AdmissionObjects(mirror: mirror)
         quotas = QuotaLedger(objects: objects, storage: storage)
+        let signers = SignerAuthorization(authorizer: authorizer)
         nodes = NodeRestriction(graph: NodeGraph(objects: objects))
         plugins = [
             NamespaceLifecycle(objects: objects), LimitRanger(objects: objects),
             ServiceAccountAdmission(mirror: mirror), nodes, PodSecurityAdmission(objects: objects),
             PriorityAdmission(objects: objects), DefaultTolerations(), DefaultStorageClass(objects: objects),
             StorageProtection(), ClaimResize(objects: objects), RuntimeClassAdmission(objects: objects),
-            DefaultIngressClass(objects: objects), ResourceQuotaAdmission(ledger: quotas),
+            CertificateApproval(signers: signers), CertificateSigning(signers: signers),
+            CertificateSubjectRestriction(), DefaultIngressClass(objects: objects),
+            ResourceQuotaAdmission(ledger: quotas),
         ]
     }
 

@@ -30,16 +30,28 @@ enum ServiceClaims {
 
 /// Gives Services their addresses and node ports. Runs while no other Service is written.
 struct ServiceAllocator: Sendable {
-    let cidr: CIDR
+    /// The networks that addresses come from.
+    let ranges: [CIDR]
     let nodePorts: ClosedRange<Int>
     /// What other Services hold.
     private var taken: Set<String>
+    /// Whether an address has an IPAddress object already.
+    private let isReserved: @Sendable (String) -> Bool
 
-    init(cidr: CIDR, nodePorts: ClosedRange<Int>, others: [StoredObject]) {
-        self.cidr = cidr
+    init(
+        ranges: [CIDR], nodePorts: ClosedRange<Int>, others: [StoredObject],
+        isReserved: @escaping @Sendable (String) -> Bool
+    ) {
+        self.ranges = ranges
         self.nodePorts = nodePorts
+        self.isReserved = isReserved
         taken = []
         for other in others { taken.formUnion(other.attributes.claims) }
+    }
+
+    private func isTaken(_ address: IPAddress) -> Bool {
+        let text = address.description
+        return taken.contains(ServiceClaims.address(text)) || isReserved(text)
     }
 
     mutating func allocate(_ service: inout KubeObject, old: KubeObject?) -> [FieldError] {
@@ -50,7 +62,7 @@ struct ServiceAllocator: Sendable {
                 "clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy",
             ] { service["spec"][field] = nil }
         } else {
-            errors += allocateAddress(&service)
+            errors += allocateAddress(&service, old)
         }
         errors += allocatePorts(&service, old)
         return errors
@@ -82,7 +94,7 @@ struct ServiceAllocator: Sendable {
         service["spec"]["ports"] = .array(ports)
     }
 
-    private mutating func allocateAddress(_ service: inout KubeObject) -> [FieldError] {
+    private mutating func allocateAddress(_ service: inout KubeObject, _ old: KubeObject?) -> [FieldError] {
         let asked = service["spec"]["clusterIP"].string ?? service["spec"]["clusterIPs"][0].string ?? ""
         let address: String
         switch asked {
@@ -92,7 +104,7 @@ struct ServiceAllocator: Sendable {
                 return [
                     FieldError(
                         .internalError, "spec.clusterIPs",
-                        detail: "failed to allocate a serviceIP: range \(cidr) is full")
+                        detail: "failed to allocate a serviceIP: range is full")
                 ]
             }
             address = free
@@ -100,33 +112,40 @@ struct ServiceAllocator: Sendable {
             guard let wanted = IPAddress(asked) else {
                 return [.invalid("spec.clusterIPs[0]", JSON(asked), "must be a valid IP address, (e.g. 10.9.8.7)")]
             }
-            guard cidr.contains(wanted), wanted != cidr.first, wanted != cidr.last else {
-                return [
-                    .invalid(
-                        "spec.clusterIPs", [JSON(asked)],
-                        "failed to allocate IP \(asked): the provided IP is not in the valid range of \(cidr)")
-                ]
-            }
-            guard !taken.contains(ServiceClaims.address(wanted.description)) else {
-                return [
-                    .invalid(
-                        "spec.clusterIPs", [JSON(asked)],
-                        "failed to allocate IP \(asked): provided IP is already allocated")
-                ]
+            // What a Service has it keeps, whatever becomes of the ranges.
+            let isKept = old.map { ServiceClaims.addresses(of: $0).contains(wanted.description) } ?? false
+            if !isKept, let problem = problem(wanted) {
+                return [.invalid("spec.clusterIPs", [JSON(asked)], "failed to allocate IP \(asked): \(problem)")]
             }
             address = wanted.description
         }
         service["spec"]["clusterIP"] = JSON(address)
         service["spec"]["clusterIPs"] = .array([JSON(address)])
         if service["spec"]["ipFamilies"].array?.isEmpty ?? true {
-            service["spec"]["ipFamilies"] = .array([cidr.family == .v4 ? "IPv4" : "IPv6"])
+            let family = IPAddress(address)?.family ?? ranges.first?.family ?? .v4
+            service["spec"]["ipFamilies"] = .array([family == .v4 ? "IPv4" : "IPv6"])
         }
         if service["spec"]["ipFamilyPolicy"] == nil { service["spec"]["ipFamilyPolicy"] = "SingleStack" }
         return []
     }
 
-    /// Some free address, away from the low ones that people ask for by number.
+    /// Why an address that is asked for cannot be had.
+    private func problem(_ wanted: IPAddress) -> String? {
+        let around = ranges.filter { $0.contains(wanted) }
+        guard let range = around.first else { return "the provided network does not match the current range" }
+        guard around.contains(where: { wanted != $0.first && wanted != $0.last }) else {
+            return "the provided IP (\(wanted)) is not in the valid range. The range of valid IPs is \(range)"
+        }
+        return isTaken(wanted) ? "provided IP is already allocated" : nil
+    }
+
     private func freeAddress() -> String? {
+        for range in ranges { if let address = freeAddress(range) { return address } }
+        return nil
+    }
+
+    /// Some free address of a range, away from the low ones that people ask for by number.
+    private func freeAddress(_ cidr: CIDR) -> String? {
         let size = cidr.count
         guard size > 4 else { return nil }
         let reserved = min(max(size / 16, 16), 256)
@@ -136,7 +155,7 @@ struct ServiceAllocator: Sendable {
             var step: UInt128 = 0
             while step < min(span, 1 << 20) {
                 if let candidate = cidr[low + (start + step) % span],
-                    !taken.contains(ServiceClaims.address(candidate.description))
+                    !isTaken(candidate)
                 {
                     return candidate.description
                 }
@@ -212,8 +231,10 @@ extension APIServer {
         let key = StorageKey(.services)
         let path = key.key(object.namespace, object.name)
         let others = mirror.list(key).objects.filter { $0.key != path }
+        let service = object
         var allocator = ServiceAllocator(
-            cidr: configuration.serviceCIDR, nodePorts: configuration.nodePorts, others: others)
+            ranges: serviceRanges(), nodePorts: configuration.nodePorts, others: others,
+            isReserved: { self.isReserved($0, for: service) })
         let errors = allocator.allocate(&object, old: old)
         if !errors.isEmpty { throw StatusError.invalid(type, name: object.name, errors) }
     }

@@ -15,10 +15,19 @@ extension APIServer {
         let definitions = ResourceRegistry.shared.calicoDefinitions.map {
             (GroupVersionResource.customResourceDefinitions, $0)
         }
+        try await refreshPolicy()
         try await ensureAll(namespaces + BootstrapPolicy.objects + Self.priorityClasses + definitions)
+        try await ensure(.serviceCIDRs, serviceRange)
         await mirror.caughtUp()
         milestones.reach(.bootstrapRoles)
         try await publishKubernetesService()
+    }
+
+    /// Where Services get their addresses from, for as long as nobody adds another range.
+    private var serviceRange: KubeObject {
+        var range = KubeObject(.serviceCIDRs, kind: "ServiceCIDR", name: Self.defaultRangeName)
+        range["spec"] = ["cidrs": .array([JSON(configuration.serviceCIDR.description)])]
+        return range
     }
 
     private static var priorityClasses: [(GroupVersionResource, KubeObject)] {
@@ -47,11 +56,15 @@ extension APIServer {
         return type
     }
 
+    private static func writer(_ type: ResourceType) -> ManagedFields.Writer {
+        ManagedFields.Writer(manager: "kube-apiserver", operation: .update, apiVersion: type.apiVersion)
+    }
+
     private func ensure(_ resource: GroupVersionResource, _ object: KubeObject) async throws {
         let type = try type(resource)
         if mirror.object(storageKey(type), object.namespace, object.name) != nil { return }
         do {
-            _ = try await create(object, type, masterUser, dryRun: false)
+            _ = try await create(object, type, masterUser, dryRun: false, by: Self.writer(type))
         } catch let error as StatusError where error.reason == "AlreadyExists" {
             return
         }

@@ -10,7 +10,7 @@ enum BootstrapPolicy {
     private static let all = read + write
 
     static var objects: [(resource: GroupVersionResource, object: KubeObject)] {
-        clusterRoles.map { (.clusterRoles, $0) } + bindings.map { (.clusterRoleBindings, $0) }
+        (clusterRoles + certificateRoles).map { (.clusterRoles, $0) } + bindings.map { (.clusterRoleBindings, $0) }
     }
 
     // MARK: Roles
@@ -22,9 +22,13 @@ enum BootstrapPolicy {
                 [
                     PolicyRule(["*"], groups: ["*"], resources: ["*"]), PolicyRule(["*"], urls: ["*"]),
                 ]),
-            role("admin", view + edit + admin, aggregates: "admin"),
-            role("edit", view + edit, aggregates: "edit"),
-            role("view", view, aggregates: "view"),
+            // These three hold what the roles that they select hold: the controllers fill them.
+            role("admin", [], aggregates: "admin"),
+            role("edit", [], aggregates: "edit", part: "admin"),
+            role("view", [], aggregates: "view", part: "edit"),
+            role("system:aggregate-to-admin", admin, part: "admin"),
+            role("system:aggregate-to-edit", edit, part: "edit"),
+            role("system:aggregate-to-view", view, part: "view"),
             role("system:discovery", [PolicyRule(["get"], urls: discoveryPaths)]),
             role(
                 "system:public-info-viewer",
@@ -151,7 +155,37 @@ enum BootstrapPolicy {
             resources: ["certificatesigningrequests"]),
     ]
 
-    private static func role(_ name: String, _ rules: [PolicyRule], aggregates: String? = nil) -> KubeObject {
+    /// Who approves requests for certificates, and for which signer; and whose are approved by themselves.
+    private static var certificateRoles: [KubeObject] {
+        let prefix = "system:certificates.k8s.io"
+        let own = ["nodeclient", "selfnodeclient"].map { part in
+            role(
+                "\(prefix):certificatesigningrequests:\(part)",
+                [
+                    PolicyRule(
+                        ["create"], groups: ["certificates.k8s.io"], resources: ["certificatesigningrequests/\(part)"])
+                ])
+        }
+        let signers = [
+            "legacy-unknown", "kube-apiserver-client", "kube-apiserver-client-kubelet", "kubelet-serving",
+        ]
+        return own
+            + signers.map { signer in
+                role(
+                    "\(prefix):\(signer)-approver",
+                    [
+                        PolicyRule(
+                            ["approve"], groups: ["certificates.k8s.io"], resources: ["signers"],
+                            names: ["kubernetes.io/\(signer)"])
+                    ])
+            }
+    }
+
+    private static func role(
+        _ name: String, _ rules: [PolicyRule], aggregates: String? = nil, part: String? = nil
+    ) -> KubeObject {
+        var labels = Self.labels
+        if let part { labels["rbac.authorization.k8s.io/aggregate-to-\(part)"] = "true" }
         var role = KubeObject(.clusterRoles, kind: "ClusterRole", name: name, labels: labels)
         role.metadata["annotations"] = annotations
         role["rules"] = .array(rules.map(\.json))

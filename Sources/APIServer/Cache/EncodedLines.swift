@@ -4,9 +4,16 @@ import Synchronization
 
 /// The encoded forms of one event, made when first asked for and shared by all watchers.
 final class EncodedLines: Sendable {
+    /// What watchers of one kind have in common: the version, whether they are sent metadata alone, and the encoding.
+    struct Content: Hashable {
+        let header: ObjectHeader
+        let isPartial: Bool
+        let encoding: OutputEncoding
+    }
+
     struct Key: Hashable {
         let type: String
-        let header: ObjectHeader
+        let content: Content
     }
 
     private let lines = Mutex<[Key: [UInt8]]>([:])

@@ -22,8 +22,8 @@ final class CacheEvent: Sendable {
     var revision: Int64 { object.revision }
 
     /// The line of a watch that tells of `type`.
-    func line(_ type: String, _ header: ObjectHeader, _ make: () -> [UInt8]) -> [UInt8] {
-        lines.line(EncodedLines.Key(type: type, header: header), make)
+    func line(_ type: String, _ content: EncodedLines.Content, _ make: () -> [UInt8]) -> [UInt8] {
+        lines.line(EncodedLines.Key(type: type, content: content), make)
     }
 }
 

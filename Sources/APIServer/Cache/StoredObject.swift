@@ -23,6 +23,7 @@ final class StoredObject: Sendable {
     private let header: Range<Int>
     private let known: Mutex<Attributes?> = Mutex(nil)
     private let packed: Mutex<(header: ObjectHeader, segment: PackedSegment)?> = Mutex(nil)
+    private let encoded: Mutex<KeptMessage?> = Mutex(nil)
 
     init(key: String, resource: StorageKey, revision: Int64, value: [UInt8]) {
         self.key = key
@@ -99,6 +100,15 @@ final class StoredObject: Sendable {
         let segment = make()
         if segment.bytes.count < value.count / 2 { packed.withLock { $0 = (header, segment) } }
         return segment
+    }
+
+    /// The object as a protobuf message, made when it is first asked for and kept while there is room for it. Of kinds
+    /// that are served in two versions the one that was asked for first is kept.
+    func message(_ name: String, _ make: () -> [UInt8]) -> [UInt8] {
+        if let kept = encoded.withLock({ $0 }), kept.name == name { return kept.bytes }
+        let bytes = make()
+        if let kept = KeptMessage(name, bytes) { encoded.withLock { $0 = $0 ?? kept } }
+        return bytes
     }
 
     /// Parsed anew each time: callers that need it twice keep it.

@@ -56,15 +56,21 @@ struct DiscoveryDocuments: Sendable {
     }
 
     private func openAPIGroup(_ request: IncomingRequest, _ path: String) -> Reply? {
-        guard let document = openAPI.v3(path) else { return nil }
-        guard let asked = request.query("hash") else {
-            return tagged(request, document.bytes, contentType: "application/json", hash: document.hash)
-        }
+        let wantsProtobuf =
+            MediaType.list(request.header("accept")).first {
+                ["application/json", "*/*", "application/*"].contains($0.type)
+                    || $0.type.hasPrefix("application/com.github.proto-openapi.spec.v3")
+            }?.type.hasPrefix("application/com.") ?? false
+        guard let document = wantsProtobuf ? openAPI.v3Protobuf(path) : openAPI.v3(path) else { return nil }
+        let contentType = wantsProtobuf ? OpenAPI.v3ProtobufContentType : "application/json"
+        // Two forms of a document are two documents to a cache.
+        let tag = document.hash + (wantsProtobuf ? "-protobuf" : "")
+        var reply = tagged(request, document.bytes, contentType: contentType, hash: tag)
+        guard let asked = request.query("hash"), !asked.isEmpty else { return reply }
         guard asked == document.hash else {
             return Reply(
                 status: 301, headers: [("Location", "/openapi/v3/\(path)?hash=\(document.hash)")], body: .bytes([]))
         }
-        var reply = tagged(request, document.bytes, contentType: "application/json", hash: document.hash)
         // The hash is part of the address: what it names never changes.
         reply.headers += [("Cache-Control", "public, immutable"), ("Expires", "Fri, 31 Dec 2100 23:59:59 GMT")]
         return reply
@@ -76,7 +82,8 @@ struct DiscoveryDocuments: Sendable {
     ) -> Reply {
         let tag = "\"\(hash ?? Hashing.text(bytes))\""
         let headers = [("Content-Type", contentType), ("ETag", tag), ("Vary", "Accept")]
-        if request.header("if-none-match") == tag { return Reply(status: 304, headers: headers, body: .bytes([])) }
+        let known = (request.header("if-none-match") ?? "").split(separator: ",").map { $0.trimmingSpaces() }
+        if known.contains(tag) || known == ["*"] { return Reply(status: 304, headers: headers, body: .bytes([])) }
         return Reply(headers: headers, body: .bytes(bytes))
     }
 }

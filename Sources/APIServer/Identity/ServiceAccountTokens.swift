@@ -69,6 +69,7 @@ struct ServiceAccountTokens: Sendable {
         } catch {
             throw Rejection("invalid bearer token: \(error)")
         }
+        if claims["iss"].string == Self.secretIssuer { return (try verifySecret(claims, token), audiences) }
         guard claims["iss"].string == issuer else {
             throw Rejection("invalid bearer token: issuer \"\(claims["iss"].string ?? "")\" is not \"\(issuer)\"")
         }
@@ -96,16 +97,47 @@ struct ServiceAccountTokens: Sendable {
                 if let uid { extra["authentication.kubernetes.io/\(kind)-uid"] = [uid] }
             }
         }
-        let user = UserInfo(
-            UserInfo.serviceAccountName(namespace, name), uid: account.object().uid,
-            groups: [
-                UserInfo.Group.serviceAccounts, "\(UserInfo.Group.serviceAccounts):\(namespace)",
-                UserInfo.Group.authenticated,
-            ], extra: extra)
+        let user = Self.user(account.object(), extra)
         verified[token] = VerifiedTokens.Entry(
             user: user, audiences: tokenAudiences, boundTo: boundTo, notBefore: claims["nbf"].int.map(Int64.init),
             expiry: claims["exp"].int.map(Int64.init))
         return (user, common)
+    }
+
+    private static func user(_ account: KubeObject, _ extra: [String: [String]] = [:]) -> UserInfo {
+        let namespace = account.namespace ?? ""
+        return UserInfo(
+            UserInfo.serviceAccountName(namespace, account.name), uid: account.uid,
+            groups: [
+                UserInfo.Group.serviceAccounts, "\(UserInfo.Group.serviceAccounts):\(namespace)",
+                UserInfo.Group.authenticated,
+            ], extra: extra)
+    }
+
+    /// The `iss` of tokens that stand in Secrets of type `kubernetes.io/service-account-token`.
+    static let secretIssuer = "kubernetes/serviceaccount"
+
+    /// Who a token says its bearer is that does not expire: it is good for as long as its Secret holds it. For whom it
+    /// is meant it does not say, so that it is meant for everybody who asks.
+    private func verifySecret(_ claims: JSON, _ token: String) throws(Rejection) -> UserInfo {
+        func claim(_ name: String) throws(Rejection) -> String {
+            guard let text = claims["kubernetes.io/serviceaccount/\(name)"].string, !text.isEmpty else {
+                throw Rejection("token lacks the claim kubernetes.io/serviceaccount/\(name)")
+            }
+            return text
+        }
+        let namespace = try claim("namespace")
+        let name = try claim("service-account.name")
+        guard claims["sub"].string == UserInfo.serviceAccountName(namespace, name) else {
+            throw Rejection("token's subject is not the service account that it names")
+        }
+        let secret = try require(.secrets, namespace, try claim("secret.name"), uid: nil).object()
+        let held = Base64.bytes(secret["data"]["token"].string ?? "") ?? []
+        guard !secret.isBeingDeleted, held == Array(token.utf8) else {
+            throw Rejection("token is not the one that secret \"\(secret.name)\" holds")
+        }
+        let uid = try claim("service-account.uid")
+        return Self.user(try require(.serviceAccounts, namespace, name, uid: uid).object())
     }
 
     /// The audiences that a token has and that somebody asks for.

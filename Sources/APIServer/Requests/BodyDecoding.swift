@@ -14,6 +14,8 @@ struct DecodedBody: Sendable {
 /// Reads the bodies of requests: JSON, YAML and Kubernetes' protobuf.
 enum BodyDecoding {
     static let limit = 3 << 20
+    /// How deep a body may be nested: less than what can be read, because objects stand within lists and events.
+    static let depth = JSON.maximumDepth - 16
     static let protobufType = "application/vnd.kubernetes.protobuf"
 
     /// A body without a Content-Type is JSON: some requests of kubectl have none.
@@ -38,6 +40,8 @@ enum BodyDecoding {
     }
 
     static func requiredObject(_ request: IncomingRequest) async throws -> DecodedBody {
+        // What cannot be read is not asked for: the client may be waiting for leave to send it.
+        guard isReadable(mediaType(request)) else { throw unsupported }
         guard let body = try await object(request) else { throw StatusError.badRequest("the request has no body") }
         return body
     }
@@ -66,16 +70,23 @@ enum BodyDecoding {
             } catch {
                 throw .badRequest("the protobuf body of the request cannot be decoded: \(error)")
             }
-        default:
-            throw .unsupportedMediaType(
-                "the body of the request was in an unknown format - accepted media types include: "
-                    + "application/json, application/yaml, \(protobufType)")
+        default: throw unsupported
         }
     }
 
+    private static func isReadable(_ mediaType: String) -> Bool {
+        [
+            "application/json", "text/json", "application/yaml", "text/yaml", "application/x-yaml", protobufType,
+        ].contains(mediaType)
+    }
+
+    private static let unsupported = StatusError.unsupportedMediaType(
+        "the body of the request was in an unknown format - accepted media types include: "
+            + "application/json, application/yaml, \(protobufType)")
+
     static func json(_ bytes: [UInt8], onDuplicate: ((String) -> Void)? = nil) throws(StatusError) -> JSON {
         do {
-            return try JSON(parsing: bytes, onDuplicate: onDuplicate)
+            return try JSON(parsing: bytes, depth: depth, onDuplicate: onDuplicate)
         } catch {
             throw .badRequest("the body of the request is not valid JSON: \(error)")
         }
@@ -83,7 +94,16 @@ enum BodyDecoding {
 
     static func yaml(_ bytes: [UInt8]) throws(StatusError) -> JSON {
         do {
-            return try YAML.document(String(decoding: bytes, as: UTF8.self))
+            guard let text = String(validating: bytes, as: UTF8.self) else {
+                throw StatusError.badRequest("the body of the request is not valid YAML: it is not UTF-8")
+            }
+            let value = try YAML.document(text)
+            guard value.depth <= depth else {
+                throw StatusError.badRequest("the body of the request is nested deeper than \(depth) levels")
+            }
+            return value
+        } catch let error as StatusError {
+            throw error
         } catch {
             throw .badRequest("the body of the request is not valid YAML: \(error)")
         }

@@ -42,22 +42,27 @@ struct IncomingRequest: Sendable {
 
     func query(_ name: String) -> String? { query.first { $0.name == name }?.value }
 
-    /// A flag of the query: `true` and `1`, as Go's clients write them.
+    /// All values of a parameter that may stand more than once.
+    func queryValues(_ name: String) -> [String] { query.filter { $0.name == name }.map(\.value) }
+
+    /// A flag of the query, as upstream reads it: whatever is there but `false` and `0` means yes, an empty value too.
     func flag(_ name: String) -> Bool {
         guard let value = query(name) else { return false }
-        return ["true", "1", "t", "TRUE", "True", "T"].contains(value)
+        return value != "0" && value.lowercased() != "false"
     }
 
     /// A number of the query; refused when it is none.
     func number(_ name: String) throws(StatusError) -> Int? {
         guard let value = query(name), !value.isEmpty else { return nil }
         guard let number = Int(value) else {
-            throw .badRequest("query parameter \(name)=\"\(value)\" is not an integer")
+            let digits = value.drop { $0 == "-" || $0 == "+" }
+            let isNumber = !digits.isEmpty && digits.utf8.allSatisfy { (0x30...0x39).contains($0) }
+            throw .badRequest(
+                "strconv.ParseInt: parsing \(JSON(value)): \(isNumber ? "value out of range" : "invalid syntax")")
         }
         return number
     }
 
-    /// The last header part of the user agent before `/`: the default name of a field manager.
     var userAgent: String { header("user-agent") ?? "" }
 }
 

@@ -9,22 +9,25 @@ struct ObjectEncoding: Sendable {
     let type: ResourceType
     let form: OutputForm
     let header: ObjectHeader
-    let yaml: Bool
+    let encoding: OutputEncoding
+    /// For objects in protobuf.
+    let message: ProtobufEncoding?
+
+    private static let partialMetadata = GroupVersionKind("meta.k8s.io", "v1", "PartialObjectMetadata")
 
     init(_ type: ResourceType, _ negotiated: Negotiated) {
         self.type = type
         form = negotiated.form
-        yaml = negotiated.yaml
+        encoding = negotiated.encoding
         header = ObjectHeader(apiVersion: type.apiVersion, kind: type.kind)
+        message =
+            encoding == .protobuf
+            ? ProtobufEncoding(form == .partialMetadata ? Self.partialMetadata : type.groupVersionKind) : nil
     }
 
-    init(_ context: RequestContext) throws(StatusError) {
-        guard let negotiated = Negotiated(context.request) else {
-            throw .notAcceptable(
-                "only the following media types are accepted: application/json, application/yaml, "
-                    + "application/json;as=Table;v=v1;g=meta.k8s.io, "
-                    + "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io")
-        }
+    init(_ context: RequestContext, isStream: Bool = false) throws(StatusError) {
+        let forms = AcceptableForms(hasProtobuf: !context.type.isCustom, isStream: isStream)
+        guard let negotiated = Negotiated(context.request, forms) else { throw forms.refusal }
         self.init(context.type, negotiated)
     }
 
@@ -47,10 +50,46 @@ struct ObjectEncoding: Sendable {
         }
     }
 
+    /// The object as a message without its envelope. The stored object may keep it.
+    private func raw(_ stored: StoredObject, _ message: ProtobufEncoding) -> [UInt8] {
+        switch form {
+        case .partialMetadata: message.raw(TableRenderer.partialMetadata(object(stored)))
+        default: stored.message(message.message) { message.raw(object(stored).json) }
+        }
+    }
+
+    /// The kind of what is answered, where that is an object.
+    private var kind: GroupVersionKind { form == .partialMetadata ? Self.partialMetadata : type.groupVersionKind }
+
+    /// The media type of a watch. Kubernetes names the stream in all but JSON.
+    var streamType: String { encoding == .json ? encoding.rawValue : "\(encoding.rawValue);stream=watch" }
+
+    /// What this encoding has in common with others that give an event the same bytes.
+    var content: EncodedLines.Content {
+        EncodedLines.Content(header: header, isPartial: form == .partialMetadata, encoding: encoding)
+    }
+
+    /// The object as it stands in the event of a watch; not for tables, which differ from watcher to watcher.
+    func event(_ kind: String, _ stored: StoredObject) -> [UInt8] {
+        if let message { return Protobuf.watchFrame(kind, Protobuf.enveloped(raw(stored, message), self.kind)) }
+        switch form {
+        case .partialMetadata:
+            return WatchLine.json(kind, TableRenderer.partialMetadata(object(stored)).serialized())
+        default: return WatchLine.json(kind, bytes(stored))
+        }
+    }
+
+    /// An event about something that is not stored: a bookmark.
+    func event(_ kind: String, of object: JSON) -> [UInt8] {
+        if let message { return Protobuf.watchFrame(kind, Protobuf.enveloped(message.raw(object), self.kind)) }
+        return WatchLine.json(kind, object.serialized())
+    }
+
     // MARK: Replies
 
     func reply(_ stored: StoredObject, status: Int = 200) -> Reply {
-        switch form {
+        if let message { return Reply(Protobuf.enveloped(raw(stored, message), kind), .protobuf, status: status) }
+        return switch form {
         case .object: finish(bytes(stored), status)
         default: reply(object(stored), status: status)
         }
@@ -58,12 +97,15 @@ struct ObjectEncoding: Sendable {
 
     func reply(_ object: KubeObject, status: Int = 200) -> Reply {
         switch form {
-        case .object: finish(object.json.serialized(), status)
-        case .partialMetadata: finish(TableRenderer.partialMetadata(object).serialized(), status)
+        case .object: answer(object.json, status: status)
+        case .partialMetadata: answer(TableRenderer.partialMetadata(object), status: status)
         case .table:
             finish(table([object], metadata: ["resourceVersion": JSON(object.resourceVersion)]).serialized(), status)
         }
     }
+
+    /// What is of another kind than the resource: a Status, a Scale, a review.
+    func answer(_ json: JSON, status: Int = 200) -> Reply { Reply(json, encoding, status: status) }
 
     func list(
         _ objects: [StoredObject], revision: Int64, continueToken: String?, remaining: Int?
@@ -71,11 +113,12 @@ struct ObjectEncoding: Sendable {
         var metadata: JSON = ["resourceVersion": JSON(String(revision))]
         if let continueToken { metadata["continue"] = JSON(continueToken) }
         if let remaining { metadata["remainingItemCount"] = JSON(remaining) }
+        if let message { return Reply(messages(objects, metadata, message), .protobuf) }
         switch form {
         case .object:
             let list = encoded(objects, metadata)
             // Under the bound one write is cheaper; YAML is made of the whole.
-            guard !yaml, objects.reduce(0, { $0 + $1.value.count }) >= EncodedList.streamedFrom else {
+            guard encoding == .json, objects.reduce(0, { $0 + $1.value.count }) >= EncodedList.streamedFrom else {
                 return finish(list.bytes(), 200)
             }
             return Reply(headers: [("Content-Type", "application/json")], body: .list(list))
@@ -84,6 +127,15 @@ struct ObjectEncoding: Sendable {
             return finish(list.serialized(), 200)
         case .table: return finish(table(objects.map { object($0) }, metadata: metadata).serialized(), 200)
         }
+    }
+
+    /// A list in protobuf: what the objects keep, one after the other.
+    private func messages(_ objects: [StoredObject], _ metadata: JSON, _ message: ProtobufEncoding) -> [UInt8] {
+        let size = form == .object ? objects.reduce(0) { $0 + $1.value.count } : objects.count * 256
+        let list = Protobuf.list(metadata: metadata, size: size) { append in
+            for object in objects { append(raw(object, message)) }
+        }
+        return Protobuf.enveloped(list, GroupVersionKind(kind.group, kind.version, kind.kind + "List"))
     }
 
     private func encoded(_ objects: [StoredObject], _ metadata: JSON) -> EncodedList {
@@ -109,9 +161,27 @@ struct ObjectEncoding: Sendable {
             listMetadata: metadata, withColumns: withColumns, version: version)
     }
 
-    func finish(_ bytes: [UInt8], _ status: Int) -> Reply {
-        guard yaml, let value = try? JSON(parsing: bytes) else { return .json(bytes, status: status) }
-        return Reply(
-            status: status, headers: [("Content-Type", "application/yaml")], body: .bytes(Array(YAML.text(value).utf8)))
+    /// JSON that is there already, in the encoding asked for.
+    private func finish(_ bytes: [UInt8], _ status: Int) -> Reply {
+        guard encoding == .yaml, let value = try? JSON(parsing: bytes) else { return .json(bytes, status: status) }
+        return answer(value, status: status)
+    }
+}
+
+extension Reply {
+    /// An answer that is encoded already.
+    init(_ bytes: [UInt8], _ encoding: OutputEncoding, status: Int = 200) {
+        self.init(status: status, headers: [("Content-Type", encoding.rawValue)], body: .bytes(bytes))
+    }
+
+    /// An object in the encoding asked for; JSON for what has no message.
+    init(_ json: JSON, _ encoding: OutputEncoding, status: Int = 200) {
+        switch encoding {
+        case .yaml: self.init(Array(YAML.text(json).utf8), .yaml, status: status)
+        case .protobuf:
+            guard let bytes = Protobuf.encode(json) else { fallthrough }
+            self.init(bytes, .protobuf, status: status)
+        case .json: self.init(json.serialized(), .json, status: status)
+        }
     }
 }

@@ -42,8 +42,10 @@ struct Reply: Sendable {
 
     static let pathNotFound = Reply.text("404 page not found\n", status: 404)
 
-    static func failure(_ error: StatusError) -> Reply {
-        var reply = Reply.json(error.json, status: error.code)
+    /// A Status, in an encoding that the client accepts, or else in JSON.
+    static func failure(_ error: StatusError, to request: IncomingRequest? = nil) -> Reply {
+        let negotiated = request.flatMap { Negotiated($0, AcceptableForms(hasViews: false)) }
+        var reply = Reply(error.json, negotiated?.encoding ?? .json, status: error.code)
         if let seconds = error.json["details"]["retryAfterSeconds"].int {
             reply.headers.append(("Retry-After", String(seconds)))
         }

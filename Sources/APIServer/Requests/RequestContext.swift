@@ -19,37 +19,44 @@ struct RequestContext: Sendable {
     var name: String { info.name ?? "" }
 
     /// `dryRun=All`: everything happens but the write.
-    var isDryRun: Bool { request.query("dryRun") == "All" }
+    var isDryRun: Bool { !request.queryValues("dryRun").isEmpty }
+
+    /// How an answer is written that is of another kind than the resource, and so neither a table nor metadata alone.
+    func plainEncoding() throws(StatusError) -> OutputEncoding {
+        let forms = AcceptableForms(hasViews: false)
+        guard let negotiated = Negotiated(request, forms) else { throw forms.refusal }
+        return negotiated.encoding
+    }
 
     /// What is done about unknown and duplicate fields.
     enum FieldValidation: String { case strict = "Strict", warn = "Warn", ignore = "Ignore" }
 
-    func fieldValidation() throws(StatusError) -> FieldValidation {
-        guard let text = request.query("fieldValidation"), !text.isEmpty else { return .warn }
-        guard let directive = FieldValidation(rawValue: text) else {
-            throw .badRequest(
-                "fieldValidation: Unsupported value: \"\(text)\": supported values: \"Ignore\", \"Strict\", \"Warn\"")
-        }
-        return directive
+    /// Unset is `Warn`. `checkOptions` has refused anything that is none of the three.
+    var fieldValidation: FieldValidation {
+        request.query("fieldValidation").flatMap { FieldValidation(rawValue: $0) } ?? .warn
     }
 
     /// Who writes, for `metadata.managedFields`: the name that the client gives itself, else its user agent's.
     func writer(_ operation: ManagedFields.Operation) -> ManagedFields.Writer {
-        let agent = request.userAgent.prefix { $0 != "/" }
-        let name = fieldManager ?? (agent.isEmpty ? user.name : String(agent.prefix(128)))
-        return ManagedFields.Writer(
-            manager: name, operation: operation, apiVersion: type.apiVersion, subresource: info.subresource)
+        ManagedFields.Writer(
+            manager: fieldManager ?? WriteOptions.manager(ofUserAgent: request.userAgent), operation: operation,
+            apiVersion: type.apiVersion, subresource: info.subresource)
     }
 
     var fieldManager: String? { request.query("fieldManager").flatMap { $0.isEmpty ? nil : $0 } }
 
+    /// The options of a write, which Kubernetes checks together.
     func checkOptions() throws(StatusError) {
-        if let dryRun = request.query("dryRun"), !dryRun.isEmpty, dryRun != "All" {
-            throw .badRequest("dryRun: Unsupported value: \"\(dryRun)\": supported values: \"All\"")
+        let kind: String
+        switch info.verb {
+        case "create": kind = "CreateOptions"
+        case "update": kind = "UpdateOptions"
+        case "patch": kind = "PatchOptions"
+        case "delete", "deletecollection": kind = "DeleteOptions"
+        default: return
         }
-        if let manager = request.query("fieldManager"), manager.utf8.count > 128 {
-            throw .badRequest("fieldManager: Too long: may not be more than 128 bytes")
-        }
+        let problems = WriteOptions.problems(request)
+        if !problems.isEmpty { throw .invalid(("meta.k8s.io", kind), name: "", problems) }
     }
 }
 
@@ -63,5 +70,16 @@ final class Warnings: Sendable {
 
     var headers: [(name: String, value: String)] {
         texts.withLock { $0 }.map { ("Warning", "299 - \(JSON($0).text())") }
+    }
+}
+
+extension Unicode.Scalar.Properties {
+    /// As Go counts it: letters, marks, numbers, punctuation, symbols, and the plain space.
+    fileprivate var isPrintable: Bool {
+        switch generalCategory {
+        case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator: false
+        case .spaceSeparator: isPatternWhitespace
+        default: true
+        }
     }
 }

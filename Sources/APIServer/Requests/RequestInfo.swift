@@ -38,7 +38,8 @@ struct RequestInfo: Sendable, Equatable {
         default: return
         }
         isResourceRequest = true
-        var watches = request.flag("watch")
+        // A HEAD has no body that could go on.
+        var watches = request.flag("watch") && request.method != "HEAD"
         if parts.first == "watch", parts.count > 1 {
             watches = true
             parts = parts.dropFirst()
@@ -62,10 +63,6 @@ struct RequestInfo: Sendable, Equatable {
         case "GET", "HEAD":
             if watches, subresource.isEmpty {
                 verb = "watch"
-                if let single = name {
-                    // Watching one object is listing with a field selector; the path names it.
-                    name = single
-                }
             } else {
                 verb = name == nil ? "list" : "get"
             }

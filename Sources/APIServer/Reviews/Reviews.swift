@@ -6,6 +6,7 @@ import Values
 extension APIServer {
     /// Kinds that are asked, not stored: reviews and bindings.
     func answerReview(_ context: RequestContext) async throws -> Reply {
+        let encoding = try context.plainEncoding()
         guard context.info.verb == "create" else {
             throw StatusError.methodNotAllowed(context.resource, verb: context.info.verb)
         }
@@ -25,11 +26,13 @@ extension APIServer {
             review["status"] = rulesStatus(context.user, namespace)
         case "selfsubjectreviews": review["status"] = ["userInfo": context.user.json]
         case "tokenreviews": review["status"] = tokenStatus(review)
-        case "bindings": return try await bind(context, review, pod: review.name)
+        case "bindings":
+            try await bind(context, review, pod: review.name)
+            return Reply(Self.success, encoding, status: 201)
         default: throw StatusError.methodNotAllowed(context.resource, verb: "create")
         }
         if review["metadata"].isNullOrMissing { review["metadata"] = ["creationTimestamp": .null] }
-        return try ObjectEncoding(context).finish(review.json.serialized(), 201)
+        return Reply(review.json, encoding, status: 201)
     }
 
     private static func subject(_ spec: JSON?) -> UserInfo {

@@ -4,18 +4,20 @@ import KubeObjects
 import Values
 
 extension APIServer {
-    private static let success: JSON = [
+    static let success: JSON = [
         "kind": "Status", "apiVersion": "v1", "metadata": [:], "status": "Success", "code": 201,
     ]
 
     /// POST of a pod's `binding`: the scheduler gives the pod to a node.
     func bind(_ context: RequestContext) async throws -> Reply {
+        let encoding = try context.plainEncoding()
         let binding = try await BodyDecoding.requiredObject(context.request).object
-        return try await bind(context, binding, pod: context.name)
+        try await bind(context, binding, pod: context.name)
+        return Reply(Self.success, encoding, status: 201)
     }
 
-    func bind(_ context: RequestContext, _ binding: KubeObject, pod name: String) async throws -> Reply {
-        guard let pods = registry.resource(.pods) else { return .pathNotFound }
+    func bind(_ context: RequestContext, _ binding: KubeObject, pod name: String) async throws {
+        guard let pods = registry.resource(.pods) else { throw StatusError.noSuchPath() }
         let kind = binding["target"]["kind"].string ?? "Node"
         let node = binding["target"]["name"].string ?? ""
         if !binding.name.isEmpty, binding.name != name {
@@ -45,11 +47,11 @@ extension APIServer {
             PodConditions.set(&object, "PodScheduled", "True")
             return .write(object)
         }
-        return .json(Self.success, status: 201)
     }
 
     /// POST of a pod's `eviction`: a deletion that disruption budgets may refuse.
     func evict(_ context: RequestContext) async throws -> Reply {
+        let encoding = try context.plainEncoding()
         let eviction = try await BodyDecoding.requiredObject(context.request).object
         var options = try DeleteOptions(eviction["deleteOptions"] ?? .object([:]))
         if context.isDryRun { options.isDryRun = true }
@@ -67,7 +69,7 @@ extension APIServer {
             }
         }
         _ = try await delete(context.type, context.namespace, context.name, options, context.user)
-        return .json(Self.success, status: 201)
+        return Reply(Self.success, encoding, status: 201)
     }
 
     /// Takes one disruption from the budget that the pod falls under.
@@ -85,19 +87,22 @@ extension APIServer {
         }
         _ = try await modify(type, budget.namespace, budget.name, dryRun: isDryRun) { old in
             let allowed = old["status"]["disruptionsAllowed"].int ?? 0
-            guard allowed > 0, (old["status"]["observedGeneration"].int ?? 0) >= old.generation else {
+            func refuse(_ why: String) -> StatusError {
+                // Without a time to wait: clients that are told one try again by themselves, and `kubectl drain` could
+                // neither say why it waits nor give up in time.
+                .tooManyRequests(
+                    "Cannot evict pod as it would violate the pod's disruption budget.",
+                    causes: [
+                        ["reason": "DisruptionBudget", "message": JSON("The disruption budget \(old.name) \(why)")]
+                    ])
+            }
+            guard (old["status"]["observedGeneration"].int ?? 0) >= old.generation else {
+                throw refuse("is still being processed by the server.")
+            }
+            guard allowed > 0 else {
                 let healthy = old["status"]["currentHealthy"].int ?? 0
                 let desired = old["status"]["desiredHealthy"].int ?? 0
-                throw StatusError.tooManyRequests(
-                    "Cannot evict pod as it would violate the pod's disruption budget.", retryAfterSeconds: 10,
-                    causes: [
-                        [
-                            "reason": "DisruptionBudget",
-                            "message": JSON(
-                                "The disruption budget \(old.name) needs \(desired) healthy pods and has \(healthy) currently"
-                            ),
-                        ]
-                    ])
+                throw refuse("needs \(desired) healthy pods and has \(healthy) currently")
             }
             var object = old
             object["status"]["disruptionsAllowed"] = JSON(allowed - 1)

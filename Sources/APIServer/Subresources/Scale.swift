@@ -8,17 +8,20 @@ extension APIServer {
 
     /// GET, PUT and PATCH of `scale`: the replicas of whatever has them.
     func scale(_ context: RequestContext) async throws -> Reply {
+        let encoding = try context.plainEncoding()
         switch context.info.verb {
-        case "get": return .json(Self.scale(of: try encodedObject(context), context.type).json)
+        case "get": return Reply(Self.scale(of: try encodedObject(context), context.type).json, encoding)
         case "update":
             var sent = try await BodyDecoding.requiredObject(context.request).object
             try requireKind(&sent, Self.scaleKind)
             try fitToPath(&sent, context)
             let scale = sent
-            return try await setScale(context) { _ in scale }
+            return try await setScale(context, encoding) { _ in scale }
+        case "patch" where BodyDecoding.mediaType(context.request) == AppliedConfiguration.mediaType:
+            return try await applyScale(context, encoding)
         case "patch":
             let patch = try await ReceivedPatch(context.request, context.type)
-            return try await setScale(context) { current in
+            return try await setScale(context, encoding) { current in
                 switch patch.kind {
                 case .json, .merge: return try patch.apply(to: current, context.type, self.registry)
                 case .strategic:
@@ -36,12 +39,50 @@ extension APIServer {
     }
 
     private func setScale(
-        _ context: RequestContext, _ change: (KubeObject) async throws -> KubeObject
+        _ context: RequestContext, _ encoding: OutputEncoding, _ change: (KubeObject) async throws -> KubeObject
+    ) async throws -> Reply {
+        try await setScale(context, encoding) { old in (try await change(Self.scale(of: old, context.type)), nil) }
+    }
+
+    /// PATCH with an applied Scale. Owners of the object's replicas are owners of the Scale's.
+    private func applyScale(_ context: RequestContext, _ encoding: OutputEncoding) async throws -> Reply {
+        let configuration = try await AppliedConfiguration(context, as: Self.scaleKind) { body in
+            var sent = body.object
+            try requireKind(&sent, Self.scaleKind)
+            let decoded = registry.decode(sent, asKind: Self.scaleKind)
+            if let problem = decoded.typeError {
+                throw StatusError.badRequest(
+                    "Scale in version \"v1\" cannot be handled as a Scale: \(problem)")
+            }
+            return decoded.object
+        }
+        var wish = configuration.object
+        try fitToPath(&wish, context)
+        let wanted = wish
+        let rules = ServerSideApply(viewOf: Self.scaleKind, registry: registry)
+        let owners = ScaleOwners(context.type, registry)
+        let writer = ManagedFields.Writer(
+            manager: configuration.writer.manager, operation: .apply, apiVersion: Self.scaleKind.apiVersion,
+            subresource: context.info.subresource)
+        return try await setScale(context, encoding) { old in
+            let managed = ManagedFields(old.metadata["managedFields"])
+            var current = Self.scale(of: old, context.type)
+            let view = owners.ofScale(managed)
+            current.metadata["managedFields"] = view.isEmpty ? nil : view.json
+            let result = try Self.applied(wanted, to: current, writer, context, rules)
+            return (result.object, owners.ofParent(managed, result.managed))
+        }
+    }
+
+    /// `change` is given the object, and answers with its Scale, and with who owns what where it knows.
+    private func setScale(
+        _ context: RequestContext, _ encoding: OutputEncoding,
+        _ change: (KubeObject) async throws -> (scale: KubeObject, managed: ManagedFields?)
     ) async throws -> Reply {
         let written = try await modify(
             context.type, context.namespace, context.name, dryRun: context.isDryRun
         ) { old in
-            let scale = try await change(Self.scale(of: old, context.type))
+            let (scale, managed) = try await change(old)
             if !scale.resourceVersion.isEmpty, scale.resourceVersion != old.resourceVersion {
                 throw StatusError.staleVersion(context.resource, name: old.name)
             }
@@ -57,14 +98,11 @@ extension APIServer {
                     [.invalid("spec.replicas", JSON(replicas), "must be greater than or equal to 0")])
             }
             var object = old
-            if let paths = context.type.custom?.scale {
-                object.json.set(JSON(replicas), at: paths.specReplicas[...])
-            } else {
-                object["spec"]["replicas"] = JSON(replicas)
-            }
-            return try await changed(object, from: old, context)
+            object.json.set(JSON(replicas), at: ScaleOwners.replicas(context.type)[...])
+            return try await changed(object, from: old, context, managed: managed)
         }
-        return .json(Self.scale(of: VersionConversion.object(written.stored, as: context.type), context.type).json)
+        return Reply(
+            Self.scale(of: VersionConversion.object(written.stored, as: context.type), context.type).json, encoding)
     }
 
     /// The view of an object as `autoscaling/v1, Scale`.

@@ -45,6 +45,7 @@ extension APIServer {
             var object = old
             object["spec"]["finalizers"] = finalizers
             if object == old { return .keep }
+            recordOwners(&object, sent, old, context)
             return Self.isFinished(object, context.type) ? .delete(object) : .write(object)
         }
         return encoding.reply(written.stored)
@@ -52,6 +53,7 @@ extension APIServer {
 
     /// POST of a service account's `token`.
     private func createToken(_ context: RequestContext) async throws -> Reply {
+        let encoding = try context.plainEncoding()
         var request = try await BodyDecoding.object(context.request)?.object ?? KubeObject([:])
         try requireKind(&request, GroupVersionKind("authentication.k8s.io", "v1", "TokenRequest"))
         let account = try current(context).object()
@@ -87,7 +89,7 @@ extension APIServer {
         request["status"] = [
             "token": JSON(issued.token), "expirationTimestamp": JSON(issued.expiration.description),
         ]
-        return .json(request.json, status: 201)
+        return Reply(request.json, encoding, status: 201)
     }
 
     /// What a token is to be bound to: it must exist, and a pod must run as the account.

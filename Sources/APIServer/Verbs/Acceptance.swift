@@ -13,7 +13,7 @@ extension APIServer {
         try requireKind(&object, type.groupVersionKind)
         let decoded = registry.decode(object, as: type)
         if let problem = decoded.typeError { throw ResourceRegistry.typeError(type, problem) }
-        let directive = try context.fieldValidation()
+        let directive = context.fieldValidation
         if directive != .ignore, !(decoded.unknownFields.isEmpty && body.duplicates.isEmpty) {
             if directive == .strict {
                 throw ResourceRegistry.strictDecodingError(
@@ -110,6 +110,7 @@ extension APIServer {
         if type.storage == .ipamBlocks {
             special += IPAMValidation.block(object, old: old, others: old == nil ? blockNetworks() : [])
         }
+        special += CertificateRequests.problems(type.storage, object, old: old)
         if !object.isBeingDeleted { special += CalicoRules.problems(type.storage, object, old: old) }
         // What the kind's own rules say of a field says more than the schema does.
         let judged = Set(special.map(\.field))

@@ -10,7 +10,10 @@ struct AppliedConfiguration: Sendable {
     let object: KubeObject
     let writer: ManagedFields.Writer
 
-    init(_ context: RequestContext, _ accept: (DecodedBody) throws -> KubeObject) async throws {
+    /// - Parameter kind: what is applied to, for the message when it is not named.
+    init(
+        _ context: RequestContext, as kind: GroupVersionKind, _ accept: (DecodedBody) throws -> KubeObject
+    ) async throws {
         guard context.fieldManager != nil else {
             throw StatusError.invalid(
                 ("meta.k8s.io", "PatchOptions"), name: "",
@@ -22,8 +25,7 @@ struct AppliedConfiguration: Sendable {
         let body = try BodyDecoding.decode(bytes, isJSON ? "application/json" : "application/yaml")
         guard !body.object.apiVersion.isEmpty, !body.object.kind.isEmpty else {
             throw StatusError.badRequest(
-                "an applied configuration must have apiVersion and kind: \(context.type.apiVersion), Kind=\(context.type.kind)"
-            )
+                "an applied configuration must have apiVersion and kind: \(kind.apiVersion), Kind=\(kind.kind)")
         }
         guard body.object.metadata["managedFields"].array?.isEmpty ?? true else {
             throw StatusError.badRequest("metadata.managedFields must be nil")
@@ -43,15 +45,15 @@ struct AppliedConfiguration: Sendable {
     }
 }
 
-/// Server-side apply, and who owns the fields of objects.
-///
-/// Owners are kept for objects whose writers give themselves a name (`fieldManager`), and for those that somebody has
-/// applied; others belong to `before-first-apply` when that happens.
+/// Server-side apply, and who owns the fields of objects: all who write them, under the name that they give themselves
+/// or that of their program.
 extension APIServer {
     /// PATCH with an applied configuration: changes the object, or makes it.
     func apply(_ context: RequestContext) async throws -> Reply {
         let encoding = try ObjectEncoding(context)
-        let configuration = try await AppliedConfiguration(context) { try accept($0, context) }
+        let configuration = try await AppliedConfiguration(context, as: context.type.groupVersionKind) {
+            try accept($0, context)
+        }
         var wish = configuration.object
         try fitToPath(&wish, context)
         let wanted = wish
@@ -93,11 +95,11 @@ extension APIServer {
         throw missing ?? StatusError.staleVersion(context.resource, name: context.name)
     }
 
-    private static func applied(
+    static func applied(
         _ wish: KubeObject, to old: KubeObject, _ writer: ManagedFields.Writer, _ context: RequestContext,
         _ rules: ServerSideApply
     ) throws(StatusError) -> (object: KubeObject, managed: ManagedFields) {
-        do {
+        do throws(ServerSideApply.Conflict) {
             return try rules.apply(
                 wish, to: old, ManagedFields(old.metadata["managedFields"]), writer,
                 force: context.request.flag("force"),
@@ -112,38 +114,44 @@ extension APIServer {
         }
     }
 
-    /// A new object's owner.
-    func own(_ object: inout KubeObject, _ writer: ManagedFields.Writer, _ fields: FieldSet?, _ type: ResourceType) {
-        let rules = ServerSideApply(type, registry: registry)
+    /// Who owns what of a new object; of a configuration that is applied only what it states is owned.
+    func owners(
+        of object: KubeObject, _ writer: ManagedFields.Writer, _ fields: FieldSet?, _ type: ResourceType
+    ) -> JSON? {
+        let time = Timestamp.now.description
+        guard let fields else {
+            return ServerSideApply(type, registry: registry).created(object, writer, time: time)
+        }
         var managed = ManagedFields()
-        managed.set(
-            writer, fields ?? rules.fields(object, subresource: writer.subresource), at: Timestamp.now.description)
-        object.metadata["managedFields"] = managed.isEmpty ? nil : managed.json
+        managed.set(writer, fields, at: time)
+        return managed.isEmpty ? nil : managed.json
     }
 
     /// Writes down who owns what of an object that replaces `old`. What a client says of owners itself, by sending
-    /// another list than it read, holds: `[{}]` clears the list.
+    /// another list than it read, holds, but not through a subresource: `[{}]` clears the list. An object whose list
+    /// is empty is not followed until somebody applies it.
     func recordOwners(
         _ object: inout KubeObject, _ sent: KubeObject, _ old: KubeObject, _ context: RequestContext,
-        _ applied: ManagedFields?
+        _ applied: ManagedFields? = nil
     ) {
-        let before = old.metadata["managedFields"]
-        var managed: ManagedFields
         if let applied {
-            managed = applied
-        } else {
-            let own = sent.metadata["managedFields"]
-            let isSaid = own != before && !(own.array?.isEmpty ?? true)
-            guard isSaid || before != nil || context.fieldManager != nil else { return }
-            managed = ManagedFields(isSaid ? own : before)
-            // Of an object that nobody owned, the first who gives a name owns what it changes alone.
-            if object != old, !isSaid || !managed.isEmpty {
-                managed = ServerSideApply(context.type, registry: registry).updated(
-                    object, from: old, managed, context.writer(.update), time: Timestamp.now.description)
-            } else if !isSaid {
-                return
+            object.metadata["managedFields"] = applied.isEmpty ? nil : applied.json
+            return
+        }
+        var list = old.metadata["managedFields"]
+        let own = sent.metadata["managedFields"]
+        if context.info.subresource.isEmpty, own != list, let entries = own.array, !entries.isEmpty {
+            let said = ManagedFields(own)
+            if !said.isEmpty {
+                list = said.json
+            } else if entries.allSatisfy({ $0.object?.isEmpty ?? false }) {
+                list = nil
             }
         }
-        object.metadata["managedFields"] = managed.isEmpty ? nil : managed.json
+        if list != nil, object != old {
+            list = ServerSideApply(context.type, registry: registry).updated(
+                object, from: old, list, context.writer(.update), time: Timestamp.now.description)
+        }
+        object.metadata["managedFields"] = list
     }
 }

@@ -17,9 +17,9 @@ extension APIServer {
         if !object.resourceVersion.isEmpty {
             throw StatusError.badRequest("resourceVersion should not be set on objects to be created")
         }
-        let writer = context.fieldManager == nil ? nil : context.writer(.update)
         let stored = try await create(
-            object, context.type, context.user, dryRun: context.isDryRun, by: writer, warnings: context.warnings)
+            object, context.type, context.user, dryRun: context.isDryRun, by: context.writer(.update),
+            warnings: context.warnings)
         warn(of: stored.object(), old: nil, context)
         return encoding.reply(stored, status: 201)
     }
@@ -27,22 +27,22 @@ extension APIServer {
     /// Takes an object through defaults, strategy, admission and validation into the store.
     ///
     /// - Parameters:
-    ///   - writer: who owns its fields from now on; nil leaves it without owners.
+    ///   - writer: who owns its fields from now on.
     ///   - fields: those that the writer owns; nil for all.
     func create(
         _ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool,
-        by writer: ManagedFields.Writer? = nil, fields: FieldSet? = nil, warnings: Warnings? = nil
+        by writer: ManagedFields.Writer, fields: FieldSet? = nil, warnings: Warnings? = nil
     ) async throws -> StoredObject {
         try await exclusively(type, creating: true) {
             let generates = object.name.isEmpty && object.metadata["generateName"].string?.isEmpty == false
             // A generated name that is taken is drawn again.
             for attempt in 0..<8 {
                 do {
-                    var (prepared, charge) = try await prepareNew(object, type, user, dryRun: dryRun, warnings)
-                    if let writer { own(&prepared, writer, fields, type) }
-                    let new = prepared
+                    let (new, charge) = try await prepareNew(
+                        object, type, user, dryRun: dryRun, warnings,
+                        owners: { self.owners(of: $0, writer, fields, type) })
                     return try await admission.quotas.settling(charge) {
-                        try await insert(new, type, dryRun: dryRun)
+                        try await insertWithAddresses(new, type, dryRun: dryRun)
                     }
                 } catch let error as StatusError where generates && error.reason == "AlreadyExists" && attempt < 7 {
                     continue
@@ -52,8 +52,26 @@ extension APIServer {
         }
     }
 
+    /// Writes a new object; a Service together with the objects of its addresses.
+    private func insertWithAddresses(
+        _ object: KubeObject, _ type: ResourceType, dryRun: Bool
+    ) async throws -> StoredObject {
+        guard type.storage == .services, !dryRun else { return try await insert(object, type, dryRun: dryRun) }
+        if mirror.object(storageKey(type), object.namespace, object.name) != nil {
+            throw StatusError.alreadyExists(type.resource, name: object.name)
+        }
+        let reserved = try await reserveAddresses(of: object, old: nil, type)
+        do {
+            return try await insert(object, type, dryRun: false)
+        } catch {
+            await releaseAddresses(reserved, of: object, type)
+            throw error
+        }
+    }
+
     private func prepareNew(
-        _ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool, _ warnings: Warnings?
+        _ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool, _ warnings: Warnings?,
+        owners: (KubeObject) -> JSON?
     ) async throws -> (object: KubeObject, charge: QuotaCharge?) {
         var object = object
         var metadata = object.metadata ?? .object([:])
@@ -74,7 +92,9 @@ extension APIServer {
                 type, name: "", [.required("metadata.name", "name or generateName is required")])
         }
         object = type.defaulted(object, registry: registry)
-        object = type.preparedForCreate(object)
+        // What admission and the server itself add is nobody's.
+        let managedFields = owners(object)
+        object = type.preparedForCreate(object, requester: user.json)
         var review = AdmissionReview(
             operation: .create, type: type, subresource: "", object: object, old: nil, user: user, dryRun: dryRun)
         try await admission.admit(&review)
@@ -86,6 +106,7 @@ extension APIServer {
         review.object = object
         try await admission.validate(&review)
         for text in review.warnings { warnings?.add(text) }
+        object.metadata["managedFields"] = managedFields
         return (object, review.charge)
     }
 }

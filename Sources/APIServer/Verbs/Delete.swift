@@ -16,39 +16,48 @@ struct DeleteOptions: Sendable {
     init() {}
 
     init(_ request: IncomingRequest) async throws {
-        let options = try await BodyDecoding.object(request)?.object.json ?? .object([:])
-        try self.init(options)
-        if gracePeriodSeconds == nil { gracePeriodSeconds = try request.number("gracePeriodSeconds") }
-        if propagation == nil, let text = request.query("propagationPolicy") { propagation = try Self.policy(text) }
-        if propagation == nil, request.query("orphanDependents") != nil {
-            propagation = request.flag("orphanDependents") ? .orphan : .background
+        if let body = try await BodyDecoding.object(request) {
+            let decoded = ResourceRegistry.shared.decode(body.object, asKind: Self.kind)
+            if let problem = decoded.typeError { throw StatusError.badRequest(problem) }
+            try self.init(decoded.object.json)
+            return
         }
-        if request.query("dryRun") == "All" { isDryRun = true }
+        // Whatever the body could say may stand in the query where there is none.
+        var options: JSON = .object([:])
+        options["gracePeriodSeconds"] = try request.number("gracePeriodSeconds").map { JSON($0) }
+        options["propagationPolicy"] = request.query("propagationPolicy").map { JSON($0) }
+        if request.query("orphanDependents") != nil {
+            options["orphanDependents"] = JSON(request.flag("orphanDependents"))
+        }
+        let dryRun = request.queryValues("dryRun")
+        if !dryRun.isEmpty { options["dryRun"] = JSON(dryRun) }
+        try self.init(options)
     }
+
+    private static let kind = GroupVersionKind("meta.k8s.io", "v1", "DeleteOptions")
 
     init(_ options: JSON) throws(StatusError) {
-        gracePeriodSeconds = options["gracePeriodSeconds"].int
-        if let text = options["propagationPolicy"].string, !text.isEmpty { propagation = try Self.policy(text) }
-        if propagation == nil, let orphan = options["orphanDependents"].bool {
+        // What is negative ends a second later, as upstream has it.
+        gracePeriodSeconds = options["gracePeriodSeconds"].int.map { $0 < 0 ? 1 : $0 }
+        var errors: [FieldError] = []
+        if let text = options["propagationPolicy"].string, !text.isEmpty {
+            propagation = Propagation(rawValue: text)
+            if propagation == nil {
+                errors.append(.notSupported("propagationPolicy", JSON(text), ["Foreground", "Background", "Orphan"]))
+            } else if options["orphanDependents"].bool != nil {
+                errors.append(
+                    .invalid(
+                        "propagationPolicy", JSON(text), "orphanDependents and deletionPropagation cannot be both set"))
+            }
+        } else if let orphan = options["orphanDependents"].bool {
             propagation = orphan ? .orphan : .background
         }
+        let dryRun = options["dryRun"].array ?? []
+        if dryRun.contains(where: { $0 != "All" }) { errors.append(.notSupported("dryRun", .array(dryRun), ["All"])) }
+        if !errors.isEmpty { throw .invalid(("meta.k8s.io", "DeleteOptions"), name: "", errors) }
         uid = options["preconditions"]["uid"].string
         resourceVersion = options["preconditions"]["resourceVersion"].string
-        isDryRun = options["dryRun"].array?.contains("All") ?? false
-        if let seconds = gracePeriodSeconds, seconds < 0 {
-            throw .invalid(
-                ("", "DeleteOptions"), name: "",
-                [.invalid("gracePeriodSeconds", JSON(seconds), "must be greater than or equal to 0")])
-        }
-    }
-
-    private static func policy(_ text: String) throws(StatusError) -> Propagation {
-        guard let policy = Propagation(rawValue: text) else {
-            throw .invalid(
-                ("", "DeleteOptions"), name: "",
-                [.notSupported("propagationPolicy", JSON(text), ["Foreground", "Background", "Orphan"])])
-        }
-        return policy
+        isDryRun = !dryRun.isEmpty
     }
 }
 
@@ -60,8 +69,7 @@ extension APIServer {
         let written = try await delete(context.type, context.namespace, context.name, options, context.user)
         if written.wasDeleted, !context.type.description.strategy.answersWithDeleted {
             let object = written.stored.object()
-            return encoding.finish(
-                StatusError.success(context.resource, name: object.name, uid: object.uid).serialized(), 200)
+            return encoding.answer(StatusError.success(context.resource, name: object.name, uid: object.uid))
         }
         return encoding.reply(written.stored)
     }
@@ -84,6 +92,16 @@ extension APIServer {
 
     /// Marks an object as being deleted or, when nothing holds it, deletes it.
     func delete(
+        _ type: ResourceType, _ namespace: String?, _ name: String, _ options: DeleteOptions, _ user: UserInfo
+    ) async throws -> Written {
+        // Whoever is getting an address from a range gets it before the range is on its way out, or not from it.
+        if type.storage == .serviceCIDRs {
+            return try await exclusively(type) { try await deleted(type, namespace, name, options, user) }
+        }
+        return try await deleted(type, namespace, name, options, user)
+    }
+
+    private func deleted(
         _ type: ResourceType, _ namespace: String?, _ name: String, _ options: DeleteOptions, _ user: UserInfo
     ) async throws -> Written {
         try await modify(type, namespace, name, dryRun: options.isDryRun) { old in
@@ -153,8 +171,13 @@ extension APIServer {
         guard KindDescription.of(type).strategy.deletesGracefully else { return 0 }
         if object["spec"]["nodeName"].string?.isEmpty ?? true { return 0 }
         if ["Succeeded", "Failed"].contains(object["status"]["phase"].string) { return 0 }
-        return options.gracePeriodSeconds ?? object["spec"]["terminationGracePeriodSeconds"].int ?? 30
+        let seconds = options.gracePeriodSeconds ?? object["spec"]["terminationGracePeriodSeconds"].int ?? 30
+        // A deadline must stay a date.
+        return min(seconds < 0 ? 1 : seconds, maximumGracePeriod)
     }
+
+    /// A hundred years, in seconds.
+    private static let maximumGracePeriod = 100 * 366 * 86400
 
     private static let orphanFinalizer = "orphan"
     private static let foregroundFinalizer = "foregroundDeletion"

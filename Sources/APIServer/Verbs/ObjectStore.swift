@@ -91,6 +91,7 @@ extension APIServer {
                 }
                 switch result {
                 case .committed(let revision):
+                    await releaseAddresses(addresses(current, without: object, type), of: object, type)
                     return Written(stored: StoredObject(key: path, resource: key, revision: revision, value: bytes))
                 case .conflict(let other): conflicting = other
                 }
@@ -103,6 +104,7 @@ extension APIServer {
                 }
                 switch try await storage.delete(path, expecting: current.revision) {
                 case .deleted(let revision, _):
+                    await releaseAddresses(addresses(current, without: nil, type), of: last, type)
                     return Written(
                         stored: StoredObject(key: path, resource: key, revision: revision, value: bytes),
                         wasDeleted: true)
@@ -116,6 +118,13 @@ extension APIServer {
         }
         throw StatusError.conflict(
             type.resource, name: name, "it is being changed by others all the time; please try again")
+    }
+
+    /// The addresses that a Service had and `next` does not have; none for other kinds.
+    private func addresses(_ current: StoredObject, without next: KubeObject?, _ type: ResourceType) -> [String] {
+        guard type.storage == .services else { return [] }
+        let kept = next.map { ServiceClaims.addresses(of: $0) } ?? []
+        return ServiceClaims.addresses(of: current.object()).filter { !kept.contains($0) }
     }
 
     /// Runs a write of a kind whose objects are checked against each other alone.

@@ -17,20 +17,10 @@ extension APIServer {
 
     /// A read that must not be older than a version waits for it, if it can come.
     private func awaitRequestedVersion(_ context: RequestContext) async throws {
-        guard let asked = try resourceVersion(context), asked > 0 else { return }
+        guard let asked = try ListOptions.resourceVersion(context.request), asked > 0 else { return }
         let newest = await storage.currentRevision
         if asked > newest { throw StatusError.tooLargeResourceVersion(asked, current: newest) }
         await mirror.reached(asked)
-    }
-
-    /// The resourceVersion of the query; nil when it is unset.
-    func resourceVersion(_ context: RequestContext) throws(StatusError) -> Int64? {
-        guard let text = context.request.query("resourceVersion"), !text.isEmpty else { return nil }
-        guard let version = Int64(text), version >= 0 else {
-            throw .badRequest(
-                "resourceVersion: Invalid value: \"\(text)\": strconv.ParseUint: parsing \"\(text)\": invalid syntax")
-        }
-        return version
     }
 
     // MARK: Lists
@@ -53,20 +43,17 @@ extension APIServer {
     /// The objects that a list or a deletion of a collection is about.
     func page(_ context: RequestContext) async throws -> Page {
         let selection = try Selection(context)
-        let limit = try context.request.number("limit").flatMap { $0 > 0 ? $0 : nil }
-        let match = context.request.query("resourceVersionMatch") ?? ""
-        let version = try resourceVersion(context)
-        try checkVersionMatch(context, match, version)
-        if let token = context.request.query("continue"), !token.isEmpty {
-            return try await continued(context, selection, token, limit)
+        let options = try ListOptions(context.request, isWatch: false)
+        if let token = options.continueToken {
+            return try await continued(context, selection, token, options.limit)
         }
-        if match == "Exact", let version, version > 0 {
+        if options.versionMatch == .exact, let version = options.resourceVersion {
             let newest = await storage.currentRevision
             if version > newest { throw StatusError.tooLargeResourceVersion(version, current: newest) }
-            return try await snapshot(context, selection, at: version, from: nil, limit)
+            return try await snapshot(context, selection, at: version, from: nil, options.limit)
         }
         try await awaitRequestedVersion(context)
-        return present(context, selection, from: nil, limit, at: nil)
+        return present(context, selection, from: nil, options.limit, at: nil)
     }
 
     /// A page of what the mirror shows now, as of `revision` where that shows the same.
@@ -85,30 +72,6 @@ extension APIServer {
             page.remaining = remaining
         }
         return page
-    }
-
-    private func checkVersionMatch(_ context: RequestContext, _ match: String, _ version: Int64?) throws(StatusError) {
-        func refuse(_ error: FieldError) -> StatusError {
-            .invalid(("meta.k8s.io", "ListOptions"), name: "", [error])
-        }
-        guard !match.isEmpty else { return }
-        if !["Exact", "NotOlderThan"].contains(match) {
-            throw refuse(.notSupported("resourceVersionMatch", JSON(match), ["Exact", "NotOlderThan"]))
-        }
-        if context.request.query("continue")?.isEmpty == false {
-            throw refuse(
-                .forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"))
-        }
-        if version == nil, context.info.verb != "watch" {
-            throw refuse(
-                .forbidden(
-                    "resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"))
-        }
-        if match == "Exact", version == 0 {
-            throw refuse(
-                .forbidden(
-                    "resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""))
-        }
     }
 
     /// The first `limit` objects that are selected, and where to go on.
@@ -133,9 +96,6 @@ extension APIServer {
     private func continued(
         _ context: RequestContext, _ selection: Selection, _ text: String, _ limit: Int?
     ) async throws -> Page {
-        if context.request.query("resourceVersion").map({ !$0.isEmpty && $0 != "0" }) ?? false {
-            throw StatusError.badRequest("specifying resource version is not allowed when using continue")
-        }
         let key = storageKey(context.type)
         guard let token = ContinueToken(text), token.start.hasPrefix(key.prefix(namespace: context.namespace)) else {
             throw StatusError.badRequest("continue key is not valid: it is not one that this server gave out")
@@ -194,18 +154,19 @@ extension APIServer {
 
     /// 410, with a token that goes on from `start` with what there is then.
     private static func expired(_ start: String?) -> StatusError {
-        .expired(
+        guard let start else { return .expired("The resourceVersion for the provided list is too old.") }
+        return .expired(
             "The provided continue parameter is too old to display a consistent list result. You can start a new "
                 + "list without the continue parameter, or use the continue token in this response to retrieve "
                 + "the remainder of the results. Continuing with the provided token results in an inconsistent "
                 + "list - objects that were created, modified, or deleted between the time the first chunk was "
                 + "returned and now may show up in the list.",
-            continue: start.map { ContinueToken(revision: nil, start: $0).text })
+            continue: ContinueToken(revision: nil, start: start).text)
     }
 }
 
 /// Where a list goes on: opaque to clients.
-struct ContinueToken: Sendable, Equatable {
+package struct ContinueToken: Sendable, Equatable {
     /// The revision that the whole list shows; nil after that was compacted.
     var revision: Int64?
     var start: String
@@ -215,7 +176,8 @@ struct ContinueToken: Sendable, Equatable {
         self.start = start
     }
 
-    init?(_ text: String) {
+    /// Nil for what this server never gave out.
+    package init?(_ text: String) {
         guard let bytes = Base64.bytes(text), let json = try? JSON(parsing: bytes),
             json["v"].string == "meta.k8s.io/v1", let version = json["rv"].int, let start = json["start"].string
         else { return nil }
@@ -223,7 +185,7 @@ struct ContinueToken: Sendable, Equatable {
         self.start = start
     }
 
-    var text: String {
+    package var text: String {
         let json: JSON = ["v": "meta.k8s.io/v1", "rv": .int(revision ?? -1), "start": JSON(start)]
         return Base64.text(json.serialized(), url: true)
     }

@@ -16,7 +16,7 @@ struct Selection: Sendable {
         do {
             labels = try LabelSelector(context.request.query("labelSelector") ?? "")
         } catch {
-            throw .badRequest("unable to parse requirement: \(error)")
+            throw .badRequest(error.description)
         }
         do {
             fields = try FieldSelector(context.request.query("fieldSelector") ?? "")

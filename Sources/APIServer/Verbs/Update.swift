@@ -73,6 +73,7 @@ extension APIServer {
         review.object = object
         try await admission.validate(&review)
         for text in review.warnings { context.warnings.add(text) }
+        if !context.isDryRun { try await reserveAddresses(of: object, old: old, type) }
         return .write(object, charge: review.charge)
     }
 

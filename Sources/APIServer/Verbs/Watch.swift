@@ -6,12 +6,13 @@ import Storage
 import Values
 
 extension APIServer {
-    /// GET of a collection with `watch=true`: a line of JSON for each change.
+    /// GET of a collection with `watch=true`: for each change a line of JSON, or a frame of protobuf.
     func watch(_ context: RequestContext) async throws -> Reply {
-        let encoding = try ObjectEncoding(context)
+        let encoding = try ObjectEncoding(context, isStream: true)
         let selection = try Selection(context)
         let webSocket = try context.request.webSocket(nil)
-        let start = try watchStart(context)
+        let options = try ListOptions(context.request, isWatch: true)
+        let start = watchStart(options)
         if case .after(let revision) = start.from {
             let newest = await storage.currentRevision
             // Informers may come with a version from before the store was replaced.
@@ -19,14 +20,14 @@ extension APIServer {
             await mirror.reached(revision)
         }
         let key = storageKey(context.type)
-        let timeout = try context.request.number("timeoutSeconds").flatMap { $0 > 0 ? $0 : nil } ?? Self.watchSeconds()
+        let timeout = options.timeoutSeconds ?? Self.watchSeconds()
         let (watch, oldest) = mirror.watch(key, namespace: context.namespace, from: start.from)
         guard let watch else {
             throw StatusError.tooOldResourceVersion(
                 context.request.query("resourceVersion") ?? "", oldest: String(oldest))
         }
         let prefix = key.prefix(namespace: context.namespace)
-        let bookmarks = context.request.flag("allowWatchBookmarks")
+        let bookmarks = options.allowsBookmarks
         let mirror = mirror
         let run: @Sendable (any ByteSink) async throws -> Void = { sink in
             defer { mirror.unsubscribe(key, watch.subscription) }
@@ -35,56 +36,52 @@ extension APIServer {
             try await writer.run(
                 watch.subscription, seconds: timeout, bookmarks: bookmarks, revision: { mirror.revision })
         }
-        if let webSocket { return webSocket.reply { send in try await run(EventFrames(send: send)) } }
+        let isProtobuf = encoding.encoding == .protobuf
+        if let webSocket {
+            return webSocket.reply { send in try await run(EventFrames(send: send, isProtobuf: isProtobuf)) }
+        }
         return Reply(
-            headers: [("Content-Type", "application/json"), ("Cache-Control", "no-cache, private")],
+            headers: [("Content-Type", encoding.streamType), ("Cache-Control", "no-cache, private")],
             body: .stream(run))
     }
 
     /// Between half an hour and an hour, so that watches do not all end at once.
     private static func watchSeconds() -> Int { Int.random(in: 1800...3600) }
 
-    private func watchStart(_ context: RequestContext) throws -> (from: Mirror.WatchStart, marksEnd: Bool) {
-        let version = try resourceVersion(context)
-        let match = context.request.query("resourceVersionMatch") ?? ""
-        func refuse(_ error: FieldError) -> StatusError {
-            .invalid(("meta.k8s.io", "ListOptions"), name: "", [error])
+    private func watchStart(_ options: ListOptions) -> (from: Mirror.WatchStart, marksEnd: Bool) {
+        let version = options.resourceVersion.flatMap { $0 > 0 ? $0 : nil }
+        if let sendsInitial = options.sendInitialEvents {
+            return sendsInitial
+                ? (.snapshot, options.allowsBookmarks) : (.after(version ?? mirror.revision), false)
         }
-        if let text = context.request.query("sendInitialEvents"), !text.isEmpty {
-            guard match == "NotOlderThan" else {
-                throw refuse(
-                    .forbidden(
-                        "resourceVersionMatch",
-                        "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"))
-            }
-            if context.request.flag("sendInitialEvents") {
-                return (.snapshot, context.request.flag("allowWatchBookmarks"))
-            }
-            return (.after(version.flatMap { $0 > 0 ? $0 : nil } ?? mirror.revision), false)
-        }
-        if !match.isEmpty {
-            throw refuse(
-                .forbidden(
-                    "resourceVersionMatch",
-                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"))
-        }
-        if let version, version > 0 { return (.after(version), false) }
-        return (.snapshot, false)
+        return (version.map { .after($0) } ?? .snapshot, false)
     }
 }
 
-/// The lines of a watch as messages of a WebSocket: each event is a text of its own.
+/// The events of a watch as messages of a WebSocket: one each, a text of JSON or the bytes of protobuf.
 private struct EventFrames: ByteSink {
     let send: WebSocketStream.Send
+    let isProtobuf: Bool
 
     func write(_ bytes: [UInt8]) async throws {
-        for line in bytes.split(separator: UInt8(ascii: "\n")) {
-            try await send(WebSocketEncoder.text(line + [UInt8(ascii: "\n")]))
+        guard isProtobuf else {
+            for line in bytes.split(separator: UInt8(ascii: "\n")) {
+                try await send(WebSocketEncoder.text(line + [UInt8(ascii: "\n")]))
+            }
+            return
+        }
+        // A message has a length of its own, so that in front of the event is left away.
+        var rest = bytes[...]
+        while rest.count >= 4 {
+            let length = rest.prefix(4).reduce(0) { $0 << 8 | Int($1) }
+            rest = rest.dropFirst(4)
+            try await send(WebSocketEncoder.binary(rest.prefix(length)))
+            rest = rest.dropFirst(length)
         }
     }
 }
 
-/// Writes the lines of one watch.
+/// Writes the events of one watch.
 struct WatchWriter: Sendable {
     let encoding: ObjectEncoding
     let selection: Selection
@@ -108,11 +105,24 @@ struct WatchWriter: Sendable {
     /// Sends what was there or was missed before the live events.
     mutating func begin(_ watch: Mirror.Watch, endOfInitialEvents: Bool, bookmarks: Bool) async throws {
         var bytes: [UInt8] = []
-        for object in watch.initial where selection.matches(object) { bytes += line("ADDED", object) }
-        for event in watch.missed { bytes += lines(event) }
+        for object in watch.initial where selection.matches(object) {
+            bytes += line("ADDED", object)
+            try await flush(&bytes)
+        }
+        for event in watch.missed {
+            bytes += lines(event)
+            try await flush(&bytes)
+        }
         if endOfInitialEvents { bytes += bookmark(watch.revision, initialEventsEnd: true) }
         // Even without events the answer must begin, or the client waits for its head.
         try await sink.write(bytes)
+    }
+
+    /// Sends what has gathered, if it is much: a slow reader must not keep a copy of a whole collection in memory.
+    private func flush(_ bytes: inout [UInt8]) async throws {
+        guard bytes.count >= 256 << 10 else { return }
+        try await sink.write(bytes)
+        bytes.removeAll(keepingCapacity: true)
     }
 
     /// Sends events until the time is up, the watcher has fallen behind or nobody reads any more.
@@ -169,18 +179,16 @@ struct WatchWriter: Sendable {
 
     private mutating func line(_ type: String, _ object: StoredObject, _ event: CacheEvent? = nil) -> [UInt8] {
         switch encoding.form {
-        case .object:
+        case .object, .partialMetadata:
             let encoding = encoding
-            func make() -> [UInt8] { Self.line(type, encoding.bytes(object)) }
-            return event?.line(type, encoding.header, make) ?? make()
-        case .partialMetadata:
-            return Self.line(type, TableRenderer.partialMetadata(encoding.object(object)).serialized())
+            func make() -> [UInt8] { encoding.event(type, object) }
+            return event?.line(type, encoding.content, make) ?? make()
         case .table:
             let table = encoding.table(
                 [encoding.object(object)], metadata: ["resourceVersion": JSON(String(object.revision))],
                 withColumns: !hasSentColumns)
             hasSentColumns = true
-            return Self.line(type, table.serialized())
+            return encoding.event(type, of: table)
         }
     }
 
@@ -202,10 +210,13 @@ struct WatchWriter: Sendable {
                 "columnDefinitions": .array([]), "rows": initialEventsEnd ? .array([row]) : .array([]),
             ]
         }
-        return Self.line("BOOKMARK", object.serialized())
+        return encoding.event("BOOKMARK", of: object)
     }
+}
 
-    private static func line(_ type: String, _ object: [UInt8]) -> [UInt8] {
+/// An event of a watch in JSON.
+enum WatchLine {
+    static func json(_ type: String, _ object: [UInt8]) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(object.count + 40)
         bytes += #"{"type":""#.utf8

@@ -3,7 +3,8 @@
 
 #include <stddef.h>
 
-/// A file of Sources/CSchemas/data, as it lies in the program. scripts/make-schemas writes the files.
+/// A file of Sources/CSchemas/data, as it lies in the program. scripts/make-schemas writes the files, but for the
+/// descriptions, which are written by hand.
 struct catbird_data {
     const unsigned char *bytes;
     size_t length;
@@ -17,3 +18,5 @@ struct catbird_data catbird_types(void);
 struct catbird_data catbird_calico(void);
 /// Protobuf messages: wire number to name, type and flag, in the same form.
 struct catbird_data catbird_messages(void);
+/// What types and fields are for, in words: a line is a type, or a type and a field, a tab and text.
+struct catbird_data catbird_descriptions(void);

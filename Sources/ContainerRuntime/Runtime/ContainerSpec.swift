@@ -160,6 +160,8 @@ public struct ContainerSpec: Sendable {
     public var devices: [Device]
     /// Where in the container the termination message is written. Nil: nowhere.
     public var terminationMessagePath: String?
+    /// A running container of the same sandbox whose processes this one sees, as theirs. Nil: its own, or the pod's.
+    public var processesOf: ContainerID?
     public var annotations: [String: String]
     public var labels: [String: String]
 

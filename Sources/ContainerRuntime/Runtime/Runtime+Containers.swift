@@ -23,7 +23,7 @@ extension Runtime {
     func create(_ spec: ContainerSpec, _ sandbox: SandboxRecord, isPause: Bool) async throws -> ContainerID {
         let id = Hex.text((0..<32).map { _ in UInt8.random(in: 0 ... .max) })
         let terminationFile = spec.terminationMessagePath.map { _ in paths.container(id) + "/termination-log" }
-        let sharesProcesses = sandbox.spec.hostPID || sandbox.pauseContainer != nil
+        let sharesProcesses = sandbox.spec.hostPID || sandbox.pauseContainer != nil || spec.processesOf != nil
         let status = ContainerStatus(
             id: id, name: spec.name, sandboxID: spec.sandboxID, attempt: spec.attempt, state: .created, pid: nil,
             exitCode: nil, signal: nil, oomKilled: false, message: "", createdAt: .now, startedAt: nil, finishedAt: nil,
@@ -42,7 +42,7 @@ extension Runtime {
         do {
             try update(id) { _ in }
             try configuration.images.lease(id, layers: spec.image.layerPaths, pid: getpid())
-            let specification = try await prepare(id, spec, sandbox, terminationFile, isPause: isPause)
+            let specification = try await prepare(id, spec, sandbox, terminationFile)
             let (pid, conmonPid) = try await launch(id, spec)
             try configuration.images.lease(id, layers: spec.image.layerPaths, pid: conmonPid)
             try update(id) { record in
@@ -67,7 +67,7 @@ extension Runtime {
 
     /// Mounts the file system and writes the specification.
     private func prepare(
-        _ id: ContainerID, _ spec: ContainerSpec, _ sandbox: SandboxRecord, _ terminationFile: String?, isPause: Bool
+        _ id: ContainerID, _ spec: ContainerSpec, _ sandbox: SandboxRecord, _ terminationFile: String?
     ) async throws -> RuntimeSpecification {
         let rootfs = paths.rootfs(id)
         try Files.makeDirectories(rootfs, mode: 0o755)
@@ -81,7 +81,7 @@ extension Runtime {
         let capabilities = try Capabilities.resolve(spec.security, available: Capabilities.available())
         var specification = RuntimeSpecification(
             spec: spec, sandbox: sandbox.spec, rootfs: rootfs, identity: identity, home: home,
-            namespaces: namespaces(sandbox, isPause: isPause), cgroupPath: "\(sandbox.cgroup)/\(id)",
+            namespaces: try namespaces(sandbox, processesOf: spec.processesOf), cgroupPath: "\(sandbox.cgroup)/\(id)",
             capabilities: capabilities, seccomp: try seccomp(spec, capabilities),
             shmPath: sandbox.spec.hostIPC ? "/dev/shm" : paths.shm(spec.sandboxID),
             terminationMessageFile: terminationFile,
@@ -161,7 +161,9 @@ extension Runtime {
         }
     }
 
-    private func namespaces(_ sandbox: SandboxRecord, isPause: Bool) -> [(type: String, path: String?)] {
+    private func namespaces(
+        _ sandbox: SandboxRecord, processesOf target: ContainerID?
+    ) throws -> [(type: String, path: String?)] {
         let id = sandbox.spec.id
         var result: [(String, String?)] = [("mount", nil)]
         if !sandbox.spec.hostNetwork {
@@ -169,8 +171,11 @@ extension Runtime {
             result.append(("uts", paths.namespace(id, .uts)))
         }
         if !sandbox.spec.hostIPC { result.append(("ipc", paths.namespace(id, .ipc))) }
-        if let pause = sandbox.pauseContainer, let pid = state.withLock({ $0.containers[pause]?.status.pid }) {
+        let shared = target ?? sandbox.pauseContainer
+        if let shared, let pid = state.withLock({ $0.containers[shared]?.status.pid }) {
             result.append(("pid", "/proc/\(pid)/ns/pid"))
+        } else if let target {
+            throw RuntimeError(.notFound, "there is no process of container \(target) to share")
         } else if !sandbox.spec.hostPID {
             result.append(("pid", nil))
         }

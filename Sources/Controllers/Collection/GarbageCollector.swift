@@ -40,7 +40,7 @@ final class GarbageCollector: Controller {
             caches.pods, caches.nodes, caches.namespaces, caches.services, caches.endpoints, caches.endpointSlices,
             caches.deployments, caches.replicaSets, caches.daemonSets, caches.controllerRevisions,
             caches.serviceAccounts, caches.leases, caches.persistentVolumeClaims, caches.persistentVolumes,
-            caches.resourceQuotas,
+            caches.resourceQuotas, caches.jobs, caches.clusterRoles,
         ]
     }
 
@@ -70,7 +70,7 @@ final class GarbageCollector: Controller {
     }
 
     private func take(_ item: OwnerGraph.Item) { queue.add(graph.withLock { $0.changed(item) }) }
-    private func drop(_ uid: String) { queue.add(graph.withLock { $0.left(uid) }) }
+    private func drop(_ uid: String, seen: Bool = true) { queue.add(graph.withLock { $0.left(uid, seen: seen) }) }
 
     /// Follows one resource for the graph alone; returns when it is not served any more.
     private func follow(_ resource: GroupVersionResource) async {
@@ -79,7 +79,7 @@ final class GarbageCollector: Controller {
             case .listed(let objects):
                 for object in objects { take(OwnerGraph.Item(resource, object)) }
                 let present = Set(objects.map(\.uid))
-                for uid in graph.withLock({ $0.missing(resource, among: present) }) { drop(uid) }
+                for uid in graph.withLock({ $0.missing(resource, among: present) }) { drop(uid, seen: false) }
                 kinds.objectLeft(resource)
             case .changed(let object): take(OwnerGraph.Item(resource, object))
             case .left(let object):
@@ -97,7 +97,7 @@ final class GarbageCollector: Controller {
                 group.addTask {
                     repeat { await self.follow(resource) } while !Task.isCancelled && self.kinds.serves(resource)
                     self.following.withLock { _ = $0.remove(resource) }
-                    for uid in self.graph.withLock({ $0.missing(resource, among: []) }) { self.drop(uid) }
+                    for uid in self.graph.withLock({ $0.missing(resource, among: []) }) { self.drop(uid, seen: false) }
                     // Defined again just now, when nobody followed.
                     if self.kinds.serves(resource) { self.kinds.announce(resource) }
                 }

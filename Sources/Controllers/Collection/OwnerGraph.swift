@@ -37,6 +37,9 @@ package struct OwnerGraph: Sendable {
     private var dependents: [String: Set<String>] = [:]
     /// Owners that the server said it does not have. A uid never comes back.
     private var absent = RecentSet(capacity: 1024)
+    /// Those that were seen to go. What is heard of one afterwards, such as the answer to the write that let it go, was on
+    /// its way before; taken in, it would keep its owner waiting for ever.
+    private var departed = RecentSet(capacity: 1024)
 
     package init() {}
 
@@ -55,6 +58,7 @@ package struct OwnerGraph: Sendable {
 
     /// Takes in an object as it is now; returns whom to look at.
     package mutating func changed(_ item: Item) -> Set<String> {
+        guard !departed.contains(item.uid) else { return [] }
         let old = items.updateValue(item, forKey: item.uid)
         guard old != item else { return [] }
         for owner in old?.owners ?? [] where !item.owners.contains(where: { $0.uid == owner.uid }) {
@@ -71,9 +75,10 @@ package struct OwnerGraph: Sendable {
         return work
     }
 
-    /// The object is gone; returns whom to look at.
-    package mutating func left(_ uid: String) -> Set<String> {
+    /// The object is gone; returns whom to look at. Not `seen`: it is missing in a list, which may be older than it.
+    package mutating func left(_ uid: String, seen: Bool = true) -> Set<String> {
         absent.insert(uid)
+        if seen { departed.insert(uid) }
         guard let item = items.removeValue(forKey: uid) else { return [] }
         var work = dependents[uid] ?? []
         for owner in item.owners {

@@ -33,6 +33,14 @@ struct Caches: Sendable {
     let persistentVolumeClaims: ResourceCache
     let persistentVolumes: ResourceCache
     let resourceQuotas: ResourceCache
+    let podDisruptionBudgets: ResourceCache
+    let jobs: ResourceCache
+    let clusterRoles: ResourceCache
+    let certificateRequests: ResourceCache
+    let serviceCIDRs: ResourceCache
+    let ipAddresses: ResourceCache
+    /// The Secrets that ask for the token of a service account.
+    let tokenSecrets: ResourceCache
 
     init(_ client: KubeClient) {
         pods = ResourceCache(client, .pods, indexes: ["node": { $0.nodeName.map { [$0] } ?? [] }])
@@ -57,13 +65,21 @@ struct Caches: Sendable {
         persistentVolumeClaims = ResourceCache(client, .persistentVolumeClaims)
         persistentVolumes = ResourceCache(client, .persistentVolumes)
         resourceQuotas = ResourceCache(client, .resourceQuotas)
+        podDisruptionBudgets = ResourceCache(client, .podDisruptionBudgets)
+        jobs = ResourceCache(client, .jobs)
+        clusterRoles = ResourceCache(client, .clusterRoles)
+        certificateRequests = ResourceCache(client, .certificateSigningRequests)
+        serviceCIDRs = ResourceCache(client, .serviceCIDRs)
+        ipAddresses = ResourceCache(client, .ipAddresses)
+        tokenSecrets = ResourceCache(client, .secrets, fieldSelector: "type=\(TokenSecrets.type)")
     }
 
     var all: [ResourceCache] {
         [
             pods, nodes, namespaces, services, endpoints, endpointSlices, deployments, replicaSets, daemonSets,
             controllerRevisions, serviceAccounts, rootCAs, leases, persistentVolumeClaims, persistentVolumes,
-            resourceQuotas,
+            resourceQuotas, podDisruptionBudgets, jobs, clusterRoles, certificateRequests, serviceCIDRs, ipAddresses,
+            tokenSecrets,
         ]
     }
 
@@ -88,6 +104,12 @@ extension GroupVersionResource {
     static let persistentVolumeClaims = GroupVersionResource("", "v1", "persistentvolumeclaims")
     static let persistentVolumes = GroupVersionResource("", "v1", "persistentvolumes")
     static let resourceQuotas = GroupVersionResource("", "v1", "resourcequotas")
+    static let podDisruptionBudgets = GroupVersionResource("policy", "v1", "poddisruptionbudgets")
+    static let jobs = GroupVersionResource("batch", "v1", "jobs")
+    static let certificateSigningRequests = GroupVersionResource(
+        "certificates.k8s.io", "v1", "certificatesigningrequests")
+    static let serviceCIDRs = GroupVersionResource("networking.k8s.io", "v1", "servicecidrs")
+    static let ipAddresses = GroupVersionResource("networking.k8s.io", "v1", "ipaddresses")
     static let controllerRevisions = GroupVersionResource("apps", "v1", "controllerrevisions")
 }
 

@@ -155,7 +155,8 @@ package enum IntOrPercent: Equatable, Sendable {
         case .number(let number): return max(0, number)
         case .percent(let percent):
             let value = Double(total) * Double(percent) / 100
-            return max(0, Int((roundingUp ? value.rounded(.up) : value.rounded(.down))))
+            // Any number of percent may be asked for.
+            return max(0, Int(exactly: value.rounded(roundingUp ? .up : .down)) ?? Int(Int32.max))
         }
     }
 }

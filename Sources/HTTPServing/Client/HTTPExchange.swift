@@ -44,6 +44,8 @@ public final class HTTPExchange: Sendable {
         /// For the head of the answer; nil waits as long as the connection lasts.
         public var answerTimeout: TimeAmount?
 
+        var asksForUpgrade: Bool { headers.contains(name: "upgrade") }
+
         public init(
             host: String, port: Int, tls: HTTPClientTLS? = nil, method: String, target: String,
             headers: HTTPHeaders = [:], body: HTTPRequestBody? = nil
@@ -90,11 +92,12 @@ public final class HTTPExchange: Sendable {
         let queue = InboundQueue<HTTPClientResponsePart>(highWatermark: 256 << 10) { part in
             if case .body(let buffer) = part { buffer.readableBytes + 64 } else { 1024 }
         }
-        let channel = try await connect(request, queue)
+        let raw = RawBytes.makeQueue()
+        let channel = try await connect(request, queue, raw)
         let guardian = ConnectionGuard(channel)
         do {
             return try await withTaskCancellationHandler {
-                try await exchange(request, guardian, queue)
+                try await exchange(request, guardian, queue, raw)
             } onCancel: {
                 channel.startClosing()
             }
@@ -130,15 +133,20 @@ public final class HTTPExchange: Sendable {
 
     /// Stops sending, and closes the connection. After that nobody reads the request's body any more.
     public func close() async {
+        await Self.stop(sender, guardian.channel)
+    }
+
+    /// Closes first: a sender may be waiting for the other side to take its bytes.
+    private static func stop(_ sender: Task<Void, Never>?, _ channel: any Channel) async {
         sender?.cancel()
+        await channel.closeFully()
         await sender?.value
-        await guardian.channel.closeFully()
     }
 
     // MARK: - Connecting
 
     private static func connect(
-        _ request: Request, _ queue: InboundQueue<HTTPClientResponsePart>
+        _ request: Request, _ queue: InboundQueue<HTTPClientResponsePart>, _ raw: InboundQueue<ByteBuffer>
     ) async throws(HTTPExchangeError) -> any Channel {
         let place = request.place
         do {
@@ -157,6 +165,7 @@ public final class HTTPExchange: Sendable {
                         if let context {
                             try pipeline.addHandler(NIOSSLClientHandler(context: context, serverHostname: serverName))
                         }
+                        if request.asksForUpgrade { try pipeline.addHandler(UpgradeSplitter(raw)) }
                         try pipeline.addHandler(HTTPRequestEncoder(), name: HandlerName.encoder)
                         let decoder = HTTPResponseDecoder(leftOverBytesStrategy: .forwardBytes)
                         try pipeline.addHandler(ByteToMessageHandler(decoder), name: HandlerName.decoder)
@@ -186,7 +195,8 @@ public final class HTTPExchange: Sendable {
     // MARK: - The exchange
 
     private static func exchange(
-        _ request: Request, _ guardian: ConnectionGuard, _ queue: InboundQueue<HTTPClientResponsePart>
+        _ request: Request, _ guardian: ConnectionGuard, _ queue: InboundQueue<HTTPClientResponsePart>,
+        _ raw: InboundQueue<ByteBuffer>
     ) async throws -> HTTPExchange {
         let channel = guardian.channel
         let timer = request.answerTimeout.map { timeout in
@@ -204,18 +214,17 @@ public final class HTTPExchange: Sendable {
             }
             var connection: UpgradedConnection?
             if answer.status == .switchingProtocols {
-                let raw = RawBytes.makeQueue()
-                try await channel.eventLoop.submit {
-                    try channel.pipeline.syncOperations.becomeRaw(raw)
-                    if let ending = queue.ending { raw.finish(ending: ending == .full ? .full : .half) }
-                    channel.read()
-                }.get()
+                guard request.asksForUpgrade else {
+                    throw HTTPExchangeError(kind: .noAnswer, description: "101 where no upgrade was asked for")
+                }
+                // The decoder leaves the pipeline a turn of the event loop later, and takes what is written until then
+                // for its own; nobody has the connection before.
+                try await channel.eventLoop.submit {}.get()
                 connection = UpgradedConnection(channel: channel, queue: raw, guardian: guardian)
             }
             return HTTPExchange(answer, connection, guardian, queue, sender, method: request.method)
         } catch {
-            sender?.cancel()
-            await sender?.value
+            await stop(sender, channel)
             throw error
         }
     }

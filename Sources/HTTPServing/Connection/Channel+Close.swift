@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import NIOCore
 
 extension Channel {
@@ -18,6 +19,18 @@ extension Channel {
         eventLoop.execute {
             try? self.syncOptions?.setOption(.allowRemoteHalfClosure, value: false)
             self.close(promise: promise)
+        }
+    }
+
+    /// Ends the connection with a reset: what the peer does not take is not kept for it, here or in the kernel.
+    ///
+    /// NIOSSL first tries to say goodbye, and gives up after five seconds.
+    func tearDown() {
+        eventLoop.execute {
+            if let options = self as? any SocketOptionProvider {
+                _ = options.setSoLinger(linger(l_onoff: 1, l_linger: 0))
+            }
+            self.startClosing()
         }
     }
 }

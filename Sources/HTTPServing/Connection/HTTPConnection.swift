@@ -66,7 +66,13 @@ final class HTTPConnection: Sendable {
             isFirst = false
             let body = IncomingBody(
                 self, expectsContinue: head.version == .http1_1 && head.expectsContinue,
+                announced: head.headers.first(name: "content-length").flatMap { Int($0) },
                 limit: configuration.maximumBodySize)
+            // RFC 9112, section 3.2.
+            guard head.version != .http1_1 || head.headers.contains(name: "host") else {
+                let refusal = HTTPResponse(status: 400, text: "the request has no Host header\n")
+                return try await send(refusal, to: head, keepAlive: false)
+            }
             guard
                 let request = HTTPRequest(
                     method: head.method.rawValue, target: head.uri, headers: head.headers, client: certificate,
@@ -76,13 +82,6 @@ final class HTTPConnection: Sendable {
                     HTTPResponse(status: 400, text: "the request's target has a broken escape\n"), to: head,
                     keepAlive: false)
                 return
-            }
-            if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }),
-                length > configuration.maximumBodySize
-            {
-                let refusal = "\(HTTPBodyTooLarge(limit: configuration.maximumBodySize))\n"
-                try await send(HTTPResponse(status: 413, text: refusal), to: head, keepAlive: false)
-                return try await linger()
             }
             let goesOn = try await exchange(request, head, body, handler)
             body.end()
@@ -161,41 +160,79 @@ final class HTTPConnection: Sendable {
         if !(request.method == .HEAD && head.headers.contains(name: "content-length")) {
             head.headers.replaceOrAdd(name: "Content-Length", value: String(bytes.count))
         }
-        let parts = head
-        let body = request.method == .HEAD || bytes.isEmpty ? nil : ByteBuffer(bytes: bytes)
+        let isWithoutBody = request.method == .HEAD || bytes.isEmpty
+        let first = HTTPServerResponsePart.head(head)
+        // One hop and one flush for the whole answer, if it is not a large one.
+        if isWithoutBody || bytes.count <= Self.pieceSize {
+            let body = isWithoutBody ? nil : ByteBuffer(bytes: bytes)
+            return try await write(within: configuration.sendTimeout) { channel, promise in
+                channel.write(first, promise: nil)
+                if let body { channel.write(HTTPServerResponsePart.body(.byteBuffer(body)), promise: nil) }
+                channel.writeAndFlush(HTTPServerResponsePart.end(nil), promise: promise)
+            }
+        }
+        try await write(first, within: configuration.sendTimeout)
+        try await write(bytes[...], within: configuration.sendTimeout)
+        try await write(.end(nil), within: configuration.sendTimeout)
+    }
+
+    /// So much is handed to the network at a time: whether a client takes anything is seen piece by piece.
+    private static let pieceSize = 1 << 20
+
+    private func write(_ bytes: ArraySlice<UInt8>, within timeout: TimeAmount) async throws {
+        var rest = bytes
+        while !rest.isEmpty {
+            let piece = ByteBuffer(bytes: rest.prefix(Self.pieceSize))
+            rest = rest.dropFirst(Self.pieceSize)
+            try await write(.body(.byteBuffer(piece)), within: timeout)
+        }
+    }
+
+    private func write(_ part: HTTPServerResponsePart, within timeout: TimeAmount) async throws {
+        try await write(within: timeout) { channel, promise in channel.writeAndFlush(part, promise: promise) }
+    }
+
+    /// Returns when the bytes are in the kernel's hands. A client that does not take them in time is sent away.
+    private func write(
+        within timeout: TimeAmount, _ body: @escaping @Sendable (any Channel, EventLoopPromise<Void>) -> Void
+    ) async throws {
         let channel = channel
         let promise = channel.eventLoop.makePromise(of: Void.self)
-        // One hop and one flush for the whole answer.
         channel.eventLoop.execute {
-            channel.write(HTTPServerResponsePart.head(parts), promise: nil)
-            if let body { channel.write(HTTPServerResponsePart.body(.byteBuffer(body)), promise: nil) }
-            channel.writeAndFlush(HTTPServerResponsePart.end(nil), promise: promise)
+            body(channel, promise)
+            let timer = channel.eventLoop.scheduleTask(in: timeout) { channel.tearDown() }
+            promise.futureResult.whenComplete { _ in timer.cancel() }
         }
         try await promise.futureResult.get()
     }
 
     private func stream(
-        _ response: HTTPResponse, _ write: @Sendable (HTTPBodyWriter) async throws -> Void,
+        _ response: HTTPResponse, _ produce: @Sendable (HTTPBodyWriter) async throws -> Void,
         to request: HTTPRequestHead, keepAlive: Bool, _ exchange: Exchange
     ) async throws {
         var head = makeHead(response, to: request, keepAlive: keepAlive)
         if request.method == .HEAD {
             // The encoder would announce chunks, and a HEAD has none.
             head.headers.replaceOrAdd(name: "Content-Length", value: "0")
-            try await channel.writeAndFlush(HTTPServerResponsePart.head(head)).get()
-            return try await channel.writeAndFlush(HTTPServerResponsePart.end(nil)).get()
+            try await self.write(.head(head), within: configuration.sendTimeout)
+            return try await self.write(.end(nil), within: configuration.sendTimeout)
         }
-        try await channel.writeAndFlush(HTTPServerResponsePart.head(head)).get()
+        let timeout = configuration.streamTimeout
+        try await self.write(.head(head), within: timeout)
         exchange.startStreaming()
         if queue.ending != nil { throw CancellationError() }
-        let channel = channel
-        try await write(
+        try await produce(
             HTTPBodyWriter { buffer in
                 try Task.checkCancellation()
-                try await channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(buffer))).get()
+                var rest = buffer
+                while let piece = rest.readSlice(length: min(rest.readableBytes, Self.pieceSize)),
+                    piece.readableBytes > 0
+                {
+                    try await self.write(.body(.byteBuffer(piece)), within: timeout)
+                }
             })
         exchange.stopStreaming()
-        try await channel.writeAndFlush(HTTPServerResponsePart.end(nil)).get()
+        try await self.write(.end(nil), within: timeout)
     }
 
     private func upgrade(

@@ -43,23 +43,30 @@ public struct UpgradedConnection: Sendable {
 
     /// Carries bytes both ways until both have ended, or one has failed; then both connections are closed.
     public static func splice(_ left: UpgradedConnection, _ right: UpgradedConnection) async {
-        await withTaskGroup(of: Bool.self) { group in
+        await withTaskGroup(of: Void.self) { group in
             group.addTask { await left.pump(into: right) }
             group.addTask { await right.pump(into: left) }
-            for await succeeded in group where !succeeded { break }
-            group.cancelAll()
         }
         await left.close()
         await right.close()
     }
 
-    private func pump(into other: UpgradedConnection) async -> Bool {
-        do {
-            for try await buffer in inbound { try await other.write(buffer) }
-            await other.finish()
-            return true
-        } catch {
-            return false
+    private func pump(into other: UpgradedConnection) async {
+        var buffers = inbound.makeAsyncIterator()
+        while true {
+            let buffer: ByteBuffer?
+            do { buffer = try await buffers.next() } catch {
+                // Whoever broke hears nothing any more either.
+                await close()
+                await other.close()
+                return
+            }
+            guard let buffer else { return await other.finish() }
+            do { try await other.write(buffer) } catch {
+                // The other side is gone, but what it sent before may still be on its way here: the way back ends by
+                // itself when that is through.
+                return await other.close()
+            }
         }
     }
 }
@@ -72,10 +79,10 @@ enum HandlerName {
 }
 
 extension ChannelPipeline.SynchronousOperations {
-    /// Turns an HTTP pipeline into one of raw bytes. Bytes that came with or after the head are in the decoder, which
-    /// hands them on as it goes; so the new last handler is in place before.
-    func becomeRaw(_ queue: InboundQueue<ByteBuffer>) throws {
-        try addHandler(InboundHandler(queue))
+    /// Turns an HTTP pipeline into one of raw bytes. Without a `place` bytes that came with or after the head are in the
+    /// decoder, which hands them on as it goes; so the new last handler is in place before.
+    func becomeRaw(_ queue: InboundQueue<ByteBuffer>, after place: (any ChannelHandler)? = nil) throws {
+        try addHandler(InboundHandler(queue), position: place.map { .after($0) } ?? .last)
         for name in [HandlerName.bridge, HandlerName.encoder, HandlerName.decoder] {
             removeHandler(name: name).whenFailure { queue.finish(throwing: $0) }
         }

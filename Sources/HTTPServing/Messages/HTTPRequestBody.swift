@@ -43,6 +43,10 @@ public struct HTTPRequestBody: AsyncSequence, Sendable {
 
     /// The whole body; throws ``HTTPBodyTooLarge`` as soon as more than `limit` bytes have come.
     public func collect(upTo limit: Int) async throws -> [UInt8] {
+        // A client that says beforehand that it will send too much is not asked to.
+        if case .incoming(let body) = source, let announced = body.announced, announced > limit {
+            throw HTTPBodyTooLarge(limit: limit)
+        }
         var all: [UInt8] = []
         for try await piece in self {
             guard piece.readableBytes <= limit - all.count else { throw HTTPBodyTooLarge(limit: limit) }
@@ -73,8 +77,12 @@ final class IncomingBody: Sendable {
     private let connection: HTTPConnection
     private let limit: Int
 
-    init(_ connection: HTTPConnection, expectsContinue: Bool, limit: Int) {
+    /// The length that the client has announced; nil for a body in chunks, or none.
+    let announced: Int?
+
+    init(_ connection: HTTPConnection, expectsContinue: Bool, announced: Int?, limit: Int) {
         self.connection = connection
+        self.announced = announced
         self.limit = limit
         state = Mutex(State(expectsContinue: expectsContinue))
     }
@@ -94,6 +102,7 @@ final class IncomingBody: Sendable {
     func end() { state.withLock { $0.isOver = true } }
 
     func next() async throws -> ByteBuffer? {
+        if let announced, announced > limit { throw HTTPBodyTooLarge(limit: limit) }
         let (isComplete, mustInvite) = try state.withLock { state in
             if state.isComplete { return (true, false) }
             guard !state.isOver else { throw HTTPServingError("the request was answered before its body was read") }

@@ -37,6 +37,10 @@ public struct HTTPServerConfiguration: Sendable {
     public var keepAliveTimeout: TimeAmount = .seconds(180)
     /// Between two pieces of a body.
     public var bodyTimeout: TimeAmount = .seconds(60)
+    /// How long a client may take none of an answer before it is given up: what it does not take is held in memory.
+    public var sendTimeout: TimeAmount = .seconds(60)
+    /// The same for answers without an end, such as a watch or a log that somebody looks at page by page.
+    public var streamTimeout: TimeAmount = .seconds(300)
 
     public init(_ binding: Binding, security: Security = .plain) {
         self.binding = binding

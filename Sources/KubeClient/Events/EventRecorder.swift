@@ -85,13 +85,17 @@ struct EventReport: Sendable {
     let involved: JSON
     let type: String
     let reason: String
-    let message: String
+    var message: String
     let time: Timestamp
 
+    /// What it is about.
+    var object: [String] { ["kind", "namespace", "name", "uid", "apiVersion"].map { involved[$0].string ?? "" } }
+
+    /// What makes two reports similar, whatever they say.
+    var group: [String] { object + [type, reason] }
+
     /// What makes two reports the same event, repeated.
-    var identity: [String] {
-        ["kind", "namespace", "name", "uid", "fieldPath"].map { involved[$0].string ?? "" } + [type, reason, message]
-    }
+    var identity: [String] { group + [involved["fieldPath"].string ?? "", message] }
 
     /// Kubernetes keeps at most 1,024 bytes of an event's message.
     static func shortened(_ message: String) -> String {

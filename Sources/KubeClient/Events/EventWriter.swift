@@ -9,19 +9,16 @@ struct EventWriter {
     private struct Known {
         let name: String
         var count: Int
-        var lastUse: Int
     }
-
-    /// Events remembered for counting.
-    private static let memory = 4096
 
     private let client: KubeClient
     private let component: String
     private let host: String
     private let clock: any Clock<Duration>
     private let logger: Logger
-    private var known: [[String]: Known] = [:]
-    private var uses = 0
+    private var correlator = EventCorrelator()
+    /// Events remembered for counting.
+    private var known = BoundedMap<[String], Known>(capacity: 4096)
 
     init(_ client: KubeClient, component: String, host: String, clock: any Clock<Duration>, logger: Logger) {
         self.client = client
@@ -32,11 +29,19 @@ struct EventWriter {
     }
 
     mutating func write(_ report: EventReport) async {
+        let verdict = correlator.judge(report)
+        guard verdict.isWritten else {
+            // The next one that is written tells of it.
+            if let event = known[verdict.identity] {
+                known[verdict.identity] = Known(name: event.name, count: event.count + 1)
+            }
+            return
+        }
         var backoff = Backoff(least: .milliseconds(100))
         // Twelve attempts outlast a control plane that restarts; then the event is old news.
         for _ in 0..<12 {
             do {
-                return try await attempt(report)
+                return try await attempt(verdict.report, verdict.identity)
             } catch let error as APIError where !error.isTransient {
                 // The namespace is going away, or events are not allowed to us: nothing to repeat.
                 return logger.debug("event \(report.reason) dropped: \(error)")
@@ -47,17 +52,15 @@ struct EventWriter {
         logger.debug("event \(report.reason) dropped: no answer from the API server")
     }
 
-    private mutating func attempt(_ report: EventReport) async throws {
+    private mutating func attempt(_ report: EventReport, _ identity: [String]) async throws {
         let namespace = report.involved["namespace"].string ?? "default"
-        let identity = report.identity
-        uses += 1
-        if var event = known[identity] {
-            let patch: JSON = ["count": JSON(event.count + 1), "lastTimestamp": JSON(report.time.description)]
+        if let event = known[identity] {
+            var patch: JSON = ["count": JSON(event.count + 1), "lastTimestamp": JSON(report.time.description)]
+            // Combined events say what the latest of them said.
+            if identity == report.group { patch["message"] = JSON(report.message) }
             do {
                 try await client.patch(.events, event.name, in: namespace, type: .merge, patch)
-                event.count += 1
-                event.lastUse = uses
-                known[identity] = event
+                known[identity] = Known(name: event.name, count: event.count + 1)
                 return
             } catch let error as APIError where error.isNotFound {
                 // Expired or deleted meanwhile: it starts anew.
@@ -70,8 +73,7 @@ struct EventWriter {
         } catch let error as APIError where error.isAlreadyExists {
             // Our own create whose answer was lost.
         }
-        forgetOldest()
-        known[identity] = Known(name: object.name, count: 1, lastUse: uses)
+        known[identity] = Known(name: object.name, count: 1)
     }
 
     private func object(for report: EventReport, in namespace: String) -> KubeObject {
@@ -93,12 +95,5 @@ struct EventWriter {
         event["reportingComponent"] = JSON(component)
         event["reportingInstance"] = JSON(host)
         return event
-    }
-
-    /// Keeps the memory bounded: half of it, the half not used for longest, goes at once.
-    private mutating func forgetOldest() {
-        guard known.count >= Self.memory else { return }
-        let middle = known.values.map(\.lastUse).sorted()[known.count / 2]
-        known = known.filter { $0.value.lastUse > middle }
     }
 }

@@ -47,6 +47,25 @@ public struct FieldSet: Sendable, Hashable {
         return set
     }
 
+    /// Whether a path is in the set.
+    public func contains(_ path: some Sequence<String>) -> Bool {
+        var set = self
+        for step in path {
+            guard let child = set[step] else { return false }
+            set = child
+        }
+        return set.isMember
+    }
+
+    /// The set of one path.
+    public init(path: ArraySlice<String>) {
+        guard let step = path.first else {
+            isMember = true
+            return
+        }
+        self[step] = FieldSet(path: path.dropFirst())
+    }
+
     /// The paths that are not in `other` as well.
     public func subtracting(_ other: FieldSet) -> FieldSet {
         var set = self
@@ -80,6 +99,29 @@ public struct FieldSet: Sendable, Hashable {
             if value.object?.isEmpty ?? true { child.isMember = true }
             children[step] = child
         }
+    }
+
+    /// Whether the set and a value of `fieldsV1` have a path in common: as `intersection`, without reading the value.
+    func meets(fieldsV1 json: JSON?) -> Bool {
+        guard let object = json.object else { return false }
+        return children.contains { step, child in
+            guard let twin = object[step] else { return false }
+            return child.isMember && Self.isMember(twin) || child.meets(fieldsV1: twin)
+        }
+    }
+
+    /// Whether all paths of the set stand in a value of `fieldsV1`.
+    func isContained(inFieldsV1 json: JSON?) -> Bool {
+        guard let object = json.object else { return isEmpty }
+        return children.allSatisfy { step, child in
+            guard let twin = object[step] else { return false }
+            return (!child.isMember || Self.isMember(twin)) && child.isContained(inFieldsV1: twin)
+        }
+    }
+
+    private static func isMember(_ json: JSON) -> Bool {
+        guard let object = json.object else { return false }
+        return object.isEmpty || object["."] != nil
     }
 
     /// Steps in the order of their names, so that equal sets have equal bytes.

@@ -21,26 +21,36 @@ struct FieldTree {
         let resolved = schema.map(registry.resolve)
         switch value {
         case .object(let object):
-            if schema?.mapType == "atomic" || resolved?.mapType == "atomic" { return nil }
+            if isAtomicMap(schema, resolved) { return nil }
             return object.compactMap { key, value in
                 if value.isNull { return nil }
                 let (field, isKnown) = member(key, resolved)
                 return Branch(step: "f:\(key)", value: value, schema: field, isMember: !isKnown)
             }
         case .array(let elements):
-            guard let rules = schema?.list ?? resolved?.list, ["map", "set"].contains(rules.type ?? "atomic") else {
-                return nil
-            }
-            let element: Schema? = if case .list(let element)? = resolved?.shape { element } else { nil }
+            guard let rules = associative(schema, resolved) else { return nil }
+            let element = element(resolved)
             return elements.enumerated().map { index, value in
-                Branch(step: step(value, rules, index), value: value, schema: element, isMember: true)
+                Branch(step: step(value, rules, element, index), value: value, schema: element, isMember: true)
             }
         default: return nil
         }
     }
 
+    func isAtomicMap(_ schema: Schema?, _ resolved: Schema?) -> Bool {
+        schema?.mapType == "atomic" || resolved?.mapType == "atomic"
+    }
+
+    /// The rules of a list whose elements are fields of their own; nil for one that is owned as a whole.
+    func associative(_ schema: Schema?, _ resolved: Schema?) -> Schema.ListRules? {
+        guard let rules = schema?.list ?? resolved?.list, rules.type == "map" || rules.type == "set" else { return nil }
+        return rules
+    }
+
+    func element(_ list: Schema?) -> Schema? { if case .list(let element)? = list?.shape { element } else { nil } }
+
     /// The schema of an object's member, and whether it is a field with a name of its own.
-    private func member(_ key: String, _ schema: Schema?) -> (Schema?, Bool) {
+    func member(_ key: String, _ schema: Schema?) -> (Schema?, Bool) {
         guard let schema else { return (nil, false) }
         if case .map(let value) = schema.shape { return (value, false) }
         let field = schema.field(key)
@@ -48,14 +58,14 @@ struct FieldTree {
     }
 
     /// The step to an element of an associative list. A key that has a default need not be written.
-    private func step(_ element: JSON, _ rules: Schema.ListRules, _ index: Int) -> String {
+    func step(_ element: JSON, _ rules: Schema.ListRules, _ schema: Schema?, _ index: Int) -> String {
         guard rules.type == "map" else { return "v:\(element.text())" }
         var members: [JSONObject.Member] = []
         for key in rules.mapKeys.sorted() {
             if let value = element[key], !value.isNull {
                 members.append((key, value))
-            } else if key == "protocol" {
-                members.append((key, "TCP"))
+            } else if let standard = schema.map(registry.resolve)?.field(key)?.defaultValue {
+                members.append((key, standard))
             }
         }
         return members.isEmpty ? "i:\(index)" : "k:\(JSON.object(JSONObject(members)).text())"
@@ -73,41 +83,10 @@ struct FieldTree {
         return set
     }
 
-    private func fields(of branch: Branch) -> FieldSet {
+    func fields(of branch: Branch) -> FieldSet {
         var set = fields(branch.value, branch.schema)
         if branch.isMember { set.isMember = true }
         return set
-    }
-
-    struct Difference {
-        var changed = FieldSet()
-        var removed = FieldSet()
-    }
-
-    /// The fields that are new or differ, and those that are gone.
-    func difference(_ old: JSON, _ new: JSON, _ schema: Schema?) -> Difference {
-        var result = Difference()
-        if old == new { return result }
-        guard let before = branches(old, schema), let after = branches(new, schema) else {
-            result.changed = fields(new, schema)
-            result.removed = fields(old, schema).subtracting(result.changed)
-            return result
-        }
-        let was = Dictionary(before.map { ($0.step, $0) }, uniquingKeysWith: { first, _ in first })
-        let isNow = Set(after.map(\.step))
-        for branch in after {
-            if let twin = was[branch.step] {
-                let inner = difference(twin.value, branch.value, branch.schema)
-                result.changed[branch.step] = result.changed[branch.step]?.union(inner.changed) ?? inner.changed
-                result.removed[branch.step] = result.removed[branch.step]?.union(inner.removed) ?? inner.removed
-            } else {
-                result.changed[branch.step] = fields(of: branch)
-            }
-        }
-        for branch in before where !isNow.contains(branch.step) {
-            result.removed[branch.step] = fields(of: branch)
-        }
-        return result
     }
 
     /// `live` with everything that `wish` says. Elements come in the order of the wish, those that it does not name in

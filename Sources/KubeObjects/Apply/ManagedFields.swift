@@ -24,8 +24,16 @@ public struct ManagedFields: Sendable, Hashable {
             self.subresource = subresource
         }
 
+        /// Of an entry of the list; nil for what is none.
+        init?(_ entry: JSON) {
+            guard let operation = entry["operation"].string.flatMap(Operation.init(rawValue:)) else { return nil }
+            self.init(
+                manager: entry["manager"].string ?? "unknown", operation: operation,
+                apiVersion: entry["apiVersion"].string ?? "", subresource: entry["subresource"].string ?? "")
+        }
+
         /// An applier is the same one in every version.
-        fileprivate func isSame(_ other: Writer) -> Bool {
+        func isSame(_ other: Writer) -> Bool {
             manager == other.manager && operation == other.operation && subresource == other.subresource
                 && (operation == .apply || apiVersion == other.apiVersion)
         }
@@ -35,6 +43,18 @@ public struct ManagedFields: Sendable, Hashable {
         public var writer: Writer
         public var time: String?
         public var fields: FieldSet
+
+        var json: JSON {
+            var json: JSON = [
+                "manager": JSON(writer.manager), "operation": JSON(writer.operation.rawValue),
+                "apiVersion": JSON(writer.apiVersion),
+            ]
+            if let time { json["time"] = JSON(time) }
+            json["fieldsType"] = "FieldsV1"
+            json["fieldsV1"] = fields.fieldsV1
+            if !writer.subresource.isEmpty { json["subresource"] = JSON(writer.subresource) }
+            return json
+        }
     }
 
     public private(set) var entries: [Entry] = []
@@ -44,40 +64,31 @@ public struct ManagedFields: Sendable, Hashable {
     /// From the list of an object; entries that cannot be read are left out, as `[{}]` is, which clears the list.
     public init(_ list: JSON?) {
         for item in list.array ?? [] {
-            guard let operation = item["operation"].string.flatMap(Operation.init(rawValue:)),
-                let fields = FieldSet(fieldsV1: item["fieldsV1"] ?? [:])
-            else { continue }
-            entries.append(
-                Entry(
-                    writer: Writer(
-                        manager: item["manager"].string ?? "unknown", operation: operation,
-                        apiVersion: item["apiVersion"].string ?? "", subresource: item["subresource"].string ?? ""),
-                    time: item["time"].string, fields: fields))
+            guard let writer = Writer(item), let fields = FieldSet(fieldsV1: item["fieldsV1"] ?? [:]) else { continue }
+            entries.append(Entry(writer: writer, time: item["time"].string, fields: fields))
         }
     }
 
     public var isEmpty: Bool { entries.isEmpty }
 
     /// Appliers first, then by time and name, as Kubernetes orders them.
-    public var json: JSON {
-        let sorted = entries.sorted { left, right in
-            if left.writer.operation != right.writer.operation { return left.writer.operation == .apply }
-            return (left.time ?? "", left.writer.manager, left.writer.subresource)
-                < (right.time ?? "", right.writer.manager, right.writer.subresource)
+    public var json: JSON { .array(Self.sorted(entries.map(\.json))) }
+
+    /// Entries as they stand in an object, in Kubernetes' order.
+    static func sorted(_ entries: [JSON]) -> [JSON] {
+        guard entries.count > 1 else { return entries }
+        let keyed = entries.map { entry in
+            (
+                [
+                    entry["operation"].string ?? "", entry["time"].string ?? "", entry["manager"].string ?? "",
+                    entry["apiVersion"].string ?? "", entry["subresource"].string ?? "",
+                ], entry
+            )
         }
-        return .array(
-            sorted.map { entry in
-                var json: JSON = [
-                    "manager": JSON(entry.writer.manager), "operation": JSON(entry.writer.operation.rawValue),
-                    "apiVersion": JSON(entry.writer.apiVersion),
-                ]
-                if let time = entry.time { json["time"] = JSON(time) }
-                json["fieldsType"] = "FieldsV1"
-                json["fieldsV1"] = entry.fields.fieldsV1
-                if !entry.writer.subresource.isEmpty { json["subresource"] = JSON(entry.writer.subresource) }
-                return json
-            })
+        return keyed.sorted { $0.0.lexicographicallyPrecedes($1.0) }.map(\.1)
     }
+
+    func entry(of writer: Writer) -> Entry? { entries.first { $0.writer.isSame(writer) } }
 
     public func fields(of writer: Writer) -> FieldSet? { entries.first { $0.writer.isSame(writer) }?.fields }
 
@@ -97,21 +108,9 @@ public struct ManagedFields: Sendable, Hashable {
         }
     }
 
-    /// Takes fields from everybody but one writer; those who have nothing left go.
-    public mutating func take(_ fields: FieldSet, fromAllBut writer: Writer?) {
-        guard !fields.isEmpty else { return }
-        for index in entries.indices where !(writer.map { entries[index].writer.isSame($0) } ?? false) {
-            entries[index].fields = entries[index].fields.subtracting(fields)
-        }
+    /// Gives each owner what `change` makes of its fields; those who have nothing left go.
+    public mutating func adjust(_ change: (Entry) -> FieldSet) {
+        for index in entries.indices { entries[index].fields = change(entries[index]) }
         entries.removeAll { $0.fields.isEmpty }
-    }
-
-    /// Who of the others has one of these fields.
-    func owners(of fields: FieldSet, besides writer: Writer) -> [(Writer, FieldSet)] {
-        entries.compactMap { entry in
-            guard !entry.writer.isSame(writer) else { return nil }
-            let common = entry.fields.intersection(fields)
-            return common.isEmpty ? nil : (entry.writer, common)
-        }
     }
 }

@@ -46,14 +46,25 @@ public struct ServerSideApply: Sendable {
         "deletionTimestamp", "deletionGracePeriodSeconds",
     ].map { "f:\($0)" }
 
-    private let tree: FieldTree
-    private let schema: Schema?
+    let tree: FieldTree
+    let schema: Schema?
+    /// Nil for a kind that is no resource.
+    let type: ResourceType?
     private let hasStatus: Bool
 
     public init(_ type: ResourceType, registry: ResourceRegistry = .shared) {
         tree = FieldTree(registry: registry)
         schema = registry.schema(of: type)
+        self.type = type
         hasStatus = type.subresource("status") != nil
+    }
+
+    /// For a kind that is no resource, but a view of some: `autoscaling/v1, Scale`.
+    public init(viewOf kind: GroupVersionKind, registry: ResourceRegistry = .shared) {
+        tree = FieldTree(registry: registry)
+        schema = registry.schema(forKind: kind)
+        type = nil
+        hasStatus = false
     }
 
     /// The fields of an object, or of its status, that a manager can own.
@@ -73,7 +84,7 @@ public struct ServerSideApply: Sendable {
     }
 
     /// A difference without what nobody owns; status stays in, for writers of the whole object.
-    private func tracked(_ fields: FieldSet) -> FieldSet {
+    func tracked(_ fields: FieldSet) -> FieldSet {
         var fields = fields.without(["f:apiVersion", "f:kind"])
         if let metadata = fields["f:metadata"] { fields["f:metadata"] = metadata.without(Self.system) }
         return fields
@@ -100,16 +111,25 @@ public struct ServerSideApply: Sendable {
             }
             managed.set(earlier, fields, at: live.metadata["creationTimestamp"].string ?? time)
         }
-        let before = managed.fields(of: writer) ?? FieldSet()
+        let versions = VersionedFields(self, writer.apiVersion)
+        let before = managed.entry(of: writer).map { versions.translated($0, on: live) } ?? FieldSet()
         let stated = fields(wish, subresource: writer.subresource)
         let part = KubeObject(reduced(wish.json, to: writer.subresource))
         managed.set(writer, stated, at: time)
         var json = tree.merged(part.json, into: live.json, schema)
         let gone = before.subtracting(stated)
-        if !gone.isEmpty { json = tree.pruned(json, schema, dropped: before, owned: managed.all.union(Self.identity)) }
-        let difference = tree.difference(live.json, json, schema)
-        let changed = tracked(difference.changed)
-        let owners = managed.owners(of: changed, besides: writer)
+        if !gone.isEmpty {
+            let owned = managed.entries.reduce(Self.identity) { $0.union(versions.translated($1, on: live)) }
+            json = tree.pruned(json, schema, dropped: before, owned: owned)
+        }
+        let result = KubeObject(json)
+        var differences = versions.differences(from: live, to: result)
+        var owners: [(ManagedFields.Writer, FieldSet)] = []
+        for entry in managed.entries where !entry.writer.isSame(writer) {
+            guard let changed = differences(entry.writer.apiVersion)?.changed else { continue }
+            let common = entry.fields.intersection(changed)
+            if !common.isEmpty { owners.append((entry.writer, common)) }
+        }
         let contested = owners.reduce(FieldSet()) { $0.union($1.1) }
         if !contested.isEmpty, !force, !isOwnEarlierWish(contested, live, writer) {
             throw Conflict(
@@ -121,9 +141,13 @@ public struct ServerSideApply: Sendable {
                     }
                 })
         }
-        managed.take(changed, fromAllBut: writer)
-        managed.take(tracked(difference.removed), fromAllBut: nil)
-        return (KubeObject(json), managed)
+        managed.adjust { entry in
+            // Of a version that is not served any more nothing can be said.
+            guard let difference = differences(entry.writer.apiVersion) else { return FieldSet() }
+            let kept = entry.writer.isSame(writer) ? entry.fields : entry.fields.subtracting(difference.changed)
+            return kept.subtracting(difference.removed)
+        }
+        return (result, managed)
     }
 
     /// Whether everything contested is as kubectl itself last applied it from the client's side: it goes over to the
@@ -139,7 +163,7 @@ public struct ServerSideApply: Sendable {
     }
 
     /// What says which object it is stays, whoever drops it.
-    private static let identity = {
+    static let identity = {
         var set = FieldSet()
         for field in ["f:apiVersion", "f:kind", "f:metadata"] { set[field] = .itself }
         return set
@@ -158,19 +182,5 @@ public struct ServerSideApply: Sendable {
             for field in Self.system { json["metadata"][String(field.dropFirst(2))] = nil }
         }
         return json
-    }
-
-    /// Who owns what after a writer, not an applier, has put `new` in the place of `old`: the writer has what it
-    /// changed, and nobody what is gone.
-    public func updated(
-        _ new: KubeObject, from old: KubeObject, _ managed: ManagedFields, _ writer: ManagedFields.Writer, time: String
-    ) -> ManagedFields {
-        var managed = managed
-        let difference = tree.difference(old.json, new.json, schema)
-        let changed = tracked(difference.changed)
-        managed.take(changed, fromAllBut: writer)
-        managed.take(tracked(difference.removed), fromAllBut: nil)
-        managed.set(writer, (managed.fields(of: writer) ?? FieldSet()).union(changed), at: time)
-        return managed
     }
 }

@@ -34,31 +34,57 @@ enum GnosticWriter {
     private static func pathItem(_ writer: inout WireWriter, _ item: JSON) {
         for (method, operation) in item.object ?? [:] {
             guard let number = methods[method] else { continue }
-            writer.message(number) { writer in
-                for type in operation["produces"].array ?? [] { writer.text(6, type.string) }
-                for type in operation["consumes"].array ?? [] { writer.text(7, type.string) }
-                for parameter in operation["parameters"].array ?? [] {
-                    // Item, parameter, not a body, in the query.
-                    writer.message(8) { $0.message(1) { $0.message(2) { $0.message(3) { query(&$0, parameter) } } } }
-                }
-                writer.message(9) { responses in
-                    for (code, response) in operation["responses"].object ?? [:] {
-                        responses.message(1) { entry in
-                            entry.text(1, code)
-                            entry.message(2) { $0.message(1) { $0.text(1, response["description"].string) } }
-                        }
-                    }
-                }
-                extensions(&writer, 13, operation)
-            }
+            writer.message(number) { Self.operation(&$0, operation) }
         }
     }
 
-    private static func query(_ writer: inout WireWriter, _ parameter: JSON) {
-        writer.text(2, parameter["in"].string)
-        writer.text(4, parameter["name"].string)
-        writer.text(6, parameter["type"].string)
-        writer.flag(20, parameter["uniqueItems"].bool)
+    private static func operation(_ writer: inout WireWriter, _ operation: JSON) {
+        for tag in operation["tags"].array ?? [] { writer.text(1, tag.string) }
+        writer.text(5, operation["operationId"].string)
+        for type in operation["produces"].array ?? [] { writer.text(6, type.string) }
+        for type in operation["consumes"].array ?? [] { writer.text(7, type.string) }
+        for parameter in operation["parameters"].array ?? [] {
+            writer.message(8) { $0.message(1) { self.parameter(&$0, parameter) } }
+        }
+        writer.message(9) { responses in
+            for (code, response) in operation["responses"].object ?? [:] {
+                responses.message(1) { entry in
+                    entry.text(1, code)
+                    entry.message(2) { value in
+                        value.message(1) { writer in
+                            writer.text(1, response["description"].string)
+                            if let answer = response["schema"] {
+                                writer.message(2) { $0.message(1) { schema(&$0, answer) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        extensions(&writer, 13, operation)
+    }
+
+    /// A body, or else a parameter in the query or the path, which differ in one number.
+    private static func parameter(_ writer: inout WireWriter, _ parameter: JSON) {
+        if let body = parameter["schema"] {
+            writer.message(1) { writer in
+                writer.text(2, parameter["name"].string)
+                writer.text(3, parameter["in"].string)
+                writer.flag(4, parameter["required"].bool)
+                writer.message(5) { schema(&$0, body) }
+            }
+            return
+        }
+        let isInPath = parameter["in"].string == "path"
+        writer.message(2) { other in
+            other.message(isInPath ? 4 : 3) { writer in
+                writer.flag(1, parameter["required"].bool)
+                writer.text(2, parameter["in"].string)
+                writer.text(4, parameter["name"].string)
+                writer.text(isInPath ? 5 : 6, parameter["type"].string)
+                writer.flag(isInPath ? 19 : 20, parameter["uniqueItems"].bool)
+            }
+        }
     }
 
     private static func named(_ writer: inout WireWriter, _ name: String, _ value: JSON) {
@@ -69,6 +95,7 @@ enum GnosticWriter {
     private static func schema(_ writer: inout WireWriter, _ schema: JSON) {
         writer.text(1, schema["$ref"].string)
         writer.text(2, schema["format"].string)
+        writer.text(4, schema["description"].string)
         writer.any(5, schema["default"])
         writer.number(7, schema["maximum"].double)
         writer.flag(8, schema["exclusiveMaximum"].bool)
@@ -96,69 +123,12 @@ enum GnosticWriter {
         extensions(&writer, 31, schema)
     }
 
-    private static func extensions(_ writer: inout WireWriter, _ number: Int, _ value: JSON) {
+    static func extensions(_ writer: inout WireWriter, _ number: Int, _ value: JSON) {
         for (name, member) in value.object ?? [:] where name.hasPrefix("x-") {
             writer.message(number) { entry in
                 entry.text(1, name)
                 entry.any(2, member)
             }
         }
-    }
-}
-
-/// Appends protobuf fields to a buffer. Members that are nil, empty or zero are left out, as the format does.
-struct WireWriter {
-    private(set) var bytes: [UInt8] = []
-
-    mutating func varint(_ number: UInt64) {
-        var rest = number
-        while rest >= 0x80 {
-            bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
-            rest >>= 7
-        }
-        bytes.append(UInt8(truncatingIfNeeded: rest))
-    }
-
-    private mutating func key(_ number: Int, _ type: UInt64) { varint(UInt64(number) << 3 | type) }
-
-    mutating func text(_ number: Int, _ text: String?) {
-        guard let text, !text.isEmpty else { return }
-        data(number, Array(text.utf8))
-    }
-
-    mutating func data(_ number: Int, _ data: [UInt8]) {
-        key(number, 2)
-        varint(UInt64(data.count))
-        bytes += data
-    }
-
-    mutating func flag(_ number: Int, _ flag: Bool?) {
-        guard flag == true else { return }
-        key(number, 0)
-        varint(1)
-    }
-
-    mutating func integer(_ number: Int, _ value: Int?) {
-        guard let value, value != 0 else { return }
-        key(number, 0)
-        varint(UInt64(bitPattern: Int64(value)))
-    }
-
-    mutating func number(_ number: Int, _ value: Double?) {
-        guard let value, value != 0 else { return }
-        key(number, 1)
-        bytes.appendLittleEndian(value.bitPattern)
-    }
-
-    mutating func message(_ number: Int, _ body: (inout WireWriter) -> Void) {
-        var inner = WireWriter()
-        body(&inner)
-        data(number, inner.bytes)
-    }
-
-    /// gnostic keeps values of any kind as YAML, of which JSON is a part.
-    mutating func any(_ number: Int, _ value: JSON?) {
-        guard let value else { return }
-        message(number) { $0.text(2, value.text()) }
     }
 }

@@ -8,21 +8,62 @@ struct OpenAPISchemas {
     /// Where definitions stand: `#/definitions/` or `#/components/schemas/`.
     let prefix: String
 
+    private let descriptions = Descriptions.shared
+    private var isVersion3: Bool { prefix.contains("components") }
+
+    /// Kinds whose schemas are those of custom resources, by the names of the schemas.
+    private let customs: [String: ResourceType]
+
+    init(registry: ResourceRegistry, prefix: String) {
+        self.registry = registry
+        self.prefix = prefix
+        customs = Dictionary(
+            registry.resources.lazy.filter(\.isCustom).map { ($0.typeName, $0) },
+            uniquingKeysWith: { first, _ in first })
+    }
+
     /// The schema of a type by its name; nil for a name that no type has.
     func definition(_ name: String) -> JSON? {
-        guard let schema = registry.schema(named: name) else { return nil }
-        if let custom = registry.customTypeEntry(name) { return customDefinition(custom, name) }
-        var definition = body(schema)
+        guard let schema = registry.schema(named: name) else { return listDefinition(name) }
+        if let custom = registry.customTypeEntry(name) { return customDefinition(custom, name, schema) }
+        let kinds = kinds(of: name, schema)
+        var definition = body(schema) { field in descriptions.text(name, [field], isKind: !kinds.isEmpty) }
         if case .any = schema.shape, let type = registry.typeEntry(name)["type"].string, type != "any" {
             definition["type"] = JSON(type)
         }
-        let kinds = Self.kinds(of: name, registry)
+        if let text = descriptions.text(name) { definition["description"] = JSON(text) }
         if !kinds.isEmpty { definition["x-kubernetes-group-version-kind"] = .array(kinds) }
         return definition
     }
 
+    /// The list of a custom kind, which has no schema of its own.
+    private func listDefinition(_ name: String) -> JSON? {
+        guard name.hasSuffix("List") else { return nil }
+        let element = String(name.dropLast(4))
+        guard let type = customs[element] else { return nil }
+        func text(_ field: String) -> JSON? { descriptions.text(name, [field], isKind: true).map { JSON($0) } }
+        var properties: JSON = [
+            "apiVersion": ["type": "string"], "items": ["type": "array", "items": ["$ref": JSON(prefix + element)]],
+            "kind": ["type": "string"],
+        ]
+        for field in ["apiVersion", "items", "kind"] { properties[field]["description"] = text(field) }
+        properties["metadata"] = reference(
+            ["description": JSON(descriptions.text(Self.listMeta) ?? "")], to: Self.listMeta)
+        return [
+            "description": JSON("List of \(type.kind) objects."), "type": "object", "required": ["items"],
+            "properties": properties,
+            "x-kubernetes-group-version-kind": [
+                ["group": JSON(type.group), "kind": JSON(type.listKind), "version": JSON(type.version)]
+            ],
+        ]
+    }
+
+    private static let listMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"
+
     /// What a field of a type or its elements are.
-    private func body(_ schema: Schema) -> JSON {
+    ///
+    /// - Parameter describe: the words for a field of the object.
+    private func body(_ schema: Schema, describe: (String) -> String? = { _ in nil }) -> JSON {
         var result: JSON
         switch schema.shape {
         case .any: result = [:]
@@ -31,17 +72,21 @@ struct OpenAPISchemas {
         case .number: result = ["type": "number"]
         case .boolean: result = ["type": "boolean"]
         case .intOrString:
-            result =
-                prefix.contains("components")
-                ? ["oneOf": [["type": "integer"], ["type": "string"]]] : ["type": "string"]
-        case .reference(let name):
-            result = ["$ref": JSON(prefix + name)]
-        case .list(let element): result = ["type": "array", "items": body(element)]
-        case .map(let element): result = ["type": "object", "additionalProperties": body(element)]
+            result = isVersion3 ? ["oneOf": [["type": "integer"], ["type": "string"]]] : ["type": "string"]
+        case .reference: result = [:]
+        case .list(let element): result = ["type": "array", "items": self.element(element)]
+        case .map(let element): result = ["type": "object", "additionalProperties": self.element(element)]
         case .object(let fields):
             result = ["type": "object"]
             if !fields.isEmpty {
-                result["properties"] = .object(JSONObject(fields.map { ($0.name, body($0.schema)) }))
+                result["properties"] = .object(
+                    JSONObject(
+                        fields.map { field in
+                            var member = body(field.schema)
+                            if let text = describe(field.name) { member["description"] = JSON(text) }
+                            addDefault(to: &member, of: field, isRequired: schema.required.contains(field.name))
+                            return (field.name, wrapped(member, field.schema))
+                        }))
             }
         }
         if let format = schema.format { result["format"] = JSON(format) }
@@ -53,24 +98,88 @@ struct OpenAPISchemas {
             if let strategy = rules.patchStrategy { result["x-kubernetes-patch-strategy"] = JSON(strategy) }
         }
         if let type = schema.mapType { result["x-kubernetes-map-type"] = JSON(type) }
-        // Version 3.0 ignores what stands beside a reference, so there it is wrapped.
-        if case .reference(let name) = schema.shape, prefix.contains("components"), (result.object?.count ?? 0) > 1 {
-            result["$ref"] = nil
+        return result
+    }
+
+    /// What the elements of a list or the values of a map are. In version 3 Go's zero values stand as their defaults.
+    private func element(_ schema: Schema) -> JSON {
+        var result = body(schema)
+        if isVersion3 { result["default"] = Self.zero(schema) }
+        return wrapped(result, schema)
+    }
+
+    /// What is published as the default of a field: its own, or in version 3 Go's zero value where Go cannot leave it out.
+    private func addDefault(to member: inout JSON, of field: Schema.Field, isRequired: Bool) {
+        if let standard = field.schema.defaultValue {
+            member["default"] = standard
+        } else if isVersion3, isRequired || ["metadata", "spec", "status"].contains(field.name) {
+            member["default"] = Self.zero(field.schema)
+        }
+    }
+
+    /// Nil where Go's zero value is nothing at all.
+    private static func zero(_ schema: Schema) -> JSON? {
+        switch schema.shape {
+        case .string: ""
+        case .integer, .number: 0
+        case .boolean: false
+        case .reference(let name):
+            ["Time", "Quantity", "IntOrString"].contains { name.hasSuffix(".\($0)") } ? nil : [:]
+        default: nil
+        }
+    }
+
+    /// Puts in the reference of a schema that is one.
+    private func wrapped(_ member: JSON, _ schema: Schema) -> JSON {
+        if case .reference(let name) = schema.shape { reference(member, to: name) } else { member }
+    }
+
+    /// Version 3.0 ignores what stands beside a reference, so there it is wrapped.
+    private func reference(_ member: JSON, to name: String) -> JSON {
+        var result = member
+        if isVersion3, !(member.object?.isEmpty ?? true) {
             result["allOf"] = .array([["$ref": JSON(prefix + name)]])
+        } else {
+            result["$ref"] = JSON(prefix + name)
         }
         return result
     }
 
-    private func customDefinition(_ openAPI: JSON, _ name: String) -> JSON {
-        var definition = openAPI
-        definition["properties"]["apiVersion"] = ["type": "string"]
-        definition["properties"]["kind"] = ["type": "string"]
-        definition["properties"]["metadata"] = ["$ref": JSON(prefix + ResourceRegistry.objectMetaType)]
+    private func customDefinition(_ openAPI: JSON, _ name: String, _ schema: Schema) -> JSON {
         // The rules are expressions in a language that clients do not evaluate.
-        definition = Self.withoutRules(definition)
-        if !prefix.contains("components") { definition = Self.version2(definition) }
-        definition["x-kubernetes-group-version-kind"] = .array(Self.kinds(of: name, registry))
+        var definition = Self.withoutRules(openAPI)
+        if registry.isCarried(name) { definition = described(definition, name, []) }
+        for field in ["apiVersion", "kind"] {
+            definition["properties"][field] = ["type": "string"]
+            definition["properties"][field]["description"] = descriptions.text(name, [field], isKind: true).map {
+                JSON($0)
+            }
+        }
+        definition["properties"]["metadata"] = reference(
+            descriptions.text(name, ["metadata"], isKind: true).map { ["description": JSON($0)] } ?? [:],
+            to: ResourceRegistry.objectMetaType)
+        if !isVersion3 { definition = Self.version2(definition) }
+        definition["x-kubernetes-group-version-kind"] = .array(kinds(of: name, schema))
         return definition
+    }
+
+    /// The schema with the words for it and its fields, where it has none of its own.
+    private func described(_ schema: JSON, _ name: String, _ path: [String]) -> JSON {
+        var result = schema
+        if result["description"] == nil, let text = descriptions.text(name, path) { result["description"] = JSON(text) }
+        for key in ["items", "additionalProperties"] {
+            if let inner = result[key], inner.object != nil {
+                var inner = described(inner, name, path)
+                // The words for a list stand at the list.
+                inner["description"] = schema[key]["description"]
+                result[key] = inner
+            }
+        }
+        if let properties = result["properties"].object {
+            result["properties"] = .object(
+                JSONObject(properties.map { ($0.key, described($0.value, name, path + [$0.key])) }))
+        }
+        return result
     }
 
     /// Version 2 has no words for alternatives and for null; what may be anything has no type there.
@@ -106,23 +215,22 @@ struct OpenAPISchemas {
         }
     }
 
-    private static func kinds(of name: String, _ registry: ResourceRegistry) -> [JSON] {
-        func json(_ kind: GroupVersionKind) -> JSON {
-            ["group": JSON(kind.group), "kind": JSON(kind.kind), "version": JSON(kind.version)]
-        }
-        if let type = registry.resources.first(where: { $0.typeName == name }) { return [json(type.groupVersionKind)] }
-        return registry.typeEntry(name)["gvk"].array ?? []
+    /// The kinds that objects of a type have, as clients look types up.
+    private func kinds(of name: String, _ schema: Schema) -> [JSON] {
+        let kinds = customs[name].map { [$0.groupVersionKind] } ?? schema.kinds
+        return kinds.map { ["group": JSON($0.group), "kind": JSON($0.kind), "version": JSON($0.version)] }
     }
 
-    /// The names of the types that a definition leads to, itself among them.
-    func closure(of roots: [String]) -> [String] {
-        var seen = Set<String>()
+    /// The types that definitions lead to, themselves among them, by name.
+    func closure(of roots: [String]) -> [JSONObject.Member] {
+        var found: [String: JSON] = [:]
         var todo = roots
         while let name = todo.popLast() {
-            guard seen.insert(name).inserted, let definition = definition(name) else { continue }
+            guard found[name] == nil, let definition = definition(name) else { continue }
+            found[name] = definition
             Self.references(definition, prefix, &todo)
         }
-        return seen.sorted()
+        return found.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
     }
 
     private static func references(_ value: JSON, _ prefix: String, _ found: inout [String]) {

@@ -157,10 +157,8 @@ extension StatusError {
         invalid((type.group, type.kind), name: name, errors)
     }
 
-    public static func tooManyRequests(_ message: String, retryAfterSeconds: Int, causes: [JSON] = []) -> StatusError {
-        StatusError(
-            429, "TooManyRequests", message, details: details("", "", "", causes: causes, retryAfter: retryAfterSeconds)
-        )
+    public static func tooManyRequests(_ message: String, causes: [JSON] = []) -> StatusError {
+        StatusError(429, "TooManyRequests", message, details: details("", "", "", causes: causes))
     }
 
     public static func internalError(_ message: String) -> StatusError {

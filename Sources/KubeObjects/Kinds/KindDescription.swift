@@ -22,11 +22,13 @@ public struct KindDescription: Sendable {
         /// DELETE answers with the object that is gone, and not with a Status. Source: the 200 of the operation in
         /// Kubernetes' OpenAPI document; typed clients rely on it.
         public var answersWithDeleted = false
+        /// The kind's rules judge what is written to `status` too.
+        public var judgesStatus = false
 
         public init(
             allowsCreateOnUpdate: Bool = false, allowsUnconditionalUpdate: Bool = true,
             countsGenerations: Bool = false, countsAnnotations: Bool = false, deletesGracefully: Bool = false,
-            answersWithDeleted: Bool = false
+            answersWithDeleted: Bool = false, judgesStatus: Bool = false
         ) {
             self.allowsCreateOnUpdate = allowsCreateOnUpdate
             self.allowsUnconditionalUpdate = allowsUnconditionalUpdate
@@ -34,6 +36,7 @@ public struct KindDescription: Sendable {
             self.countsAnnotations = countsAnnotations
             self.deletesGracefully = deletesGracefully
             self.answersWithDeleted = answersWithDeleted
+            self.judgesStatus = judgesStatus
         }
     }
 
@@ -91,10 +94,15 @@ public struct KindDescription: Sendable {
     public var initialStatus: (@Sendable (JSON) -> JSON)?
     /// Completes a new object that already has its name, uid and creation time.
     public var complete: @Sendable (inout JSON) -> Void
+    /// Writes down on a new object who made it: its second argument is a `UserInfo` of authentication.k8s.io.
+    public var enterRequester: @Sendable (inout JSON, JSON) -> Void
     /// Takes over from the stored object what an update cannot change.
     public var keep: @Sendable (inout JSON, JSON) -> Void
     /// The same for an update of the status.
     public var keepInStatus: @Sendable (inout JSON, JSON) -> Void
+    /// What a write to a path below the object makes of the stored object, by the path: what was sent, what is stored,
+    /// and the time. A path that is not named here follows the common rules.
+    public var parts: [String: @Sendable (JSON, JSON, Timestamp) -> JSON]
     /// Fills in what a client may leave out.
     public var defaults: @Sendable (inout JSON) -> Void
     /// Finds what is wrong with an object beyond its schema.
@@ -107,8 +115,10 @@ public struct KindDescription: Sendable {
         immutable: [String] = [], selectable: [String: SelectableField] = [:], columns: [TableColumn]? = nil,
         initialStatus: (@Sendable (JSON) -> JSON)? = nil,
         complete: @escaping @Sendable (inout JSON) -> Void = { _ in },
+        enterRequester: @escaping @Sendable (inout JSON, JSON) -> Void = { _, _ in },
         keep: @escaping @Sendable (inout JSON, JSON) -> Void = { _, _ in },
         keepInStatus: @escaping @Sendable (inout JSON, JSON) -> Void = { _, _ in },
+        parts: [String: @Sendable (JSON, JSON, Timestamp) -> JSON] = [:],
         defaults: @escaping @Sendable (inout JSON) -> Void = { _ in },
         rules: @escaping @Sendable (inout Inspection) -> Void = { _ in },
         statusRules: @escaping @Sendable (inout Inspection) -> Void = { _ in }
@@ -122,8 +132,10 @@ public struct KindDescription: Sendable {
         self.columns = columns
         self.initialStatus = initialStatus
         self.complete = complete
+        self.enterRequester = enterRequester
         self.keep = keep
         self.keepInStatus = keepInStatus
+        self.parts = parts
         self.defaults = defaults
         self.rules = rules
         self.statusRules = statusRules

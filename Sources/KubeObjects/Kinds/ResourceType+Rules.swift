@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Values
+public import Values
 
 /// What the API does with objects of a type, by its schema and the description of its kind.
 extension ResourceType {
@@ -15,22 +15,27 @@ extension ResourceType {
     }
 
     /// A new object as it is stored at first: its status set or taken away, its generation 1. The object already has
-    /// its defaults, name, uid and creation time.
-    public func preparedForCreate(_ object: KubeObject) -> KubeObject {
+    /// its defaults, name, uid and creation time. `requester` is a `UserInfo` of authentication.k8s.io.
+    public func preparedForCreate(_ object: KubeObject, requester: JSON = [:]) -> KubeObject {
         let description = description
         var json = object.json
         if subresource("status") != nil { json["status"] = description.initialStatus?(json) }
         if description.strategy.countsGenerations { json["metadata"]["generation"] = 1 }
         description.complete(&json)
+        description.enterRequester(&json, requester)
         return KubeObject(json)
     }
 
     /// An object as it replaces `old`: the status stays, unless it is what is written, and the generation counts changes of what
     /// the object asks for.
-    public func preparedForUpdate(_ object: KubeObject, old: KubeObject, subresource: String? = nil) -> KubeObject {
+    public func preparedForUpdate(
+        _ object: KubeObject, old: KubeObject, subresource: String? = nil, now: Timestamp = .now
+    ) -> KubeObject {
         var json = object.json
         let hasStatus = self.subresource("status") != nil
-        if subresource == "status" {
+        if let subresource, let part = description.parts[subresource] {
+            json = part(json, old.json, now)
+        } else if subresource == "status" {
             // Everything but the status stays, except what controllers keep in metadata.
             let metadata = json["metadata"]
             var kept = old.json
@@ -73,10 +78,10 @@ extension ResourceType {
         // What is answered on the spot needs no name.
         guard isStored else { return [] }
         MetadataRules.inspect(&inspection, isNamespaced: isNamespaced, nameRule: description.nameRule)
-        // A status cannot spoil what the object's rules are about.
+        // A status cannot spoil what the rules of most kinds are about.
         if subresource == "status", !isCustom {
             description.statusRules(&inspection)
-            return inspection.errors
+            guard description.strategy.judgesStatus else { return inspection.errors }
         }
         description.rules(&inspection)
         for path in description.immutableFields { inspection.immutable(path) }
@@ -84,7 +89,7 @@ extension ResourceType {
         if let schema = registry.schema(of: self) {
             var general = SchemaInspection(registry: registry, isCustom: isCustom)
             general.inspect(object.json, schema, at: "")
-            let judged = Set(errors.map(\.field))
+            let judged = inspection.judged.union(errors.map(\.field))
             errors += general.errors.filter { !judged.contains($0.field) }
         }
         return errors

@@ -7,6 +7,9 @@ public enum JSONPatch {
     /// Operations beyond this many are refused, as Kubernetes does.
     public static let maximumOperations = 10_000
 
+    /// The bytes that copy operations may add together, as Kubernetes bounds them: copies of copies would double for ever.
+    public static let maximumCopiedBytes = 3 << 20
+
     /// All operations or none.
     public static func apply(_ patch: JSON, to target: JSON) throws(PatchError) -> JSON {
         guard let operations = patch.array else {
@@ -14,15 +17,16 @@ public enum JSONPatch {
         }
         guard operations.count <= maximumOperations else {
             throw PatchError(
-                .malformed,
+                .tooLarge,
                 "The allowed maximum operations in a JSON patch is \(maximumOperations), got \(operations.count)")
         }
         var result = target
-        for operation in operations { result = try apply(operation: operation, to: result) }
+        var copied = 0
+        for operation in operations { try apply(operation: operation, to: &result, copied: &copied) }
         return result
     }
 
-    private static func apply(operation: JSON, to target: JSON) throws(PatchError) -> JSON {
+    private static func apply(operation: JSON, to target: inout JSON, copied: inout Int) throws(PatchError) {
         guard let name = operation["op"].string, let path = operation["path"].string else {
             throw PatchError(.malformed, "an operation of a JSON patch needs op and path: \(operation)")
         }
@@ -34,16 +38,15 @@ public enum JSONPatch {
             return value
         }
         switch name {
-        case "add": return try pointer.adding(try value(), to: target)
-        case "remove": return try pointer.removing(from: target)
-        case "replace": return try pointer.replacing(with: try value(), in: target)
+        case "add": try pointer.add(try value(), to: &target)
+        case "remove": try pointer.remove(from: &target)
+        case "replace": try pointer.replace(with: try value(), in: &target)
         case "test":
             let expected = try value()
             // A missing member passes for null.
             guard (pointer.value(in: target) ?? .null) == expected else {
                 throw PatchError(.doesNotApply, "testing path \"\(path)\": value is not \(expected)")
             }
-            return target
         case "move", "copy":
             guard let from = operation["from"].string else {
                 throw PatchError(.malformed, "operation \(name) at \"\(path)\" needs from")
@@ -52,11 +55,21 @@ public enum JSONPatch {
             guard let moved = source.value(in: target) else {
                 throw PatchError(.doesNotApply, "\(name) operation does not apply: \"\(from)\" does not exist")
             }
-            if name == "copy" { return try pointer.adding(moved, to: target) }
+            if name == "copy" {
+                copied += moved.serialized().count
+                guard copied <= maximumCopiedBytes else {
+                    throw PatchError(
+                        .doesNotApply,
+                        "Unable to complete the copy, the accumulated size increase of copy is \(copied), exceeding the "
+                            + "limit \(maximumCopiedBytes)")
+                }
+                return try pointer.add(moved, to: &target)
+            }
             guard source.steps == pointer.steps || !pointer.steps.starts(with: source.steps) else {
                 throw PatchError(.doesNotApply, "cannot move \"\(from)\" into its own child \"\(path)\"")
             }
-            return try pointer.adding(moved, to: try source.removing(from: target))
+            try source.remove(from: &target)
+            try pointer.add(moved, to: &target)
         default: throw PatchError(.malformed, "unexpected operation of a JSON patch: \"\(name)\"")
         }
     }
@@ -116,71 +129,100 @@ public enum JSONPatch {
                 .doesNotApply, "\(verb) operation does not apply: \"/\(steps.joined(separator: "/"))\" does not exist")
         }
 
-        /// Rebuilds the containers on the way to the last step, which `change` changes.
-        private func changed(
-            _ target: JSON, _ verb: String, from depth: Int = 0,
-            _ change: (JSON, String) throws(PatchError) -> JSON
-        ) throws(PatchError) -> JSON {
+        /// Follows the steps to the container of the last one, which `change` changes where it stands: a patch of many
+        /// operations must not copy the object for each.
+        private func change(
+            _ target: inout JSON, _ verb: String, from depth: Int = 0,
+            _ change: (inout JSON, String) throws(PatchError) -> Void
+        ) throws(PatchError) {
             let step = steps[depth]
-            if depth == steps.count - 1 { return try change(target, step) }
+            if depth == steps.count - 1 { return try change(&target, step) }
             switch target {
             case .object(var object):
-                guard let child = object[step] else { throw missing(verb) }
-                object[step] = try changed(child, verb, from: depth + 1, change)
-                return .object(object)
+                guard var child = object[step] else { throw missing(verb) }
+                target = .null
+                object[step] = .null
+                try self.change(&child, verb, from: depth + 1, change)
+                object[step] = child
+                target = .object(object)
             case .array(var elements):
                 guard let index = Self.index(step, upTo: elements.count) else { throw missing(verb) }
-                elements[index] = try changed(elements[index], verb, from: depth + 1, change)
-                return .array(elements)
+                target = .null
+                try self.change(&elements[index], verb, from: depth + 1, change)
+                target = .array(elements)
             default: throw missing(verb)
             }
         }
 
-        func adding(_ value: JSON, to target: JSON) throws(PatchError) -> JSON {
-            if steps.isEmpty { return value }
-            return try changed(target, "add") { container, step throws(PatchError) in
+        /// What is added must not stand deeper than can be written and read again.
+        private func requireDepth(_ value: JSON) throws(PatchError) {
+            guard steps.count <= JSON.maximumDepth, steps.count + value.depth <= JSON.maximumDepth else {
+                throw PatchError(.doesNotApply, "the object would be nested deeper than \(JSON.maximumDepth) levels")
+            }
+        }
+
+        func add(_ value: JSON, to target: inout JSON) throws(PatchError) {
+            try requireDepth(value)
+            if steps.isEmpty {
+                target = value
+                return
+            }
+            try change(&target, "add") { container, step throws(PatchError) in
                 switch container {
                 case .object(var object):
+                    container = .null
                     object[step] = value
-                    return .object(object)
+                    container = .object(object)
                 case .array(var elements):
                     guard let index = step == "-" ? elements.count : Self.index(step, upTo: elements.count + 1) else {
                         throw missing("add")
                     }
+                    container = .null
                     elements.insert(value, at: index)
-                    return .array(elements)
+                    container = .array(elements)
                 default: throw missing("add")
                 }
             }
         }
 
-        func replacing(with value: JSON, in target: JSON) throws(PatchError) -> JSON {
-            if steps.isEmpty { return value }
-            return try changed(target, "replace") { container, step throws(PatchError) in
+        func replace(with value: JSON, in target: inout JSON) throws(PatchError) {
+            try requireDepth(value)
+            if steps.isEmpty {
+                target = value
+                return
+            }
+            try change(&target, "replace") { container, step throws(PatchError) in
                 switch container {
                 case .object(var object) where object[step] != nil:
+                    container = .null
                     object[step] = value
-                    return .object(object)
+                    container = .object(object)
                 case .array(var elements):
                     guard let index = Self.index(step, upTo: elements.count) else { throw missing("replace") }
+                    container = .null
                     elements[index] = value
-                    return .array(elements)
+                    container = .array(elements)
                 default: throw missing("replace")
                 }
             }
         }
 
-        func removing(from target: JSON) throws(PatchError) -> JSON {
-            if steps.isEmpty { return .null }
-            return try changed(target, "remove") { container, step throws(PatchError) in
+        func remove(from target: inout JSON) throws(PatchError) {
+            if steps.isEmpty {
+                target = .null
+                return
+            }
+            try change(&target, "remove") { container, step throws(PatchError) in
                 switch container {
                 case .object(var object) where object[step] != nil:
+                    container = .null
                     object[step] = nil
-                    return .object(object)
+                    container = .object(object)
                 case .array(var elements):
                     guard let index = Self.index(step, upTo: elements.count) else { throw missing("remove") }
+                    container = .null
                     elements.remove(at: index)
-                    return .array(elements)
+                    container = .array(elements)
                 default: throw missing("remove")
                 }
             }

@@ -8,13 +8,16 @@ public enum MergePatch {
     public static func apply(_ patch: JSON, to target: JSON) -> JSON {
         guard case .object(let changes) = patch else { return patch }
         var result = target.object ?? JSONObject()
+        var removed = Set<String>()
         for (key, change) in changes {
             if change.isNull {
-                result.removeValue(forKey: key)
+                removed.insert(key)
             } else {
                 result[key] = apply(change, to: result[key] ?? .null)
             }
         }
+        // All at once: one by one, a long list of nulls would take for ever on a large object.
+        if !removed.isEmpty { result.removeAll { removed.contains($0.key) } }
         return .object(result)
     }
 }

@@ -7,6 +7,8 @@ public struct PatchError: Error, Hashable, Sendable, CustomStringConvertible {
         case malformed
         /// It is well formed but does not fit the object: 422.
         case doesNotApply
+        /// It has more operations than are done at once: 413.
+        case tooLarge
     }
 
     public let kind: Kind
@@ -19,9 +21,12 @@ public struct PatchError: Error, Hashable, Sendable, CustomStringConvertible {
 
     /// The answer of the API.
     public var status: StatusError {
-        kind == .malformed
-            ? .badRequest(description)
-            : StatusError(
+        switch kind {
+        case .malformed: .badRequest(description)
+        case .doesNotApply:
+            StatusError(
                 422, "Invalid", "the server rejected our request due to an error in our request: \(description)")
+        case .tooLarge: .tooLarge(description)
+        }
     }
 }

@@ -134,8 +134,10 @@ public struct StrategicMergePatch {
         guard let mergeKey = field?.list?.mergeKey else {
             let removed = patch[Self.deletions + key]?.array ?? []
             var result = original
-            for change in changes where !result.contains(change) { result.append(change) }
-            result.removeAll { removed.contains($0) }
+            var known = Set(original)
+            for change in changes where known.insert(change).inserted { result.append(change) }
+            let unwanted = Set(removed)
+            if !unwanted.isEmpty { result.removeAll { unwanted.contains($0) } }
             return order.map { ordered(result, original, by: $0) { $0 } } ?? result
         }
         let element: Schema? = if case .list(let element)? = field?.shape { element } else { nil }
@@ -155,6 +157,7 @@ public struct StrategicMergePatch {
                 change[Self.directive] == nil ? change.object.map { .object(withoutDirectives($0)) } : nil
             }
         }
+        var places = Self.places(of: result) { $0[mergeKey] ?? .null }
         for change in changes {
             guard case .object(var members) = change else {
                 throw PatchError(
@@ -163,11 +166,14 @@ public struct StrategicMergePatch {
             guard let identity = members[mergeKey] else {
                 throw PatchError(.malformed, "map: \(change) does not contain declared merge key: \(mergeKey)")
             }
-            let index = result.firstIndex { $0[mergeKey] == identity }
+            let index = places[identity]
             if let directive = members[Self.directive] {
                 switch directive.string {
                 case "delete":
-                    result.removeAll { $0[mergeKey] == identity }
+                    if index != nil {
+                        result.removeAll { $0[mergeKey] == identity }
+                        places = Self.places(of: result) { $0[mergeKey] ?? .null }
+                    }
                     continue
                 case "merge": members[Self.directive] = nil
                 default: throw unknown(directive)
@@ -177,9 +183,20 @@ public struct StrategicMergePatch {
             let merged = JSON.object(
                 try self.merged(
                     members, into: index.flatMap { result[$0].object } ?? JSONObject(), resolved, depth: depth + 1))
-            if let index { result[index] = merged } else { result.append(merged) }
+            if let index {
+                result[index] = merged
+            } else {
+                places[identity] = result.count
+                result.append(merged)
+            }
         }
         return result
+    }
+
+    /// Where each element stands first.
+    private static func places(of elements: [JSON], _ identity: (JSON) -> JSON) -> [JSON: Int] {
+        Dictionary(
+            elements.enumerated().map { (identity($0.element), $0.offset) }, uniquingKeysWith: { first, _ in first })
     }
 
     /// Elements that the patch lists come in its order; the others keep their places among them as far as the
@@ -187,11 +204,13 @@ public struct StrategicMergePatch {
     private func ordered(
         _ elements: [JSON], _ original: [JSON], by order: [JSON], identity: (JSON) -> JSON
     ) -> [JSON] {
-        let listed = order.compactMap { wanted in elements.first { identity($0) == wanted } }
-        let others = elements.filter { !order.contains(identity($0)) }
-        let places = original.map(identity)
+        let wanted = Set(order)
+        let found = Self.places(of: elements, identity)
+        let listed = order.compactMap { found[$0].map { elements[$0] } }
+        let others = elements.filter { !wanted.contains(identity($0)) }
+        let places = Self.places(of: original, identity)
         func comesBefore(_ left: JSON, _ right: JSON) -> Bool {
-            switch (places.firstIndex(of: identity(left)), places.firstIndex(of: identity(right))) {
+            switch (places[identity(left)], places[identity(right)]) {
             case (let left?, let right?): left < right
             case (.some, nil): true
             default: false

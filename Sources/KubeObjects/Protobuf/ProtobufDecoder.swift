@@ -16,6 +16,8 @@ public enum Protobuf {
     public static let mediaType = "application/vnd.kubernetes.protobuf"
 
     static let messages = MessageTable()
+    private static let metaPackage = "k8s.io.apimachinery.pkg.apis.meta.v1"
+    private static let metaKinds: Set = ["PartialObjectMetadata", "ListMeta"]
 
     /// Decodes an object in its envelope.
     ///
@@ -64,9 +66,12 @@ public enum Protobuf {
         return KubeObject(.object(JSONObject(head + members.members)))
     }
 
-    private static func messageName(_ kind: GroupVersionKind, _ registry: ResourceRegistry) -> String? {
+    static func messageName(_ kind: GroupVersionKind, _ registry: ResourceRegistry) -> String? {
         // Every group has the same DeleteOptions.
-        if kind.kind == "DeleteOptions" { return "k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions" }
+        if kind.kind == "DeleteOptions" { return "\(metaPackage).DeleteOptions" }
+        if kind.group == "meta.k8s.io", kind.version == "v1", metaKinds.contains(kind.kind) {
+            return "\(metaPackage).\(kind.kind)"
+        }
         guard let type = registry.resource(forKind: kind)?.typeName ?? ResourceRegistry.otherKinds[kind] else {
             return nil
         }

@@ -3,7 +3,7 @@
 import CSchemas
 import Values
 
-/// A file of `Sources/CSchemas/data`: lines of a name, a tab and JSON. Only the names are read at once.
+/// A file of `Sources/CSchemas/data`: lines of a name, a tab and JSON or words. Only the names are read at once.
 struct DataFile: @unchecked Sendable {
     // Sendable: the bytes are constants of the program and are never written.
     private let bytes: UnsafeRawBufferPointer
@@ -28,6 +28,9 @@ struct DataFile: @unchecked Sendable {
     func value(_ name: String) -> JSON? {
         lines[name].flatMap { try? JSON(parsing: UnsafeRawBufferPointer(rebasing: bytes[$0])) }
     }
+
+    /// The words of a line that has no JSON; nil when no line has the name.
+    func text(_ name: String) -> String? { lines[name].map { Self.text(bytes, $0) } }
 
     /// The JSON values of a file that has one a line and no names.
     static func values(_ data: catbird_data) -> [JSON] {

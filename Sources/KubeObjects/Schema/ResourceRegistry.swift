@@ -116,6 +116,9 @@ public final class ResourceRegistry: Sendable {
         return Self.otherKinds[kind].flatMap { schema(named: $0) }
     }
 
+    /// The name of the schema of a kind, resource or not; nil for kinds without one.
+    func typeName(ofKind kind: GroupVersionKind) -> String? { byKind[kind]?.typeName ?? Self.otherKinds[kind] }
+
     /// Follows a reference to a named type; other schemas are their own answer.
     public func resolve(_ schema: Schema) -> Schema {
         if case .reference(let name) = schema.shape { self.schema(named: name) ?? Schema(.any) } else { schema }
@@ -126,6 +129,9 @@ public final class ResourceRegistry: Sendable {
 
     /// The OpenAPI schema of a custom resource; nil for Kubernetes' own kinds.
     public func openAPI(of type: ResourceType) -> JSON? { customTypeEntry(type.typeName) }
+
+    /// Whether the program carries the schema itself, rather than a definition in the store.
+    func isCarried(_ name: String) -> Bool { types.contains(name) || customTypes.contains(name) }
 
     /// The raw entry of a type of Kubernetes' own kinds, or the OpenAPI schema of a custom one.
     func typeEntry(_ name: String) -> JSON? { types.value(name) }

@@ -9,7 +9,10 @@ extension Schema {
             self.init(
                 .object(fields.map { Field(name: $0.key, schema: Schema(node: $0.value)) }),
                 required: entry["required"].array?.compactMap(\.string) ?? [],
-                mapType: entry["mapType"].string)
+                mapType: entry["mapType"].string,
+                kinds: (entry["gvk"].array ?? []).map {
+                    GroupVersionKind($0["group"].string ?? "", $0["version"].string ?? "", $0["kind"].string ?? "")
+                })
         } else {
             self.init(Self.scalar(entry), format: entry["format"].string, preservesUnknownFields: true)
         }
@@ -32,7 +35,9 @@ extension Schema {
         } else {
             shape = Self.scalar(node)
         }
-        self.init(shape, format: node["format"].string, list: rules, mapType: node["mapType"].string)
+        self.init(
+            shape, format: node["format"].string, list: rules, mapType: node["mapType"].string,
+            defaultValue: node["default"])
     }
 
     private static func scalar(_ entry: JSON) -> Shape {

@@ -67,6 +67,8 @@ public final class Schema: Sendable {
     public let isNullable: Bool
     /// Members that no field names are kept.
     public let preservesUnknownFields: Bool
+    /// The kinds that objects of this type have, for types that are kinds.
+    let kinds: [GroupVersionKind]
     /// An object with its own apiVersion, kind and metadata.
     public let isEmbeddedResource: Bool
     /// Whether the schema only adds to what another says: then a value of another type passes.
@@ -78,7 +80,7 @@ public final class Schema: Sendable {
         _ shape: Shape, format: String? = nil, required: [String] = [], list: ListRules? = nil, mapType: String? = nil,
         limits: Limits? = nil, defaultValue: JSON? = nil, isNullable: Bool = false,
         preservesUnknownFields: Bool = false, isEmbeddedResource: Bool = false, isValueRule: Bool = false,
-        rules: ValueRules? = nil
+        rules: ValueRules? = nil, kinds: [GroupVersionKind] = []
     ) {
         self.shape = shape
         self.format = format
@@ -92,6 +94,7 @@ public final class Schema: Sendable {
         self.isEmbeddedResource = isEmbeddedResource
         self.isValueRule = isValueRule
         self.rules = rules
+        self.kinds = kinds
         var index: [String: Schema] = [:]
         if case .object(let fields) = shape { for field in fields { index[field.name] = field.schema } }
         self.index = index

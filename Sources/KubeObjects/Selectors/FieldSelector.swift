@@ -90,7 +90,7 @@ public struct FieldSelector: Sendable, Hashable {
         let description = KindDescription.of(type)
         for term in terms where !["metadata.name", "metadata.namespace"].contains(term.field) {
             guard description.selectableFields[term.field] == nil else { continue }
-            if type.isCustom || description.selectableFields.isEmpty {
+            if !type.isCustom, description.selectableFields.isEmpty {
                 return "\"\(term.field)\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
             }
             return "field label not supported: \(term.field)"

@@ -11,6 +11,8 @@ public struct Inspection {
     /// The path below the object that is being written, such as `status`; nil for the object itself.
     public let subresource: String?
     public private(set) var errors: [FieldError] = []
+    /// Fields that were judged under another path, of which the schema has nothing to say any more.
+    private(set) var judged = Set<String>()
 
     public init(_ object: JSON, old: JSON? = nil, subresource: String? = nil) {
         self.object = object
@@ -19,6 +21,8 @@ public struct Inspection {
     }
 
     public mutating func report(_ error: FieldError) { errors.append(error) }
+
+    mutating func judge(_ field: String) { judged.insert(field) }
 
     /// Reports each problem as an invalid value.
     public mutating func invalid(_ field: String, _ value: JSON?, _ problems: [String]) {

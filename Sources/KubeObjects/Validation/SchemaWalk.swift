@@ -102,7 +102,10 @@ private struct DecodingWalk {
         case .number:
             if value.double == nil { mismatch(value, "float64") }
         case .intOrString:
-            if value.string == nil, value.int == nil { mismatch(value, "intstr.IntOrString") }
+            // Upstream keeps the number in 32 bits.
+            if value.string == nil, value.int.flatMap({ Int32(exactly: $0) }) == nil {
+                mismatch(value, "intstr.IntOrString")
+            }
         case .object:
             guard case .object(let members) = value else {
                 mismatch(value, "v1.\(goType.isEmpty ? "Object" : goType)")

@@ -58,8 +58,8 @@ extension ContainerRecord {
     /// Takes over what an earlier kubelet wrote to the API.
     static func restored(_ view: ContainerView, of pod: PodView, waiting reason: String) -> ContainerRecord {
         var record = ContainerRecord(
-            name: view.name, isInit: view.isInit, image: view.image, state: .waiting(reason: reason, message: nil))
-        let list = pod.object["status"][view.isInit ? "initContainerStatuses" : "containerStatuses"].array ?? []
+            name: view.name, image: view.image, state: .waiting(reason: reason, message: nil))
+        let list = pod.object["status"][view.role.statusList].array ?? []
         guard let old = list.first(where: { $0["name"].string == view.name }) else { return record }
         record.restartCount = old["restartCount"].int ?? 0
         record.last = Termination(old["lastState"]["terminated"])

@@ -17,12 +17,15 @@ package struct PodView: Sendable {
     /// `name_namespace(uid)`, as messages name a pod.
     package var title: String { "\(name)_\(namespace)(\(uid))" }
 
-    package var containers: [ContainerView] { Self.containers(spec["containers"], isInit: false) }
-    package var initContainers: [ContainerView] { Self.containers(spec["initContainers"], isInit: true) }
+    package var containers: [ContainerView] { containers("containers", .regular) }
+    package var initContainers: [ContainerView] { containers("initContainers", .initial) }
+    /// Those that the pod was created with.
     package var allContainers: [ContainerView] { initContainers + containers }
+    /// Those that were added to the running pod, for debugging: each runs once.
+    package var ephemeralContainers: [ContainerView] { containers("ephemeralContainers", .ephemeral) }
 
-    private static func containers(_ json: JSON?, isInit: Bool) -> [ContainerView] {
-        json.array?.map { ContainerView(json: $0, isInit: isInit) } ?? []
+    private func containers(_ list: String, _ role: ContainerView.Role) -> [ContainerView] {
+        spec[list].array?.map { ContainerView(json: $0, role: role) } ?? []
     }
 
     package var restartPolicy: RestartPolicy { spec["restartPolicy"].string.flatMap(RestartPolicy.init) ?? .always }
@@ -64,14 +67,6 @@ package struct PodView: Sendable {
         }
     }
 
-    /// What was added to the pod and is passed over, with the reason.
-    package var ignored: String? {
-        let names = spec["ephemeralContainers"].array?.compactMap { $0["name"].string } ?? []
-        guard !names.isEmpty else { return nil }
-        return "ephemeral containers are not supported yet, \(names.joined(separator: ", ")) will not be started;"
-            + " use kubectl exec"
-    }
-
     /// What the pod asks for and this kubelet cannot do: said at once, for a pod that hangs teaches nothing.
     package var unsupported: String? {
         if let sidecar = initContainers.first(where: { $0.json["restartPolicy"].string == "Always" }) {
@@ -94,18 +89,43 @@ package struct PodView: Sendable {
 
 /// What a kubelet reads of a container.
 package struct ContainerView: Sendable {
-    package let json: JSON
-    package let isInit: Bool
+    /// Which of the pod's lists it is in.
+    package enum Role: Sendable, Hashable {
+        case regular
+        case initial
+        case ephemeral
 
-    package init(json: JSON, isInit: Bool) {
+        var specList: String {
+            switch self {
+            case .regular: "spec.containers"
+            case .initial: "spec.initContainers"
+            case .ephemeral: "spec.ephemeralContainers"
+            }
+        }
+
+        var statusList: String {
+            switch self {
+            case .regular: "containerStatuses"
+            case .initial: "initContainerStatuses"
+            case .ephemeral: "ephemeralContainerStatuses"
+            }
+        }
+    }
+
+    package let json: JSON
+    package let role: Role
+
+    package init(json: JSON, role: Role) {
         self.json = json
-        self.isInit = isInit
+        self.role = role
     }
 
     package var name: String { json["name"].string ?? "" }
     package var image: String { json["image"].string ?? "" }
     /// `spec.containers{web}`: what an event points at.
-    package var fieldPath: String { isInit ? "spec.initContainers{\(name)}" : "spec.containers{\(name)}" }
+    package var fieldPath: String { "\(role.specList){\(name)}" }
+    /// The container whose processes an ephemeral one sees.
+    package var target: String? { json["targetContainerName"].string.flatMap { $0.isEmpty ? nil : $0 } }
     package var command: [String] { json["command"].array?.compactMap(\.string) ?? [] }
     package var arguments: [String] { json["args"].array?.compactMap(\.string) ?? [] }
     package var tty: Bool { json["tty"].bool ?? false }

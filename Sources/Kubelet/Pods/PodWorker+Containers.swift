@@ -8,7 +8,13 @@ import Values
 /// Starting and stopping containers.
 extension PodWorker {
     /// Starts the init containers one after the other, then the others all at once, as far as their time has come.
+    /// Those that were added for debugging wait for none of these, and run once.
     func startWhatIsDue() {
+        for view in pod.ephemeralContainers {
+            guard let slot = slots[view.name], !slot.isBusy, slot.record.termination == nil, slot.record.last == nil
+            else { continue }
+            startIfDue(view.name)
+        }
         let mainHasRun = pod.containers.contains { slots[$0.name]?.current != nil }
         if !mainHasRun {
             for view in pod.initContainers {

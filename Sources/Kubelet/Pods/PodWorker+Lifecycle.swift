@@ -79,7 +79,7 @@ extension PodWorker {
                         message: "The container could not be located when its sandbox was gone", startedAt: since,
                         finishedAt: .now, containerID: slot.record.containerID))
             }
-            if slot.view.isInit, let end = slot.record.termination {
+            if slot.view.role == .initial, let end = slot.record.termination {
                 slot.record.last = end
                 slot.record.state = .waiting(reason: "PodInitializing", message: nil)
             } else {

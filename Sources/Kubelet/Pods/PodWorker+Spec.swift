@@ -52,6 +52,12 @@ extension PodWorker {
             memoryLimitBytes: limits["memory"].flatMap(ResourceAmount.value).map { Int($0) })
         spec.oomScoreAdjustment = OOMScore.adjustment(of: view, qos: qos, nodeMemory: context.machine.memoryBytes)
         spec.terminationMessagePath = view.terminationMessagePath
+        if let target = view.target, pod.spec["shareProcessNamespace"].bool != true {
+            guard let id = runningContainer(target) else {
+                throw RuntimeError(.invalid, "the target container \(target) is not running")
+            }
+            spec.processesOf = id
+        }
         spec.labels = [
             ContainerLabels.podUID: uid, ContainerLabels.podName: pod.name,
             ContainerLabels.podNamespace: pod.namespace, ContainerLabels.container: view.name,

@@ -54,7 +54,7 @@ actor PodWorker {
         (rounds, bell) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         startTime = pod.object["status"]["startTime"].string.flatMap { Timestamp($0) } ?? .now
         let waiting = pod.initContainers.isEmpty ? "ContainerCreating" : "PodInitializing"
-        for view in pod.allContainers {
+        for view in pod.allContainers + pod.ephemeralContainers {
             slots[view.name] = ContainerSlot(view: view, record: .restored(view, of: pod, waiting: waiting))
         }
         isOver = pod.isTerminal
@@ -96,9 +96,13 @@ actor PodWorker {
         if let grace = next.deletionGracePeriod {
             removal = Removal(grace: min(grace, removal?.grace ?? grace), isGone: removal?.isGone ?? false)
         }
+        for view in next.ephemeralContainers where slots[view.name] == nil {
+            slots[view.name] = ContainerSlot(
+                view: view, record: .restored(view, of: next, waiting: "ContainerCreating"))
+        }
         for view in next.allContainers {
             guard var slot = slots[view.name] else { continue }
-            if slot.view.image != view.image, slot.record.isRunning, !view.isInit {
+            if slot.view.image != view.image, slot.record.isRunning, view.role == .regular {
                 slot.restartWanted = true
                 event("Killing", "Container \(view.name) definition changed, will be restarted", in: view)
                 stop(&slot, grace: next.terminationGracePeriod)
@@ -179,7 +183,6 @@ actor PodWorker {
             await publish()
             return
         }
-        if let ignored = pod.ignored { complain("Failed", ignored) }
         if !hasEnded, await prepare() {
             observe()
             startWhatIsDue()
@@ -249,10 +252,12 @@ actor PodWorker {
             slot.probes?.cancel()
             slot.probes = ContainerProbes(
                 container: status.id, view: slot.view, startedAt: status.startedAt ?? .now)
-            if !slot.view.isInit, removal == nil { startProbes(of: slot.view, container: status.id, in: &slot) }
+            if slot.view.role == .regular, removal == nil {
+                startProbes(of: slot.view, container: status.id, in: &slot)
+            }
         }
         slot.record.hasStarted = slot.probes?.hasStarted ?? true
-        slot.record.isReady = slot.view.isInit ? false : slot.probes?.isReady ?? true
+        slot.record.isReady = slot.view.role == .regular && slot.probes?.isReady ?? true
     }
 
     private func exited(_ slot: inout ContainerSlot, _ status: ContainerStatus) {
@@ -268,7 +273,7 @@ actor PodWorker {
         slot.record.state = .terminated(end)
         slot.record.hasStarted = false
         // An init container that succeeded is ready for ever.
-        slot.record.isReady = slot.view.isInit && end.exitCode == 0
+        slot.record.isReady = slot.view.role == .initial && end.exitCode == 0
         slot.failedAt = end.finishedAt
         slot.retryAt = nil
     }
@@ -282,6 +287,7 @@ actor PodWorker {
             containers: pod.containers.compactMap { slots[$0.name]?.record },
             initContainers: pod.initContainers.compactMap { slots[$0.name]?.record },
             hostIP: context.configuration.nodeIP.description)
+        facts.ephemeralContainers = pod.ephemeralContainers.compactMap { slots[$0.name]?.record }
         facts.podIPs = podIPs
         facts.startTime = startTime
         facts.sandboxIsReady = sandbox != nil

@@ -84,8 +84,9 @@ struct ServerRoutes: Sendable {
                 Refusal(404, "NotFound", "pod \"\(parts[2])\" not found in namespace \"\(parts[1])\" on this node"))
         }
         let name = hasContainer ? parts[parts.count - 1] : ""
-        guard !hasContainer || pod.allContainers.contains(where: { $0.name == name }) else {
-            let names = pod.allContainers.map(\.name).joined(separator: ", ")
+        let containers = pod.allContainers + pod.ephemeralContainers
+        guard !hasContainer || containers.contains(where: { $0.name == name }) else {
+            let names = containers.map(\.name).joined(separator: ", ")
             return .failure(
                 Refusal(
                     404, "NotFound", "container \(name) not found in pod \(pod.name)_\(pod.namespace); it has: \(names)"
@@ -153,7 +154,7 @@ struct ServerRoutes: Sendable {
         guard attaches || !arguments.isEmpty else {
             return .failure(400, "BadRequest", "you must specify at least 1 command for the container")
         }
-        let view = pod.allContainers.first { $0.name == name }
+        let view = (pod.allContainers + pod.ephemeralContainers).first { $0.name == name }
         let streams = CommandStreams(
             stdin: request.flag("input", "stdin"), stdout: request.flag("output", "stdout"),
             stderr: request.flag("error", "stderr"), tty: attaches ? view?.tty ?? false : request.flag("tty"))

@@ -55,7 +55,6 @@ package struct ContainerRecord: Sendable, Hashable {
     }
 
     package var name: String
-    package var isInit: Bool
     package var state: State
     /// How the run before the latest ended.
     package var last: Termination?
@@ -73,9 +72,8 @@ package struct ContainerRecord: Sendable, Hashable {
     }
     private var userNumbers: [Int]?
 
-    package init(name: String, isInit: Bool, image: String, state: State) {
+    package init(name: String, image: String, state: State) {
         self.name = name
-        self.isInit = isInit
         self.image = image
         self.state = state
     }
@@ -98,7 +96,8 @@ package struct ContainerRecord: Sendable, Hashable {
         json["image"] = JSON(image)
         json["imageID"] = JSON(imageID)
         if let containerID { json["containerID"] = JSON("catbird://\(containerID)") }
-        json["started"] = JSON(hasStarted)
+        // An ephemeral container has no probes that could tell.
+        if container.role != .ephemeral { json["started"] = JSON(hasStarted) }
         if let requests = container.json["resources"]["requests"], requests.object?.isEmpty == false {
             json["allocatedResources"] = requests
         }

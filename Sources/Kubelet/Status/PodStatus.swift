@@ -7,6 +7,7 @@ package import Values
 package struct PodFacts: Sendable {
     package var containers: [ContainerRecord]
     package var initContainers: [ContainerRecord]
+    package var ephemeralContainers: [ContainerRecord] = []
     package var hostIP: String
     package var podIPs: [String] = []
     package var startTime: Timestamp?
@@ -86,6 +87,9 @@ package enum PodStatus {
             status["initContainerStatuses"] = statuses(pod.initContainers, facts.initContainers)
         }
         status["containerStatuses"] = statuses(pod.containers, facts.containers)
+        if !facts.ephemeralContainers.isEmpty {
+            status["ephemeralContainerStatuses"] = statuses(pod.ephemeralContainers, facts.ephemeralContainers)
+        }
         status["qosClass"] = JSON(QoSClass(of: pod).rawValue)
         return status
     }

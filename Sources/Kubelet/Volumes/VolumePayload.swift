@@ -59,7 +59,7 @@ package enum VolumePayload {
                 secret(source["secret"]["name"].string)
             }
         }
-        for container in pod.allContainers {
+        for container in pod.allContainers + pod.ephemeralContainers {
             for source in container.json["envFrom"].array ?? [] {
                 configMap(source["configMapRef"]["name"].string)
                 secret(source["secretRef"]["name"].string)

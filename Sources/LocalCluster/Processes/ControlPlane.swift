@@ -28,6 +28,7 @@ public struct ControlPlane: Sendable {
         guard let node = profile.controlPlaneNode else {
             throw LocalClusterError(.guestError, "Profile \"\(profile.name)\" has no node for its control plane.")
         }
+        OpenFiles.raiseLimit()
         let pki = try ProfilePKI(paths: paths)
         let storage = try SQLiteBackend(path: paths.database)
         let server = APIServer(storage: storage, configuration: try configuration(node: node, pki: pki))
@@ -50,7 +51,8 @@ public struct ControlPlane: Sendable {
                 try await ControllerManager(
                     client: client("system:kube-controller-manager"),
                     configuration: ControllerConfiguration(
-                        clusterCACertificatePEM: pki.authority.certificatePEM,
+                        clusterCACertificatePEM: pki.authority.certificatePEM, certificateAuthority: pki.authority,
+                        tokenSigner: pki.tokenSigner,
                         loadBalancerCIDR: profile.plan.loadBalancerRange),
                     observer: { work in
                         switch work {

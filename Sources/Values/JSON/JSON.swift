@@ -63,6 +63,15 @@ extension JSON {
         }
     }
 
+    /// How deep arrays and objects stand in each other: 0 for anything else.
+    public var depth: Int {
+        switch self {
+        case .array(let elements): 1 + (elements.lazy.map(\.depth).max() ?? 0)
+        case .object(let object): 1 + (object.members.lazy.map(\.value.depth).max() ?? 0)
+        default: 0
+        }
+    }
+
     /// What kind of value this is, in the words of JSON Schema: for messages.
     public var typeName: String {
         switch self {

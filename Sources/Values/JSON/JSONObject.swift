@@ -2,23 +2,29 @@
 
 /// The members of a JSON object in the order they were written.
 ///
-/// Objects of an API are small, so members are looked up by walking them: that is smaller and faster than hashing. The
-/// few large ones (data of a ConfigMap, or what somebody sends to keep a server busy) are found by a table.
+/// Objects of an API are small, so members are looked up by walking them: that is smaller and faster than hashing. Large
+/// ones have an index, because anybody may send an object of a million keys.
 public struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
     public typealias Member = (key: String, value: JSON)
 
     public private(set) var members: [Member]
-    /// Where each key stands; empty while there are few.
-    private var positions: [String: Int] = [:]
+    /// Where each key stands. Only of large objects, and not after a removal until the next key is added.
+    private var positions: [String: Int]?
 
-    private static let few = 32
+    /// Up to so many members are looked up by walking.
+    private static let walked = 64
 
     public init() { members = [] }
 
     /// Takes the members as they are. The caller vouches that no key stands twice.
     public init(_ members: [Member]) {
         self.members = members
-        locate()
+        if members.count > Self.walked { makeIndex() }
+    }
+
+    private mutating func makeIndex() {
+        positions = Dictionary(
+            members.enumerated().map { ($0.element.key, $0.offset) }, uniquingKeysWith: { first, _ in first })
     }
 
     public init(dictionaryLiteral elements: (String, JSON)...) {
@@ -41,7 +47,8 @@ public struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
 
     @usableFromInline
     func index(of key: String) -> Int? {
-        members.count > Self.few ? positions[key] : members.firstIndex { $0.key == key }
+        if let positions { return positions[key] }
+        return members.firstIndex { $0.key == key }
     }
 
     public subscript(key: String) -> JSON? {
@@ -64,24 +71,22 @@ public struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
 
     @discardableResult
     private mutating func remove(at index: Int) -> JSON {
-        let value = members.remove(at: index).value
-        locate()
-        return value
+        let isLast = index == members.count - 1
+        let member = members.remove(at: index)
+        if isLast { positions?[member.key] = nil } else { positions = nil }
+        return member.value
     }
 
     public mutating func removeAll(where shouldRemove: (Member) -> Bool) {
         members.removeAll(where: shouldRemove)
-        locate()
+        positions = nil
     }
 
-    /// The key must not be there yet.
+    /// Adds a member at the end. The caller vouches that there is none of that key.
     mutating func append(_ key: String, _ value: JSON) {
         members.append((key, value))
-        switch members.count {
-        case ...Self.few: break
-        case Self.few + 1: locate()
-        default: positions[key] = members.count - 1
-        }
+        guard members.count > Self.walked else { return }
+        if positions == nil { makeIndex() } else { positions?[key] = members.count - 1 }
     }
 
     /// The string members as a dictionary: labels, annotations, selectors. Members of other types are left out.

@@ -16,13 +16,14 @@ extension JSON {
     /// Parses one JSON text; only white space may follow it.
     ///
     /// Where an object names a key twice the last one counts, and `onDuplicate` is told the path of the key
-    /// (`spec.containers[0].image`), as Kubernetes' strict field validation reports it.
+    /// (`spec.containers[0].image`), as Kubernetes' strict field validation reports it. Nesting deeper than `depth`,
+    /// which is at most ``maximumDepth``, is refused.
     public init(
-        parsing bytes: some Collection<UInt8>, onDuplicate: ((String) -> Void)? = nil
+        parsing bytes: some Collection<UInt8>, depth: Int = JSON.maximumDepth, onDuplicate: ((String) -> Void)? = nil
     ) throws(JSONParseError) {
         let result: Result<JSON, JSONParseError>?
-        result = bytes.withContiguousStorageIfAvailable { Self.parse(UnsafeRawBufferPointer($0), onDuplicate) }
-        self = try (result ?? Array(bytes).withUnsafeBytes { Self.parse($0, onDuplicate) }).get()
+        result = bytes.withContiguousStorageIfAvailable { Self.parse(UnsafeRawBufferPointer($0), depth, onDuplicate) }
+        self = try (result ?? Array(bytes).withUnsafeBytes { Self.parse($0, depth, onDuplicate) }).get()
     }
 
     /// Parses one JSON text that this program wrote, without the members of members that are left out: those are passed
@@ -48,10 +49,11 @@ extension JSON {
     }
 
     private static func parse(
-        _ bytes: UnsafeRawBufferPointer, _ onDuplicate: ((String) -> Void)?
+        _ bytes: UnsafeRawBufferPointer, _ depth: Int, _ onDuplicate: ((String) -> Void)?
     ) -> Result<JSON, JSONParseError> {
         Result { () throws(JSONParseError) in
-            var parser = JSONParser(bytes: bytes, onDuplicate: onDuplicate)
+            var parser = JSONParser(
+                bytes: bytes, maximumDepth: min(depth, JSON.maximumDepth), onDuplicate: onDuplicate)
             return try parser.document()
         }
     }
@@ -61,6 +63,7 @@ extension JSON {
 struct JSONParser {
     private let bytes: UnsafeRawBufferPointer
     private let onDuplicate: ((String) -> Void)?
+    private let maximumDepth: Int
     private var offset = 0
     private var depth = 0
     /// Kept only when somebody wants to hear of duplicates.
@@ -70,10 +73,11 @@ struct JSONParser {
     private let isLeftOut: ((_ outer: String, _ inner: String) -> Bool)?
 
     init(
-        bytes: UnsafeRawBufferPointer, onDuplicate: ((String) -> Void)?,
+        bytes: UnsafeRawBufferPointer, maximumDepth: Int = JSON.maximumDepth, onDuplicate: ((String) -> Void)?,
         isLeftOut: ((_ outer: String, _ inner: String) -> Bool)? = nil
     ) {
         self.bytes = bytes
+        self.maximumDepth = maximumDepth
         self.onDuplicate = onDuplicate
         self.isLeftOut = isLeftOut
     }
@@ -120,7 +124,7 @@ struct JSONParser {
 
     private mutating func enter() throws(JSONParseError) {
         depth += 1
-        guard depth <= JSON.maximumDepth else { throw failure("nested deeper than \(JSON.maximumDepth) levels") }
+        guard depth <= maximumDepth else { throw failure("nested deeper than \(maximumDepth) levels") }
         offset += 1
         skipWhitespace()
     }

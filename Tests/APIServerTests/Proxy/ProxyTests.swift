@@ -185,6 +185,17 @@ import Values
         }
     }
 
+    @Test func whoAnswersEarlyNeedNotReadTheRest() async throws {
+        try await Self.with { _ in
+            HTTPResponse(status: 403, text: "no\n")
+        } _: { fixture, _ in
+            let body = [UInt8](repeating: 0x62, count: 9 << 20)
+            let answer = try await fixture.send("PUT", "\(Self.pods)/web/proxy/", body: body)
+            #expect(answer.status == 403)
+            #expect(answer.text == "no\n")
+        }
+    }
+
     @Test func anAnswerThatBreaksOffIsNotTakenForAWhole() async throws {
         struct Broken: Error {}
         try await Self.with { _ in

@@ -65,7 +65,7 @@ import Values
         Row(
             "PriorityClass.scheduling.k8s.io", "{}",
             #"["Name","Value","Global-Default","Age","PreemptionPolicy"]"#,
-            #"["x",7,"False","60m","PreemptLowerPriority"]"#),
+            #"["x",7,"false","60m","PreemptLowerPriority"]"#),
         Row(
             "PriorityLevelConfiguration.flowcontrol.apiserver.k8s.io", "{}",
             #"["Name","Type","NominalConcurrencyShares","Queues","HandSize","QueueLengthLimit","Age"]"#,
@@ -94,7 +94,7 @@ import Values
         Row(
             "CSIDriver.storage.k8s.io", "{}",
             #"["Name","AttachRequired","PodInfoOnMount","StorageCapacity","TokenRequests","RequiresRepublish","Modes","Age"]"#,
-            #"["d.example.com","True","False","False","<unset>","False","Persistent","60m"]"#),
+            #"["d.example.com","true","false","false","<unset>","false","Persistent","60m"]"#),
         Row(
             "Lease.coordination.k8s.io", "{}",
             #"["Name","Holder","Age"]"#,

@@ -21,6 +21,9 @@ import Testing
     private static let label =
         "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 
+    private static let subdomain =
+        #"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"#
+
     static let containers: [Row] = [
         container(#""name":"C""#, #"name: Invalid value: "C": \#(label)"#),
         container(#""image":" i""#, #"image: Invalid value: " i": must not have leading or trailing whitespace"#),
@@ -197,7 +200,9 @@ import Testing
             #""volumes":[{"name":"v","ephemeral":{"volumeClaimTemplate":{"spec":{}}}}]"#,
             "volumes[0].ephemeral.volumeClaimTemplate.spec.accessModes: Required value: at least 1 access mode is required",
             "volumes[0].ephemeral.volumeClaimTemplate.spec.resources[storage]: Required value"),
-        spec(#""volumes":[{"name":"v","csi":{}}]"#, "volumes[0].csi.driver: Required value"),
+        spec(
+            #""volumes":[{"name":"v","csi":{}}]"#, "volumes[0].csi.driver: Required value",
+            #"volumes[0].csi.driver: Invalid value: "": \#(subdomain)"#),
         spec(#""volumes":[{"name":"v","image":{}}]"#, "volumes[0].image.reference: Required value"),
         spec(
             #""volumes":[{"name":"v","iscsi":{"targetPortal":"t","iqn":"odd","lun":0}}]"#,
@@ -274,10 +279,10 @@ import Testing
             "affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: Invalid value: 200: must be in the range 1-100"
         ),
         spec(
-            #""securityContext":{"sysctls":[{"name":"a"},{"name":"a"}]}"#,
+            #""securityContext":{"sysctls":[{"name":"a","value":"1"},{"name":"a","value":"1"}]}"#,
             #"securityContext.sysctls[1].name: Duplicate value: "a""#),
         spec(
-            #""hostNetwork":true,"securityContext":{"sysctls":[{"name":"net.core.somaxconn"}]}"#,
+            #""hostNetwork":true,"securityContext":{"sysctls":[{"name":"net.core.somaxconn","value":"1"}]}"#,
             #"securityContext.sysctls[0].name: Invalid value: "net.core.somaxconn": may not be specified when 'hostNetwork' is true"#
         ),
         spec(

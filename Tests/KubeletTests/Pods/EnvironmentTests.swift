@@ -116,7 +116,7 @@ func pod(_ text: String) throws -> PodView { PodView(KubeObject(try JSON(parsing
             ("busybox@sha256:abc", "IfNotPresent"),
         ])
     func pullPolicy(image: String, policy: String) {
-        #expect(ContainerView(json: ["name": "c", "image": JSON(image)], isInit: false).imagePullPolicy == policy)
+        #expect(ContainerView(json: ["name": "c", "image": JSON(image)], role: .regular).imagePullPolicy == policy)
     }
 
     @Test(

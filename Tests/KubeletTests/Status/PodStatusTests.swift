@@ -9,10 +9,10 @@ import Values
     static let now = Timestamp(seconds: 1_700_000_000)
 
     static func record(
-        _ name: String, _ state: ContainerRecord.State, isInit: Bool = false, ready: Bool = false,
+        _ name: String, _ state: ContainerRecord.State, ready: Bool = false,
         last: Termination? = nil
     ) -> ContainerRecord {
-        var record = ContainerRecord(name: name, isInit: isInit, image: "i", state: state)
+        var record = ContainerRecord(name: name, image: "i", state: state)
         record.isReady = ready
         record.last = last
         return record
@@ -32,7 +32,7 @@ import Values
                 record(
                     "c\(index)", state, ready: state == running,
                     last: state == crash ? Termination(exitCode: crashed ?? 1, reason: "Error") : nil)
-            }, initContainers: initial.enumerated().map { record("i\($0)", $1, isInit: true) }, hostIP: "192.168.49.2")
+            }, initContainers: initial.enumerated().map { record("i\($0)", $1) }, hostIP: "192.168.49.2")
     }
 
     static func pod(_ policy: String, gates: Bool = false) throws -> PodView {
@@ -129,6 +129,27 @@ import Values
         #expect(status["lastState"]["terminated"]["exitCode"].int == 3)
         #expect(status["lastState"]["terminated"]["containerID"].string == "catbird://abc")
         for field in ["name", "image", "imageID", "ready", "restartCount"] { #expect(status[field] != nil) }
+    }
+
+    @Test("ephemeral containers are told of, and do not count")
+    func ephemeralContainers() throws {
+        let pod = try KubeletTests.pod(
+            """
+            {"metadata":{"name":"p","namespace":"n","uid":"u"},"spec":{"restartPolicy":"Never","containers":[{"name":"c0"}],
+             "ephemeralContainers":[{"name":"e","image":"i","targetContainerName":"c0"}]}}
+            """)
+        var facts = PodFacts(
+            containers: [Self.record("c0", Self.running, ready: true)], initContainers: [], hostIP: "")
+        facts.ephemeralContainers = [Self.record("e", Self.ended(1))]
+        let status = PodStatus.compute(pod, facts, now: Self.now)
+        #expect(status["phase"].string == "Running")
+        #expect(condition(status, "Ready")["status"].string == "True")
+        let told = status["ephemeralContainerStatuses"][0]
+        #expect(told["state"]["terminated"]["exitCode"].int == 1)
+        #expect(told["ready"].bool == false && told["started"] == nil)
+        #expect(pod.ephemeralContainers.first?.fieldPath == "spec.ephemeralContainers{e}")
+        #expect(pod.ephemeralContainers.first?.target == "c0")
+        #expect(!pod.allContainers.contains { $0.name == "e" })
     }
 
     @Test("a patch carries what changed")

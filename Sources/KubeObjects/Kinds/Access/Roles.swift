@@ -57,22 +57,4 @@ extension KindDescription {
             return kind == "ServiceAccount" ? "\(subject["namespace"].string ?? "")/\(name)" : name
         }.joined(separator: ", ")
     }
-
-    static let certificateSigningRequest = KindDescription(
-        "certificates.k8s.io", "CertificateSigningRequest",
-        selectable: ["spec.signerName": SelectableField(path: "spec.signerName")],
-        columns: [
-            .objectName, .age, .text("SignerName", "spec.signerName"), .text("Requestor", "spec.username", missing: ""),
-            TableColumn("RequestedDuration") { request in
-                JSON(request["spec"]["expirationSeconds"].double.map { HumanDuration.text(seconds: $0) } ?? "<none>")
-            },
-            TableColumn("Condition") { request in
-                let types = (request["status"]["conditions"].array ?? []).compactMap { $0["type"].string }
-                var words = ["Approved", "Denied", "Failed"].filter { types.contains($0) }
-                if words.isEmpty { words = ["Pending"] }
-                if !(request["status"]["certificate"].string ?? "").isEmpty { words.append("Issued") }
-                return JSON(words.joined(separator: ","))
-            },
-        ],
-        initialStatus: { _ in .object([:]) })
 }

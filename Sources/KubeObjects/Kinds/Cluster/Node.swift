@@ -46,6 +46,9 @@ private enum NodeRules {
         let spec = inspection.object["spec"]
         // Upstream looks for taints where names are.
         SchedulingRules.taints(&inspection, spec["taints"], at: "metadata.taints")
+        inspection.each(spec["taints"], "spec.taints") { inspection, _, path in
+            for field in ["key", "effect"] { inspection.judge("\(path).\(field)") }
+        }
         let ranges = spec["podCIDRs"].array?.compactMap(\.string) ?? []
         inspection.each(spec["podCIDRs"], "spec.podCIDRs") { $0.network($1, $2) }
         if ranges.count > 1 {

@@ -101,6 +101,14 @@ enum PodDefaults {
         }
         VolumeSourceDefaults.fill(&volume)
         volume.change("image") { source in
+            let reference = source["reference"].string ?? ""
+            source.fillText("pullPolicy", reference.isEmpty ? "IfNotPresent" : pullPolicy(reference))
+        }
+        for source in ["secret", "configMap", "downwardAPI", "projected"] {
+            volume.change(source) { $0.fill("defaultMode", 420) }
+        }
+        VolumeSourceDefaults.fill(&volume)
+        volume.change("image") { source in
             if let reference = source["reference"].string { source.fillText("pullPolicy", pullPolicy(reference)) }
         }
         volume.change("downwardAPI", downwardItems)

@@ -46,7 +46,7 @@ extension KindDescription {
             let path = "spec.strategy.rollingUpdate"
             if spec["strategy"]["type"].string == "Recreate" {
                 inspection.forbid(rolling, path, "may not be specified when strategy `type` is 'Recreate'")
-            } else {
+            } else if spec["strategy"]["type"].string == "RollingUpdate" {
                 for field in ["maxUnavailable", "maxSurge"] {
                     WorkloadRules.countOrPercent(&inspection, rolling[field], at: "\(path).\(field)")
                 }

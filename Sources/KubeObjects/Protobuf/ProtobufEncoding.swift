@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Synchronization
+public import Values
+
+/// Writes objects of one kind in Kubernetes' protobuf encoding.
+///
+/// The object itself ("raw") does not name its kind: the envelope around it does, or the list that it stands in.
+public struct ProtobufEncoding: Sendable {
+    /// The name of the message that objects of the kind are.
+    public let message: String
+    private let plan: MessagePlan
+
+    private init?(message: String) {
+        self.message = message
+        guard let plan = Self.plan(message) else { return nil }
+        self.plan = plan
+    }
+
+    /// Nil for kinds without a message: custom resources, and Table.
+    public init?(_ kind: GroupVersionKind, registry: ResourceRegistry = .shared) {
+        guard let name = Protobuf.messageName(kind, registry) else { return nil }
+        self.init(message: name)
+    }
+
+    private static let plans = Mutex<[String: MessagePlan]>([:])
+
+    private static func plan(_ message: String) -> MessagePlan? {
+        if let plan = plans.withLock({ $0[message] }) { return plan }
+        guard let plan = MessagePlan(message, Protobuf.messages) else { return nil }
+        plans.withLock { $0[message] = plan }
+        return plan
+    }
+
+    /// The fields of an object, or of any JSON that the message is the encoding of.
+    public func raw(_ json: JSON) -> [UInt8] {
+        var encoder = MessageEncoder(plan)
+        encoder.encode(json)
+        return encoder.bytes
+    }
+}
+
+extension Protobuf {
+    /// The object in its envelope; nil for kinds without a message.
+    public static func encode(_ json: JSON, registry: ResourceRegistry = .shared) -> [UInt8]? {
+        let kind = KubeObject(json).groupVersionKind
+        return ProtobufEncoding(kind, registry: registry).map { enveloped($0.raw(json), kind) }
+    }
+
+    /// `runtime.Unknown`: version and kind, then the object. The two fields after it are empty, and are written all the
+    /// same, as Go does.
+    public static func enveloped(_ raw: [UInt8], _ kind: GroupVersionKind) -> [UInt8] {
+        var type: [UInt8] = []
+        append(Array(kind.apiVersion.utf8), field: 1, to: &type)
+        append(Array(kind.kind.utf8), field: 2, to: &type)
+        var bytes = magic
+        bytes.reserveCapacity(raw.count + type.count + 24)
+        append(type, field: 1, to: &bytes)
+        append(raw, field: 2, to: &bytes)
+        append([], field: 3, to: &bytes)
+        append([], field: 4, to: &bytes)
+        return bytes
+    }
+
+    /// The fields of a list: its metadata, then its items as they are encoded already.
+    ///
+    /// - Parameter size: of all items, in bytes: what is reserved.
+    public static func list(metadata: JSON, size: Int, items: (_ append: ([UInt8]) -> Void) -> Void) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(size + 256)
+        append(listMetadata?.raw(metadata) ?? [], field: 1, to: &bytes)
+        items { append($0, field: 2, to: &bytes) }
+        return bytes
+    }
+
+    private static let listMetadata = ProtobufEncoding(GroupVersionKind("meta.k8s.io", "v1", "ListMeta"))
+
+    /// A frame of a watch: four bytes of length in network order, then `WatchEvent` with the object in its envelope.
+    ///
+    /// Source: k8s.io/apimachinery, `serializer/protobuf`, whose stream is length-delimited and whose outer message has
+    /// no envelope.
+    public static func watchFrame(_ type: String, _ enveloped: [UInt8]) -> [UInt8] {
+        var event: [UInt8] = []
+        event.reserveCapacity(enveloped.count + 32)
+        append(Array(type.utf8), field: 1, to: &event)
+        var holder: [UInt8] = []
+        append(enveloped, field: 1, to: &holder)
+        append(holder, field: 2, to: &event)
+        var frame: [UInt8] = []
+        frame.reserveCapacity(event.count + 4)
+        frame.appendBigEndian(UInt32(clamping: event.count))
+        frame += event
+        return frame
+    }
+
+    private static func append(_ value: [UInt8], field: UInt64, to bytes: inout [UInt8]) {
+        bytes.appendVarint(field << 3 | 2)
+        bytes.appendVarint(UInt64(value.count))
+        bytes.append(contentsOf: value)
+    }
+}
