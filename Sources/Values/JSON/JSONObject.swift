@@ -32,15 +32,6 @@ public struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
         for (key, value) in elements { self[key] = value }
     }
 
-    private mutating func locate() {
-        positions = [:]
-        guard members.count > Self.few else { return }
-        positions.reserveCapacity(members.count)
-        for (index, member) in members.enumerated() where positions[member.key] == nil {
-            positions[member.key] = index
-        }
-    }
-
     public var isEmpty: Bool { members.isEmpty }
     public var count: Int { members.count }
     public var keys: [String] { members.map(\.key) }
