@@ -140,7 +140,7 @@ public final class OpenAPI: Sendable {
         // Made before the lock is taken, which is the same one where the program's own document is asked for.
         let own = Self.shared.v2Members()
         return document("v2") {
-            let more = added.isEmpty ? nil : v2Document(added, isPart: true)
+            let more: JSON? = added.isEmpty ? Optional.none : v2Document(added, isPart: true)
             var bytes = Array(#"{"swagger":"2.0","info":{"title":"Kubernetes","version":"unversioned"}"#.utf8)
             for (name, members) in zip(["paths", "definitions"], own) {
                 bytes += ",\"\(name)\":{".utf8
