@@ -41,7 +41,7 @@ public struct ControllerManager: Sendable {
         let addresses = AddressCollector(context)
         let kinds = CustomKinds(context)
         var controllers: [any Controller] = [
-            Scheduler(context), DeploymentController(context), ReplicaSetController(context),
+            Scheduler(context.of("kube-scheduler")), DeploymentController(context), ReplicaSetController(context),
             DaemonSetController(context), EndpointsController(context), LoadBalancerController(context),
             NamespaceContents(context), NodeLifecycle(context), TaintEviction(context), PodCollector(context),
             NamespaceDeletion(context, kinds), GarbageCollector(context, kinds), kinds, addresses,

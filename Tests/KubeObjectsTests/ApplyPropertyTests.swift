@@ -90,6 +90,40 @@ import Values
         #expect(managed.entries.map(\.writer.manager) == ["first"])
     }
 
+    /// Writers that do not apply, in turn with those that do.
+    @Test(arguments: 1...40) func writersThatTakeTurns(seed: UInt64) throws {
+        var draw = Draw(state: seed &* 0x9E37_79B9_7F4A_7C15)
+        var live = wish(&draw)
+        func updater(_ index: Int) -> ManagedFields.Writer {
+            ManagedFields.Writer(manager: "u\(index)", operation: .update, apiVersion: "v1")
+        }
+        var list = rules.created(live, updater(0), time: time)
+        for _ in 0..<25 {
+            let new = wish(&draw)
+            let who = updater(draw.below(4))
+            let owners = ManagedFields(rules.updated(new, from: live, list, who, time: "later"))
+            // Nobody owns what is not there, and all that is there has an owner.
+            #expect(owners.all.subtracting(rules.fields(new)).isEmpty, "\(owners.json)")
+            #expect(rules.fields(new).subtracting(owners.all).isEmpty, "\(owners.json)")
+            // What is new or differs is the writer's alone: whoever else has something had it before.
+            for entry in owners.entries where entry.writer != who {
+                let had = ManagedFields(list).fields(of: entry.writer) ?? FieldSet()
+                #expect(entry.fields.subtracting(had).isEmpty)
+                #expect(entry.time == ManagedFields(list).entries.first { $0.writer == entry.writer }?.time)
+            }
+            let own = owners.fields(of: who) ?? FieldSet()
+            let before = ManagedFields(list).fields(of: who) ?? FieldSet()
+            for other in owners.entries where other.writer != who {
+                #expect(other.fields.intersection(own.subtracting(before)).isEmpty)
+            }
+            // The same once more changes nothing, whoever writes it.
+            #expect(rules.updated(new, from: new, owners.json, updater(9), time: "latest") ?? [] == owners.json)
+            // The list is the same that the sets make of it.
+            #expect(ManagedFields(owners.json).json == owners.json)
+            (live, list) = (new, owners.isEmpty ? nil : owners.json)
+        }
+    }
+
     @Test(arguments: 1...40) func sets(seed: UInt64) {
         var draw = Draw(state: seed &* 0x9E37_79B9_7F4A_7C15)
         let (a, b, c) = (rules.fields(wish(&draw)), rules.fields(wish(&draw)), rules.fields(wish(&draw)))

@@ -72,7 +72,7 @@ import Values
             case "MicroTime":
                 return JSON(Timestamp(seconds: 1, nanoseconds: Int32(below(1_000_000)) * 1000).micro)
             case "FieldsV1", "RawExtension": return ["f:a": [".": [:]]]
-            case "JSON": return [JSON.null, "x", 7, [1, nil], ["a": false]][below(5)]
+            case "JSON": return [JSON.null, "x", 7, [1, nil], ["a": false], "", 0, false][below(8)]
             case "JSONSchemaPropsOrBool": return below(2) == 0 ? JSON(below(2) == 0) : ["type": "string"]
             case "JSONSchemaPropsOrArray": return below(2) == 0 ? [["type": "string"], [:]] : ["type": "string"]
             case "JSONSchemaPropsOrStringArray": return below(2) == 0 ? ["a", "b"] : ["type": "string"]

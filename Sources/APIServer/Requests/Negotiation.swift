@@ -61,7 +61,9 @@ struct MediaType: Sendable, Equatable {
     }
 
     /// What the client would rather have: 0 to 1, and 1 where nothing is said (RFC 9110, section 12.4.2).
-    private var quality: Double { parameters["q"].flatMap { Double($0) }.map { min(max($0, 0), 1) } ?? 1 }
+    private var quality: Double {
+        parameters["q"].flatMap { Double($0) }.flatMap { (0...1).contains($0) ? $0 : nil } ?? 1
+    }
 
     /// How much is left open: `*/*`, `application/*`, `application/json`.
     private var wildcards: Int { type.hasPrefix("*/") ? 2 : type.hasSuffix("/*") ? 1 : 0 }

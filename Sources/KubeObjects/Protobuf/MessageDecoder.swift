@@ -53,7 +53,9 @@ struct MessageDecoder {
     }
 
     /// Empty text in these says something else than nothing does.
-    private static let textPointers: Set = ["storageClassName", "volumeAttributesClassName", "ingressClassName"]
+    private static let textPointers: Set = [
+        "storageClassName", "volumeAttributesClassName", "ingressClassName", "default", "example",
+    ]
     private static let numbersWithoutZero: Set = [
         "hostPort", "nodePort", "healthCheckNodePort", "initialDelaySeconds", "timeoutSeconds", "periodSeconds",
         "successThreshold", "failureThreshold", "generation", "observedGeneration", "minReadySeconds",

@@ -43,16 +43,22 @@ public struct ProtobufEncoding: Sendable {
 extension Protobuf {
     /// The object in its envelope; nil for kinds without a message.
     public static func encode(_ json: JSON, registry: ResourceRegistry = .shared) -> [UInt8]? {
-        let kind = KubeObject(json).groupVersionKind
-        return ProtobufEncoding(kind, registry: registry).map { enveloped($0.raw(json), kind) }
+        let object = KubeObject(json)
+        return ProtobufEncoding(object.groupVersionKind, registry: registry).map {
+            enveloped($0.raw(json), apiVersion: object.apiVersion, kind: object.kind)
+        }
     }
 
     /// `runtime.Unknown`: version and kind, then the object. The two fields after it are empty, and are written all the
     /// same, as Go does.
     public static func enveloped(_ raw: [UInt8], _ kind: GroupVersionKind) -> [UInt8] {
+        enveloped(raw, apiVersion: kind.apiVersion, kind: kind.kind)
+    }
+
+    private static func enveloped(_ raw: [UInt8], apiVersion: String, kind: String) -> [UInt8] {
         var type: [UInt8] = []
-        append(Array(kind.apiVersion.utf8), field: 1, to: &type)
-        append(Array(kind.kind.utf8), field: 2, to: &type)
+        append(Array(apiVersion.utf8), field: 1, to: &type)
+        append(Array(kind.utf8), field: 2, to: &type)
         var bytes = magic
         bytes.reserveCapacity(raw.count + type.count + 24)
         append(type, field: 1, to: &bytes)

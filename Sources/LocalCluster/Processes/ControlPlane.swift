@@ -40,16 +40,21 @@ public struct ControlPlane: Sendable {
                 // The file tells `catbird start` that the API answers, without its asking again and again.
                 try await server.run(onBound: { _ in try? Files.replace(ready, with: [], mode: 0o600) })
             }
-            let client = { @Sendable (user: String) in
-                KubeClient(server.inProcessTransport(user: user, groups: ["system:masters", "system:authenticated"]))
+            // The program's name is that of the owner of the fields that it writes.
+            let client = { @Sendable (user: String, program: String) in
+                KubeClient(
+                    server.inProcessTransport(user: user, groups: ["system:masters", "system:authenticated"]),
+                    userAgent: program)
             }
-            group.addTask { await NodeRoles(client: client("system:catbird"), controlPlane: node.name).run() }
             group.addTask {
-                try await install(Addons(apiHost: node.address.description), client("system:catbird"), log)
+                await NodeRoles(client: client("system:catbird", "catbird"), controlPlane: node.name).run()
+            }
+            group.addTask {
+                try await install(Addons(apiHost: node.address.description), client("system:catbird", "catbird"), log)
             }
             group.addTask {
                 try await ControllerManager(
-                    client: client("system:kube-controller-manager"),
+                    client: client("system:kube-controller-manager", "kube-controller-manager"),
                     configuration: ControllerConfiguration(
                         clusterCACertificatePEM: pki.authority.certificatePEM, certificateAuthority: pki.authority,
                         tokenSigner: pki.tokenSigner,
