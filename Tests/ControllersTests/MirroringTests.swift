@@ -60,8 +60,9 @@ import Values
             #expect(slice["endpoints"][0]["conditions"]["ready"].bool == true)
             #expect(slice.controller?.uid == endpoints.uid && slice.controller?.kind == "Endpoints")
             var changed = endpoints
-            changed["subsets"] = Self.endpoints(
-                "db", ["192.0.2.1"], notReady: [["ip": "192.0.2.2", "hostname": "two"]])["subsets"]
+            changed["subsets"] =
+                Self.endpoints(
+                    "db", ["192.0.2.1"], notReady: [["ip": "192.0.2.2", "hostname": "two"]])["subsets"]
             try await cluster.client.update(.endpoints, changed)
             let after = try await cluster.until(.endpointSlices, in: "default") {
                 Self.addresses(Self.mirrors($0, of: "db").first) == ["192.0.2.1", "192.0.2.2"]
