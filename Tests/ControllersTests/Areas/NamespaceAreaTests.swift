@@ -77,7 +77,6 @@ import Values
                 .namespaces, "life", type: .merge, ["status": ["conditions": [condition]]], subresource: "status")
             #expect(patched["status"]["conditions"][0]["type"].string == "StatusPatch")
             var updated = patched
-            updated["status"]["conditions"][0]["type"] = "StatusUpdate"
             let list: JSON = .array([
                 [
                     "type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Updated by a test",

@@ -24,7 +24,11 @@ import Values
         ]
     }
 
-    private func used(_ cluster: TestCluster, _ name: String = "q", _ amounts: [String: String]) async throws {
+    private func used(_ cluster: TestCluster, _ amounts: [String: String]) async throws {
+        try await used(cluster, "q", amounts)
+    }
+
+    private func used(_ cluster: TestCluster, _ name: String, _ amounts: [String: String]) async throws {
         try await cluster.until(Self.quotas, in: "default") { quotas in
             let used = quotas.named(name)?["status"]["used"]
             return amounts.allSatisfy { used[$0.key].string == $0.value }
