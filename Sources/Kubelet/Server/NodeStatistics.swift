@@ -208,6 +208,40 @@ final class NodeStatistics: Sendable {
         return text.text
     }
 
+    /// `/metrics/cadvisor`: the groups of containers, pods and the node, under the names that dashboards ask for.
+    func groupMetrics(_ pods: [PodView]) -> String {
+        var groups: [(labels: String, usage: CgroupUsage)] = []
+        func add(_ group: String, _ pod: PodView?, _ container: ContainerStatus? = nil) {
+            guard !group.isEmpty, let usage = context.cgroups.usage(of: group) else { return }
+            let name = container.map(Self.name) ?? ""
+            groups.append(
+                (
+                    "container=\"\(name)\",id=\"\(group)\",image=\"\(container?.image ?? "")\","
+                        + "name=\"\(container?.id ?? "")\",namespace=\"\(pod?.namespace ?? "")\","
+                        + "pod=\"\(pod?.name ?? "")\"", usage
+                ))
+        }
+        add(context.configuration.cgroupRoot, nil)
+        for pod in pods {
+            add(context.cgroups.path(of: pod) ?? "", pod)
+            for container in containers(of: pod) { add(container.cgroupPath, pod, container) }
+        }
+        var text = MetricsText()
+        text.add(
+            "container_cpu_usage_seconds_total", "counter", "Processor time in seconds.",
+            groups.map { ($0.labels, Double($0.usage.cpuNanoseconds) / 1e9) })
+        text.add(
+            "container_memory_usage_bytes", "gauge", "Memory with the page cache.",
+            groups.map { ($0.labels, Double($0.usage.memoryBytes)) })
+        text.add(
+            "container_memory_working_set_bytes", "gauge", "Memory that cannot be done without.",
+            groups.map { ($0.labels, Double($0.usage.workingSetBytes)) })
+        text.add(
+            "container_processes", "gauge", "Processes that run.",
+            groups.map { ($0.labels, Double($0.usage.processes)) })
+        return text.text
+    }
+
     /// `/metrics`: the kubelet's own figures.
     func ownMetrics(_ pods: Int) -> String {
         var text = MetricsText()
