@@ -274,7 +274,7 @@ def subcommands(kubectl, path=()):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kubectl", action="append", required=True)
-    parser.add_argument("--only", help="part of the names of tables, or TABLE:PART of a case's name")
+    parser.add_argument("--only", help="a pattern for the names of tables, or PATTERN:PART of a case's name")
     parser.add_argument("--version", help="only this version, as 1.37")
     parser.add_argument("--jobs", type=int, default=6)
     options = parser.parse_args()
@@ -282,7 +282,8 @@ def main():
     tables = {path.stem: read(path) for path in sorted((HERE / "tables").glob("*.table"))}
     if options.only:
         table, _, name = options.only.partition(":")
-        tables = {key: [case for case in cases if name in case.name] for key, cases in tables.items() if table in key}
+        tables = {key: [case for case in cases if name in case.name] for key, cases in tables.items()
+                  if re.search(table, key)}
     nodes = subprocess.run([options.kubectl[-1], "get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"],
                            capture_output=True, text=True, check=True).stdout.split()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="kubectl-table-"))
