@@ -71,7 +71,7 @@ import Values
         #expect(made.status == 201)
         #expect(try object(made)["data"] == ["k": "v", "e": ""])
         let read = try await fixture.send("GET", maps + "/a", accept: typed)
-        #expect(try object(read) == fixture.send("GET", maps + "/a").json)
+        #expect(try await object(read) == fixture.send("GET", maps + "/a").json)
         // From what is kept, and as it was.
         #expect(try await fixture.send("GET", maps + "/a", accept: typed).bytes == read.bytes)
         var changed = try object(read)
@@ -92,7 +92,7 @@ import Values
         let kind = GroupVersionKind("", "v1", "ConfigMap")
         #expect(try items(list, "ConfigMapList", of: kind).map { $0["metadata"]["name"].string } == ["a"])
         #expect(
-            try items(await fixture.send("GET", maps, accept: typed), "ConfigMapList", of: kind)
+            try await items(fixture.send("GET", maps, accept: typed), "ConfigMapList", of: kind)
                 == fixture.send("GET", maps).json["items"].array?.map { item in
                     var item = item
                     item["apiVersion"] = "v1"
@@ -111,7 +111,7 @@ import Values
         let fixture = try await Fixture()
         let missing = try await fixture.send("GET", maps + "/none", accept: typed)
         #expect(missing.status == 404)
-        #expect(try object(missing) == fixture.send("GET", maps + "/none").json)
+        #expect(try await object(missing) == fixture.send("GET", maps + "/none").json)
         let invalid = try await fixture.send("POST", pods, ["metadata": ["name": "p"], "spec": [:]], accept: typed)
         #expect(invalid.status == 422)
         #expect(try object(invalid)["details"]["causes"][0]["reason"].string?.isEmpty == false)
@@ -184,7 +184,7 @@ import Values
         #expect(try await fixture.send("POST", path("v1"), hpa).status == 201)
         for version in ["v2", "v1", "v2"] {
             let answer = try await fixture.send("GET", path(version) + "/h", accept: typed)
-            #expect(try object(answer) == fixture.send("GET", path(version) + "/h").json)
+            #expect(try await object(answer) == fixture.send("GET", path(version) + "/h").json)
         }
     }
 
@@ -247,7 +247,7 @@ import Values
                     pending = Array(pending[reader.offset...])
                     return Array(frame)
                 }
-                guard let piece = try await iterator?.next() else { throw OutOfBytes(offset: 0, wanted: 4) }
+                guard let piece = try await iterator?.next() else { throw EndOfFrames() }
                 pending += piece
             }
         }
@@ -296,3 +296,6 @@ import Values
         #expect(lines.status == 200)
     }
 }
+
+/// A watch ended where a frame was expected.
+private struct EndOfFrames: Error {}
