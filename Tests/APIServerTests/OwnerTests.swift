@@ -223,7 +223,7 @@ import Values
                 == head + "fieldManager: Invalid value: \"a\\nb\": invalid character U+000A (at position 1)")
         #expect(
             try await message("dryRun=All&dryRun=None")
-                == head + "dryRun: Unsupported value: []string{\"All\", \"None\"}: supported values: \"All\"")
+                == head + "dryRun: Unsupported value: [\"All\",\"None\"]: supported values: \"All\"")
         #expect(
             try await message("fieldValidation=Frob")
                 == head

@@ -77,6 +77,10 @@ extension APIServer {
     func patched(_ old: KubeObject, _ patch: ReceivedPatch, _ context: RequestContext) throws -> KubeObject {
         var object = try patch.apply(to: old, context.type, registry)
         guard object.json.object != nil else { throw StatusError.badRequest("the patch leaves no object") }
+        for field in ["apiVersion", "kind"] {
+            guard let value = object[field], value.string == nil, !value.isNull else { continue }
+            throw StatusError.badRequest("\(field): cannot read \(value.typeName) as a string")
+        }
         object = try accept(DecodedBody(object: object, duplicates: patch.duplicates), context)
         try fitToPath(&object, context)
         // A version inside the patch is a demand; without one the stored one stands here.

@@ -99,11 +99,5 @@ public struct FieldError: Error, Sendable, Hashable, CustomStringConvertible {
         ["reason": JSON(type.reason), "message": JSON(body), "field": JSON(field)]
     }
 
-    /// As Go prints values: a list of texts names its type.
-    private static func quoted(_ value: JSON) -> String {
-        if case .array(let elements) = value, !elements.isEmpty, elements.allSatisfy({ $0.string != nil }) {
-            return "[]string{\(elements.map { $0.text() }.joined(separator: ", "))}"
-        }
-        return value.isNull ? "null" : value.text()
-    }
+    private static func quoted(_ value: JSON) -> String { value.isNull ? "null" : value.text() }
 }

@@ -52,7 +52,7 @@ extension ResourceType {
         }
         if description.strategy.countsGenerations {
             let isAnnotated =
-                description.strategy.countsAnnotations
+                description.strategy.countsAnnotations && subresource == nil
                 && json["metadata"]["annotations"] != old.json["metadata"]["annotations"]
             let changed = isAnnotated || content(json) != content(old.json)
             json["metadata"]["generation"] = JSON(changed ? max(old.generation, 0) &+ 1 : old.generation)

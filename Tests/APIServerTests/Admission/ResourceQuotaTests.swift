@@ -196,7 +196,7 @@ import Values
         #expect(answer.status == 422)
         let message = answer.json["message"].string ?? ""
         #expect(
-            message.contains("spec.hard[bananas]: Invalid value: \"bananas\": must be a standard resource for quotas"))
+            message.contains("spec.hard[bananas]: Invalid value: \"bananas\": must be a standard resource for quota"))
         #expect(message.contains("spec.hard[pods]: Invalid value: \"1500m\": must be an integer"))
         #expect(message.contains("spec.hard[services]: Invalid value: \"-1\": must be greater than or equal to 0"))
         #expect(message.contains("conflicting scopes"))

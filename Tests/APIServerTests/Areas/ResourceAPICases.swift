@@ -75,7 +75,7 @@ extension ResourceAPICase {
             change: ["automountServiceAccountToken": false]),
         .init(
             area: "Services: lifecycle", group: "/api/v1", resource: "services", kind: "Service",
-            body: ["spec": ["ports": [["port": 80]], "selector": ["app": "x"]]],
+            body: ["spec": ["type": "LoadBalancer", "ports": [["port": 80]], "selector": ["app": "x"]]],
             change: ["spec": ["selector": ["app": "y"]]],
             status: ["loadBalancer": ["ingress": [["ip": "203.0.113.1"]]]]),
         .init(

@@ -101,7 +101,7 @@ import Values
             for (query, words) in [
                 ("dryRun=maybe", #"supported values: "All""#),
                 ("fieldManager=\(long)", "may not be more than 128 bytes"),
-                ("fieldManager=a%01", "should only contain printable characters"),
+                ("fieldManager=a%01", "invalid character U+0001 (at position 1)"),
                 ("fieldValidation=Sometimes", #"supported values: "Ignore", "Strict", "Warn""#),
             ] {
                 let answer = try await server.exchange("POST", "\(Self.maps)?\(query)", body)
