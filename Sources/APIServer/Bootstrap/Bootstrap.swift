@@ -12,7 +12,7 @@ extension APIServer {
         let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"].map {
             (GroupVersionResource.namespaces, KubeObject(.namespaces, kind: "Namespace", name: $0))
         }
-        let definitions = ResourceRegistry.shared.calicoDefinitions.map {
+        let definitions = ResourceRegistry.builtInDefinitions.map {
             (GroupVersionResource.customResourceDefinitions, $0)
         }
         try await refreshPolicy()
@@ -64,7 +64,9 @@ extension APIServer {
         let type = try type(resource)
         if mirror.object(storageKey(type), object.namespace, object.name) != nil { return }
         do {
-            _ = try await create(object, type, masterUser, dryRun: false, by: Self.writer(type))
+            // The definitions are large, and nobody else writes them: their fields have no owners.
+            let writer = type.storage == .customResourceDefinitions ? nil : Self.writer(type)
+            _ = try await create(object, type, masterUser, dryRun: false, by: writer)
         } catch let error as StatusError where error.reason == "AlreadyExists" {
             return
         }

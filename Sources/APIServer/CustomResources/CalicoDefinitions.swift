@@ -4,6 +4,9 @@ import KubeObjects
 import Values
 
 extension ResourceRegistry {
+    /// The definitions of the kinds that every server has, made once.
+    static let builtInDefinitions = shared.calicoDefinitions
+
     /// The CustomResourceDefinitions of Calico's kinds, for those who look for them. The program serves these kinds by
     /// itself, because `crd.projectcalico.org` and `projectcalico.org` show one set of objects.
     var calicoDefinitions: [KubeObject] {
