@@ -137,11 +137,21 @@ let allTargets: [Target] = [
     tests("KubeClientTests", nioHTTP + ["KubeClient", "KubeObjects", "HTTPServing", "PKI", "Values"]),
     tests(
         "APIServerTests",
-        nioHTTP + ["APIServer", "Storage", "KubeClient", "KubeObjects", "PKI", "HTTPServing", "Values"]),
+        nioHTTP + [
+            "APIServer", "APIServerTesting", "Storage", "KubeClient", "KubeObjects", "PKI", "HTTPServing", "Values",
+        ]),
     tests(
         "ControllersTests",
-        ["Controllers", "APIServer", "Storage", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values"]),
+        [
+            "Controllers", "APIServer", "APIServerTesting", "Storage", "KubeClient", "KubeObjects", "NetworkModel",
+            "PKI",
+            "Values",
+        ]),
     tests("ClusterDNSTests", ["ClusterDNS", "KubeClient", "KubeObjects", "Values"]),
+    // The store of a server that has been started once, for tests that start many.
+    .target(
+        name: "APIServerTesting", dependencies: ["APIServer", "PKI", "Storage"], path: "Tests/APIServerTesting",
+        swiftSettings: settings),
     // An API server in memory, for tests of what writes to one.
     .target(
         name: "KubeClientTesting", dependencies: ["KubeClient", "KubeObjects", "Values"],

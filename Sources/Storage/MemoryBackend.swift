@@ -15,9 +15,20 @@ public final class MemoryBackend: Backend {
     private let history = Mutex(History())
 
     /// `watcherLimit` bounds the events that may wait for one watcher.
-    public init(watcherLimit: Int = 8192) {
+    public convenience init(watcherLimit: Int = 8192) {
+        self.init(index: KeyIndex(), revision: 1, compacted: 0, watcherLimit: watcherLimit)
+    }
+
+    /// A store that begins with what another one holds now, at its revision and without its history.
+    public convenience init(copying other: MemoryBackend) {
+        let (index, revision) = other.core.present
+        self.init(index: index, revision: revision, compacted: revision, watcherLimit: 8192)
+    }
+
+    private init(index: KeyIndex, revision: Int64, compacted: Int64, watcherLimit: Int) {
         core = StoreCore(
-            index: KeyIndex(), revision: 1, compacted: 0, recentLimit: 64, watcherLimit: watcherLimit)
+            index: index, revision: revision, compacted: compacted, recentLimit: 64, watcherLimit: watcherLimit)
+        history.withLock { $0.base = index }
     }
 
     public var currentRevision: Int64 { core.revision }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import APIServer
+import APIServerTesting
 import KubeClient
 import KubeObjects
 import PKI
@@ -16,7 +17,7 @@ struct Fixture {
     let transport: any APITransport
 
     init(bootstrap: Bool = true) async throws {
-        try await self.init(over: MemoryBackend())
+        try await self.init(over: bootstrap ? try await BootstrappedStorage.copy() : MemoryBackend())
         if bootstrap {
             try await server.bootstrap()
             _ = try await client.create(

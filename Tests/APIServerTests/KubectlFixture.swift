@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import APIServer
+import APIServerTesting
 import Foundation
 import KubeClient
 import KubeObjects
@@ -23,7 +24,7 @@ final class HTTPSFixture: Sendable {
         let serving = try authority.issue(
             commonName: "kube-apiserver", dnsNames: ["localhost"], ipAddresses: [IPAddress(127, 0, 0, 1)])
         let server = APIServer(
-            storage: MemoryBackend(),
+            storage: try await BootstrappedStorage.copy(),
             configuration: APIServerConfiguration(
                 tokenSigner: .create(), clientCAPEM: authority.certificatePEM,
                 certificatePEM: serving.certificatePEM, privateKeyPEM: serving.privateKeyPEM,

@@ -84,7 +84,7 @@ import Values
             "PATCH", maps + "/a", ["data": ["n": "1"]], type: "application/merge-patch+json", accept: typed)
         #expect(try object(patched)["data"] == ["k": "w", "n": "1"])
         let applied = try await fixture.send(
-            "PATCH", maps + "/b?fieldManager=m", configMap("b").json, type: "application/apply-patch+yaml",
+            "PATCH", maps + "/b?fieldManager=m", configMap("b", ["x": "y"]).json, type: "application/apply-patch+yaml",
             accept: typed)
         #expect(applied.status == 201)
         #expect(try object(applied)["metadata"]["managedFields"][0]["manager"] == "m")

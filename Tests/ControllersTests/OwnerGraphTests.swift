@@ -88,6 +88,25 @@ import Values
         #expect(graph.verdict(on: "owner") == .release(finalizer: OwnerGraph.foreground))
     }
 
+    @Test func thoseThatWaitInACircleWaitForNobody() {
+        var graph = OwnerGraph()
+        let finalizers = [OwnerGraph.foreground]
+        _ = graph.changed(item("one", owners: [("three", true)], deleting: true, finalizers: finalizers))
+        _ = graph.changed(item("two", owners: [("one", true)], deleting: true, finalizers: finalizers))
+        _ = graph.changed(item("three", owners: [("two", true)]))
+        #expect(graph.verdict(on: "one") == .wait(delete: []))
+        let work = graph.changed(item("three", owners: [("two", true)], deleting: true, finalizers: finalizers))
+        #expect(work.contains("two"))
+        #expect(graph.verdict(on: "two") == .release(finalizer: OwnerGraph.foreground))
+        // One that blocks from outside of the circle is waited for.
+        _ = graph.changed(item("outside", owners: [("two", true)]))
+        guard case .wait(let doomed) = graph.verdict(on: "two") else {
+            Issue.record("two does not wait")
+            return
+        }
+        #expect(doomed.map(\.uid) == ["outside"])
+    }
+
     @Test func orphansLoseTheirReference() {
         var graph = OwnerGraph()
         let child = item("child", owners: [("owner", true)])

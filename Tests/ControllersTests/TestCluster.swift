@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import APIServer
+import APIServerTesting
 import Controllers
 import KubeClient
 import KubeObjects
@@ -22,7 +23,8 @@ struct TestCluster: Sendable {
         _ body: @escaping @Sendable (TestCluster) async throws -> Void
     ) async throws {
         let signer = TokenSigner.create()
-        let server = APIServer(storage: MemoryBackend(), configuration: APIServerConfiguration(tokenSigner: signer))
+        let server = APIServer(
+            storage: try await BootstrappedStorage.copy(), configuration: APIServerConfiguration(tokenSigner: signer))
         var settings = configuration
         settings.tokenSigner = signer
         settings.certificateAuthority = try CertificateAuthority.create(commonName: "test-ca")

@@ -27,11 +27,11 @@ extension APIServer {
     /// Takes an object through defaults, strategy, admission and validation into the store.
     ///
     /// - Parameters:
-    ///   - writer: who owns its fields from now on.
+    ///   - writer: who owns its fields from now on; nil leaves them without owners.
     ///   - fields: those that the writer owns; nil for all.
     func create(
         _ object: KubeObject, _ type: ResourceType, _ user: UserInfo, dryRun: Bool,
-        by writer: ManagedFields.Writer, fields: FieldSet? = nil, warnings: Warnings? = nil
+        by writer: ManagedFields.Writer?, fields: FieldSet? = nil, warnings: Warnings? = nil
     ) async throws -> StoredObject {
         try await exclusively(type, creating: true) {
             let generates = object.name.isEmpty && object.metadata["generateName"].string?.isEmpty == false
@@ -40,7 +40,7 @@ extension APIServer {
                 do {
                     let (new, charge) = try await prepareNew(
                         object, type, user, dryRun: dryRun, warnings,
-                        owners: { self.owners(of: $0, writer, fields, type) })
+                        owners: { new in writer.flatMap { self.owners(of: new, $0, fields, type) } })
                     return try await admission.quotas.settling(charge) {
                         try await insertWithAddresses(new, type, dryRun: dryRun)
                     }

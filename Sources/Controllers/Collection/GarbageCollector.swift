@@ -109,6 +109,7 @@ final class GarbageCollector: Controller {
 
     private func process(_ uid: String) async throws {
         guard let item = graph.withLock({ $0[uid] }) else { return }
+        for owner in graph.withLock({ $0.ownersElsewhere(of: item) }) { report(owner, item) }
         switch graph.withLock({ $0.verdict(on: uid) }) {
         case .keep: return
         case .lookUp(let owners):

@@ -118,7 +118,8 @@ package struct OwnerGraph: Sendable {
             return all.isEmpty ? .release(finalizer: Self.orphan) : .orphan(all)
         }
         if item.waitsForDependents {
-            if blockers(of: uid).isEmpty { return .release(finalizer: Self.foreground) }
+            // Those that wait for each other in a circle wait for nobody.
+            if blockers(of: uid).allSatisfy({ waits($0, for: uid) }) { return .release(finalizer: Self.foreground) }
             return .wait(delete: dependents(of: uid).filter { !$0.isBeingDeleted })
         }
         if item.isBeingDeleted || item.owners.isEmpty { return .keep }
@@ -146,6 +147,25 @@ package struct OwnerGraph: Sendable {
         }
         let isForeground = !waiting.isEmpty && !dependents(of: uid).isEmpty
         return .delete(policy: isForeground ? "Foreground" : "Background")
+    }
+
+    /// Whether an item waits, itself or through others that wait, for the one with the uid.
+    private func waits(_ item: Item, for uid: String) -> Bool {
+        var seen: Set<String> = []
+        var next = [item]
+        while let one = next.popLast() {
+            guard one.waitsForDependents, seen.insert(one.uid).inserted else { continue }
+            for blocker in blockers(of: one.uid) {
+                if blocker.uid == uid { return true }
+                next.append(blocker)
+            }
+        }
+        return false
+    }
+
+    /// The owners of an item that are in another namespace, where no owner can be.
+    package func ownersElsewhere(of item: Item) -> [OwnerReference] {
+        item.owners.filter { owner in items[owner.uid].map { !isReachable($0, from: item) } ?? false }
     }
 
     /// An owner is in the same namespace or in none.

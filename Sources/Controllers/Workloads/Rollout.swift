@@ -183,9 +183,10 @@ extension DeploymentController {
     private func noteRevision(_ rollout: inout Rollout, _ revision: Int) async throws {
         guard rollout.deployment.annotations[Rollout.revisionAnnotation] != String(revision) else { return }
         let status = rollout.deployment["status"]
+        // Through the status: there an annotation is no change of what is wanted, and counts no generation.
         var updated = try await context.caches.deployments.patch(
             rollout.deployment,
-            ["metadata": ["annotations": [Rollout.revisionAnnotation: JSON(String(revision))]]])
+            ["metadata": ["annotations": [Rollout.revisionAnnotation: JSON(String(revision))]]], subresource: "status")
         if updated["status"] == nil { updated["status"] = status }
         rollout.deployment = updated
     }

@@ -18,6 +18,8 @@ public struct SupervisorClient: Sendable {
         }
         var request = HTTPClientRequest(url: "http+unix://\(escaped)\(path)")
         request.method = HTTPMethod(rawValue: method)
+        // A socket has no host, and HTTP/1.1 asks for one all the same (RFC 9112, section 3.2).
+        request.headers.add(name: "Host", value: "localhost")
         if let body { request.body = .bytes(ByteBuffer(bytes: body.serialized())) }
         return request
     }

@@ -34,6 +34,7 @@ final class StoreCore: Sendable {
     }
 
     var revision: Int64 { state.withLock { $0.revision } }
+    var present: (index: KeyIndex, revision: Int64) { state.withLock { ($0.index, $0.revision) } }
     var compacted: Int64 { state.withLock { $0.compacted } }
 
     // MARK: - Reading

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import APIServer
+import APIServerTesting
 import HTTPServing
 import KubeClient
 import KubeObjects
@@ -56,7 +57,7 @@ struct NetworkFixture: Sendable {
         // The test's servers stand in for pods and nodes of any address.
         configuration.route = { _ in IPAddress(127, 0, 0, 1) }
         adjust(&configuration)
-        let server = APIServer(storage: MemoryBackend(), configuration: configuration)
+        let server = APIServer(storage: try await BootstrappedStorage.copy(), configuration: configuration)
         try await server.bootstrap()
         defer { server.stop() }
         let client = KubeClient(server.inProcessTransport(user: "admin", groups: ["system:masters"]))

@@ -7,16 +7,16 @@ import Values
 
 /// Garbage collector: the areas of upstream's conformance suite.
 @Suite(.timeLimit(.minutes(1))) struct GarbageCollectorAreaTests {
-    private static let controllers = GroupVersionResource("", "v1", "replicationcontrollers")
+    private static let controllers = GroupVersionResource("apps", "v1", "replicasets")
 
     private func controller(_ cluster: TestCluster, _ name: String, replicas: Int) async throws -> KubeObject {
         let made = try await cluster.apply(
             Self.controllers,
             [
-                "apiVersion": "v1", "kind": "ReplicationController",
+                "apiVersion": "apps/v1", "kind": "ReplicaSet",
                 "metadata": ["name": JSON(name), "namespace": "default"],
                 "spec": [
-                    "replicas": JSON(replicas), "selector": ["gc": JSON(name)],
+                    "replicas": JSON(replicas), "selector": ["matchLabels": ["gc": JSON(name)]],
                     "template": [
                         "metadata": ["labels": ["gc": JSON(name)]],
                         "spec": ["containers": [["name": "c", "image": "i"]]],
@@ -41,7 +41,7 @@ import Values
         ]
     }
 
-    @Test("Garbage collector: deletes pods created by a replication controller when not orphaning")
+    @Test("Garbage collector: deletes pods created by a replica set when not orphaning")
     func background() async throws {
         try await TestCluster.with { cluster in
             _ = try await controller(cluster, "rc", replicas: 2)
@@ -50,7 +50,7 @@ import Values
         }
     }
 
-    @Test("Garbage collector: orphans pods created by a replication controller if delete options say so")
+    @Test("Garbage collector: orphans pods created by a replica set if delete options say so")
     func orphan() async throws {
         try await TestCluster.with { cluster in
             _ = try await controller(cluster, "rc", replicas: 2)
@@ -78,7 +78,7 @@ import Values
         }
     }
 
-    @Test("Garbage collector: keeps a replication controller until all its pods are deleted if delete options say so")
+    @Test("Garbage collector: keeps a replica set until all its pods are deleted if delete options say so")
     func foreground() async throws {
         try await TestCluster.with { cluster in
             _ = try await controller(cluster, "rc", replicas: 2)
