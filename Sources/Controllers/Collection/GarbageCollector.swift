@@ -119,11 +119,8 @@ final class GarbageCollector: Controller {
             if learned { queue.add(uid) }
         case .dropReferences(let gone): try await removeReferences(of: item, to: gone)
         case .delete(let policy): try await delete(item, policy)
-        case .wait(let doomed):
-            for dependent in doomed {
-                let hasDependents = graph.withLock { !$0.dependents(of: dependent.uid).isEmpty }
-                try await delete(dependent, hasDependents ? "Foreground" : "Background")
-            }
+        // Each is judged by all its owners: one that has another owner loses only the reference to this one.
+        case .wait(let doomed): for dependent in doomed { queue.add(dependent.uid) }
         case .release(let finalizer): try await release(item, finalizer)
         case .orphan(let dependents):
             for dependent in dependents { try await removeReferences(of: dependent, to: [uid]) }

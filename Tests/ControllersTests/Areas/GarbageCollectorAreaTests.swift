@@ -112,8 +112,9 @@ import Values
             let left = try await cluster.until(.pods, in: "default") {
                 $0.count == 1 && $0[0].ownerReferences.count == 1
             }
-            #expect(left[0].name == shared.name && !left[0].isBeingDeleted)
-            #expect(left[0].metadata["ownerReferences"][0]["uid"].string == staying.uid)
+            let only = try #require(left.first)
+            #expect(only.name == shared.name && !only.isBeingDeleted)
+            #expect(only.metadata["ownerReferences"][0]["uid"].string == staying.uid)
         }
     }
 
