@@ -27,7 +27,10 @@ extension JSON? {
     /// transition time moves only when the status does.
     ///
     /// `times` names the members that hold the moment of every change (`lastUpdateTime`, `lastHeartbeatTime`).
-    package mutating func setCondition(_ condition: Condition, now: Timestamp, times: [String] = []) {
+    /// `hasMessage`: the type of the condition is that of meta/v1, where a message is required, if only an empty one.
+    package mutating func setCondition(
+        _ condition: Condition, now: Timestamp, times: [String] = [], hasMessage: Bool = false
+    ) {
         var list = array ?? []
         let index = list.firstIndex { $0["type"].string == condition.type }
         let old: JSON? = index.map { list[$0] }
@@ -42,7 +45,7 @@ extension JSON? {
         }
         entry["status"] = JSON(condition.statusText)
         entry["reason"] = condition.reason.isEmpty ? nil : JSON(condition.reason)
-        entry["message"] = condition.message.isEmpty ? nil : JSON(condition.message)
+        entry["message"] = condition.message.isEmpty && !hasMessage ? nil : JSON(condition.message)
         for time in times { entry[time] = JSON(now.description) }
         if let index { list[index] = entry } else { list.append(entry) }
         self = .array(list)

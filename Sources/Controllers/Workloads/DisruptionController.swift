@@ -65,7 +65,7 @@ struct DisruptionController: Controller {
         }
         object["status"]["observedGeneration"] = JSON(budget.generation)
         object["status"]["disruptedPods"] = disrupted.isEmpty ? nil : .object(disrupted)
-        object["status"]["conditions"].setCondition(condition, now: now)
+        object["status"]["conditions"].setCondition(condition, now: now, hasMessage: true)
         guard object["status"] != budget["status"] else { return }
         do {
             try await budgets.update(object, subresource: "status")
