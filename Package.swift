@@ -70,8 +70,7 @@ let allTargets: [Target] = [
         "APIServer",
         nioHTTP + [
             "Storage", "KubeObjects", "NetworkModel", "KubeClient", "HTTPServing", "PKI", "Values", "CZlib", crypto,
-            x509, log,
-            "YAMLCoding", asyncHTTPClient,
+            x509, log, "YAMLCoding",
         ]),
     library(
         "Controllers", ["Coordination", "IPAM", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values", log]),
