@@ -94,6 +94,18 @@ final class RawClient {
         }
     }
 
+    /// The next `count` bytes of ASCII.
+    func read(count: Int) async throws -> String {
+        while text.utf8.count < count {
+            guard let buffer = try await iterator.next() else {
+                throw HTTPServingError("the connection ended \(count - text.utf8.count) bytes too early")
+            }
+            text += String(buffer: buffer)
+        }
+        defer { text = String(text.dropFirst(count)) }
+        return String(text.prefix(count))
+    }
+
     /// Everything until the server ends the connection.
     func readToEnd() async throws -> String {
         while let buffer = try await iterator.next() { text += String(buffer: buffer) }

@@ -52,7 +52,7 @@ struct ServiceAccountAdmission: AdmissionPlugin {
             mirror.unsubscribe(key, watch.subscription)
         }
         if let found = mirror.object(key, namespace, name) { return found.object() }
-        for await signal in watch.subscription.signals {
+        while let signal = await watch.subscription.next() {
             if let found = mirror.object(key, namespace, name) { return found.object() }
             if case .timeUp = signal { return nil }
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import HTTPServing
 import KubeObjects
 import Logging
 import Storage
@@ -60,7 +61,7 @@ final class Mirror: Sendable {
         }
         feed?.cancel()
         for waiter in waiters { waiter.continuation.resume() }
-        for subscription in subscriptions.values.flatMap(\.values) { subscription.continuation.finish() }
+        for subscription in subscriptions.values.flatMap(\.values) { subscription.finish() }
     }
 
     private func load() async throws -> Int64 {
@@ -113,7 +114,7 @@ final class Mirror: Sendable {
                 defer { state.subscriptions = [:] }
                 return state.subscriptions.values.flatMap(\.values)
             }
-            for subscription in subscriptions { subscription.continuation.finish() }
+            for subscription in subscriptions { subscription.finish() }
             do {
                 revision = try await load()
             } catch {
@@ -126,7 +127,7 @@ final class Mirror: Sendable {
 
     private func apply(_ batch: [StoreEvent]) {
         guard let last = batch.last else { return }
-        state.withLock { state in
+        let told = state.withLock { state in
             var events: [String: [CacheEvent]] = [:]
             for change in batch where change.revision > state.historyEnd {
                 guard let object = makeObject(change.key, change.value, change.revision, &state.keys) else { continue }
@@ -142,11 +143,19 @@ final class Mirror: Sendable {
                 events[prefix, default: []].append(event)
             }
             state.historyEnd = max(state.historyEnd, last.revision)
-            for (prefix, events) in events {
-                for subscription in (state.subscriptions[prefix] ?? [:]).values
-                where !subscription.send(.events(events)) {
-                    state.subscriptions[prefix]?[subscription.id] = nil
-                }
+            return events.compactMap { prefix, events in
+                state.subscriptions[prefix].map { (prefix: prefix, events: events, subscriptions: $0) }
+            }
+        }
+        // Outside the lock: a thousand watchers take a while. Only one batch is told of at a time, and who subscribed
+        // meanwhile has seen these events in what it was given.
+        for (prefix, events, subscriptions) in told {
+            var pieces: [HTTPOutlet.Piece] = []
+            let gone = subscriptions.values.filter { !$0.tell(events, &pieces) }
+            HTTPOutlet.send(pieces)
+            guard !gone.isEmpty else { continue }
+            state.withLock { state in
+                for subscription in gone { state.subscriptions[prefix]?[subscription.id] = nil }
             }
         }
         advance(to: last.revision)
@@ -276,11 +285,11 @@ final class Mirror: Sendable {
     /// Sends the watchers of a resource away: it is not served any more.
     func endWatches(_ resource: StorageKey) {
         let ended = state.withLock { $0.subscriptions.removeValue(forKey: resource.prefix) }
-        for subscription in (ended ?? [:]).values { subscription.continuation.finish() }
+        for subscription in (ended ?? [:]).values { subscription.finish() }
     }
 
     func unsubscribe(_ resource: StorageKey, _ subscription: Subscription) {
-        subscription.continuation.finish()
+        subscription.finish()
         state.withLock { $0.subscriptions[resource.prefix]?[subscription.id] = nil }
     }
 }

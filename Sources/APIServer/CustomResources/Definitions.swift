@@ -47,7 +47,7 @@ extension APIServer {
         while !Task.isCancelled {
             guard let watch = mirror.watch(key, namespace: nil, from: .snapshot).watch else { return }
             var served = Set(server()?.served.current.registry.resources.map(\.resource) ?? [])
-            for await signal in watch.subscription.signals {
+            while let signal = await watch.subscription.next() {
                 guard case .events(let events) = signal, let server = server() else { continue }
                 let now = Set(server.served.current.registry.resources.map(\.resource))
                 for gone in served.subtracting(now) { mirror.endWatches(StorageKey(gone)) }

@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Values
-
 /// Random identifiers (RFC 4122, version 4), and the suffixes of generated names.
 enum UID {
     static func make() -> String {
-        var bytes = (0..<16).map { _ in UInt8.random(in: .min ... .max) }
-        bytes[6] = bytes[6] & 0x0F | 0x40
-        bytes[8] = bytes[8] & 0x3F | 0x80
-        let hex = Array(Hex.text(bytes))
-        return [hex[0..<8], hex[8..<12], hex[12..<16], hex[16..<20], hex[20..<32]].map { String($0) }
-            .joined(separator: "-")
+        // Two draws, not sixteen: each is a call of the kernel.
+        let high = UInt64.random(in: .min ... .max) & ~0xF000 | 0x4000
+        let low = UInt64.random(in: .min ... .max) & ~(0b11 << 62) | 0b10 << 62
+        return String(unsafeUninitializedCapacity: 36) { text in
+            var place = 0
+            for position in 0..<32 {
+                if (8...20).contains(position), position % 4 == 0 {
+                    text[place] = UInt8(ascii: "-")
+                    place += 1
+                }
+                let digit = UInt8(truncatingIfNeeded: (position < 16 ? high : low) >> (60 - position % 16 * 4)) & 0xF
+                text[place] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") - 10 + digit
+                place += 1
+            }
+            return place
+        }
     }
 
     private static let alphabet = Array("bcdfghjklmnpqrstvwxz2456789")

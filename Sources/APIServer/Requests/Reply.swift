@@ -8,6 +8,13 @@ import Values
 protocol ByteSink: Sendable {
     /// Returns when the bytes are on their way; throws when nobody listens any more.
     func write(_ bytes: [UInt8]) async throws
+
+    /// The way past the writing task to the client's connection; nil where there is none.
+    var outlet: HTTPOutlet? { get }
+}
+
+extension ByteSink {
+    var outlet: HTTPOutlet? { nil }
 }
 
 /// An answer, before it is known how it travels.

@@ -50,5 +50,6 @@ extension Reply {
         let writer: HTTPBodyWriter
 
         func write(_ bytes: [UInt8]) async throws { try await writer.write(bytes) }
+        var outlet: HTTPOutlet? { writer.outlet }
     }
 }

@@ -106,7 +106,7 @@ struct WatchWriter: Sendable {
     mutating func begin(_ watch: Mirror.Watch, endOfInitialEvents: Bool, bookmarks: Bool) async throws {
         var bytes: [UInt8] = []
         for object in watch.initial where selection.matches(object) {
-            bytes += line("ADDED", object)
+            bytes += isTable ? tableLine("ADDED", object) : encoding.event("ADDED", object)
             try await flush(&bytes)
         }
         for event in watch.missed {
@@ -142,7 +142,16 @@ struct WatchWriter: Sendable {
             subscription.send(.timeUp)
         }
         defer { timers.cancel() }
-        for await signal in subscription.signals {
+        if let outlet = sink.outlet, !isTable {
+            let writer = self
+            subscription.allow(
+                DirectWatch(outlet: outlet) { events in
+                    // A single event's line is the one that all watchers share.
+                    if events.count == 1, let event = events.first { return writer.objectLines(event) }
+                    return events.reduce(into: []) { $0 += writer.objectLines($1) }
+                })
+        }
+        while let signal = await subscription.next() {
             switch signal {
             case .events(let events):
                 var bytes: [UInt8] = []
@@ -158,38 +167,46 @@ struct WatchWriter: Sendable {
     /// What a watcher with this selection is told of an event: an object that begins to be selected is added, one that
     /// no longer is has been deleted for it.
     mutating func lines(_ event: CacheEvent) -> [UInt8] {
-        guard event.object.key.hasPrefix(prefix) else { return [] }
+        guard isTable else { return objectLines(event) }
+        return change(event).map { tableLine($0.type, $0.object) } ?? []
+    }
+
+    /// The same where no table is asked for: what a watcher was sent before makes no difference.
+    private func objectLines(_ event: CacheEvent) -> [UInt8] {
+        guard let change = change(event) else { return [] }
+        func make() -> [UInt8] { encoding.event(change.type, change.object) }
+        return change.isShared ? event.line(change.type, encoding.content, make) : make()
+    }
+
+    /// What an event is to this watcher; nil when it is nothing. `isShared`: other watchers see the same in it.
+    private func change(_ event: CacheEvent) -> (type: String, object: StoredObject, isShared: Bool)? {
+        guard event.object.key.hasPrefix(prefix) else { return nil }
         let before = event.previous.map(selection.matches) ?? false
         switch event.kind {
         case .delete:
-            guard before || (event.previous == nil && selection.matches(event.object)) else { return [] }
-            return line("DELETED", event.object, event)
+            guard before || (event.previous == nil && selection.matches(event.object)) else { return nil }
+            return ("DELETED", event.object, true)
         case .put:
             let after = selection.matches(event.object)
             switch (before, after) {
-            case (false, true): return line("ADDED", event.object, event)
-            case (true, true): return line("MODIFIED", event.object, event)
+            case (false, true): return ("ADDED", event.object, true)
+            case (true, true): return ("MODIFIED", event.object, true)
             case (true, false):
                 // The last state that was selected, at the revision of the change.
-                return line("DELETED", event.previous.map { $0.at(event.revision) } ?? event.object)
-            case (false, false): return []
+                return ("DELETED", event.previous.map { $0.at(event.revision) } ?? event.object, false)
+            case (false, false): return nil
             }
         }
     }
 
-    private mutating func line(_ type: String, _ object: StoredObject, _ event: CacheEvent? = nil) -> [UInt8] {
-        switch encoding.form {
-        case .object, .partialMetadata:
-            let encoding = encoding
-            func make() -> [UInt8] { encoding.event(type, object) }
-            return event?.line(type, encoding.content, make) ?? make()
-        case .table:
-            let table = encoding.table(
-                [encoding.object(object)], metadata: ["resourceVersion": JSON(String(object.revision))],
-                withColumns: !hasSentColumns)
-            hasSentColumns = true
-            return encoding.event(type, of: table)
-        }
+    private var isTable: Bool { if case .table = encoding.form { true } else { false } }
+
+    private mutating func tableLine(_ type: String, _ object: StoredObject) -> [UInt8] {
+        let table = encoding.table(
+            [encoding.object(object)], metadata: ["resourceVersion": JSON(String(object.revision))],
+            withColumns: !hasSentColumns)
+        hasSentColumns = true
+        return encoding.event(type, of: table)
     }
 
     private func bookmark(_ revision: Int64, initialEventsEnd: Bool = false) -> [UInt8] {

@@ -11,6 +11,7 @@ final class HTTPConnection: Sendable {
     let configuration: HTTPServerConfiguration
     private let channel: any Channel
     private let queue: InboundQueue<HTTPServerRequestPart>
+    private let silence: SilenceTimer
     private let logger: Logger
 
     init(
@@ -21,6 +22,10 @@ final class HTTPConnection: Sendable {
         self.queue = queue
         self.configuration = configuration
         self.logger = logger
+        silence = SilenceTimer(channel.eventLoop) { timeout in
+            queue.finish(
+                throwing: HTTPServingError("the client sent nothing for \(timeout.nanoseconds / 1_000_000_000) s"))
+        }
     }
 
     /// Bytes of requests kept before the client is made to wait.
@@ -35,6 +40,7 @@ final class HTTPConnection: Sendable {
 
     /// Serves until either side is done. Nothing that goes wrong here concerns another connection.
     func run(_ handler: @escaping @Sendable (HTTPRequest) async -> HTTPResponse) async {
+        defer { silence.stop() }
         await withTaskCancellationHandler {
             do {
                 try await serve(handler)
@@ -200,8 +206,15 @@ final class HTTPConnection: Sendable {
         let promise = channel.eventLoop.makePromise(of: Void.self)
         channel.eventLoop.execute {
             body(channel, promise)
-            let timer = channel.eventLoop.scheduleTask(in: timeout) { channel.tearDown() }
-            promise.futureResult.whenComplete { _ in timer.cancel() }
+            // Most writes are done by now, and need no timer.
+            let progress = WriteProgress()
+            promise.futureResult.assumeIsolated().whenComplete { _ in
+                progress.isDone = true
+                progress.timer?.cancel()
+            }
+            if !progress.isDone {
+                progress.timer = channel.eventLoop.scheduleTask(in: timeout) { channel.tearDown() }
+            }
         }
         try await promise.futureResult.get()
     }
@@ -221,8 +234,10 @@ final class HTTPConnection: Sendable {
         try await self.write(.head(head), within: timeout)
         exchange.startStreaming()
         if queue.ending != nil { throw CancellationError() }
+        let outlet = HTTPOutlet(channel)
+        defer { outlet.close() }
         try await produce(
-            HTTPBodyWriter { buffer in
+            HTTPBodyWriter(outlet: outlet) { buffer in
                 try Task.checkCancellation()
                 var rest = buffer
                 while let piece = rest.readSlice(length: min(rest.readableBytes, Self.pieceSize)),
@@ -231,6 +246,7 @@ final class HTTPConnection: Sendable {
                     try await self.write(.body(.byteBuffer(piece)), within: timeout)
                 }
             })
+        outlet.close()
         exchange.stopStreaming()
         try await self.write(.end(nil), within: timeout)
     }
@@ -273,12 +289,9 @@ final class HTTPConnection: Sendable {
 
     /// The next part of a request; nil when the client sends no more. Throws when none comes in time.
     func nextPart(within timeout: TimeAmount) async throws -> HTTPServerRequestPart? {
-        let queue = queue
-        let timer = channel.eventLoop.scheduleTask(in: timeout) {
-            queue.finish(
-                throwing: HTTPServingError("the client sent nothing for \(timeout.nanoseconds / 1_000_000_000) s"))
-        }
-        defer { timer.cancel() }
+        if let part = queue.nextIfThere() { return part }
+        silence.start(timeout)
+        defer { silence.pause() }
         return try await queue.next()
     }
 
@@ -320,6 +333,12 @@ final class HTTPConnection: Sendable {
         try await send(HTTPResponse(status: status, text: text), to: head, keepAlive: false)
         try? await channel.close(mode: .output).get()
     }
+}
+
+/// Where a write is, seen on the event loop.
+private final class WriteProgress {
+    var isDone = false
+    var timer: Scheduled<Void>?
 }
 
 /// Whether an answer without an end is under way.

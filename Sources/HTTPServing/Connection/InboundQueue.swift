@@ -112,6 +112,16 @@ final class InboundQueue<Element: Sendable>: Sendable {
         }
     }
 
+    /// The next element if it has come already.
+    func nextIfThere() -> Element? {
+        let (element, drained): (Element?, (@Sendable () -> Void)?) = state.withLock { state in
+            guard let element = state.pop(weighing: weight) else { return (nil, nil) }
+            return (element, release(&state))
+        }
+        drained?()
+        return element
+    }
+
     private enum Step: Sendable {
         case wait
         case give(Element, drained: (@Sendable () -> Void)?)
@@ -131,14 +141,19 @@ final class InboundQueue<Element: Sendable>: Sendable {
 
     private func step(_ state: inout State, _ continuation: CheckedContinuation<Element?, any Error>) -> Step {
         if let element = state.pop(weighing: weight) {
-            guard state.isReadHeld, state.weight <= highWatermark / 2 else { return .give(element, drained: nil) }
-            state.isReadHeld = false
-            return .give(element, drained: state.onDrained)
+            return .give(element, drained: release(&state))
         }
         if let ending = state.ending { return .end(ending) }
         // Cancelled before the waiter was there to be resumed.
         if Task.isCancelled { return .end(.failure(CancellationError())) }
         state.waiter = continuation
         return .wait
+    }
+
+    /// What is called when reads that were held go on; nil when they were not, or are held on.
+    private func release(_ state: inout State) -> (@Sendable () -> Void)? {
+        guard state.isReadHeld, state.weight <= highWatermark / 2 else { return nil }
+        state.isReadHeld = false
+        return state.onDrained
     }
 }

@@ -47,7 +47,13 @@ public enum HTTPResponseBody: Sendable {
 public struct HTTPBodyWriter: Sendable {
     private let body: @Sendable (ByteBuffer) async throws -> Void
 
-    public init(_ body: @escaping @Sendable (ByteBuffer) async throws -> Void) { self.body = body }
+    /// The same answer's way past the task that writes it; nil where the reader is in this process.
+    public let outlet: HTTPOutlet?
+
+    public init(outlet: HTTPOutlet? = nil, _ body: @escaping @Sendable (ByteBuffer) async throws -> Void) {
+        self.outlet = outlet
+        self.body = body
+    }
 
     /// Sends the bytes; suspends while the client does not take them.
     public func write(_ buffer: ByteBuffer) async throws {

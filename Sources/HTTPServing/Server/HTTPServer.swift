@@ -94,7 +94,7 @@ public struct HTTPServer: Sendable {
         var limits = NIOHTTPDecoderLimitConfiguration()
         limits.maxHeaderListSize = configuration.maximumHeaderSize
         limits.maxHeaderFieldSize = min(limits.maxHeaderFieldSize, configuration.maximumHeaderSize)
-        try pipeline.addHandler(HTTPResponseEncoder(), name: HandlerName.encoder)
+        try pipeline.addHandler(ResponseEncoder(), name: HandlerName.encoder)
         let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: limits)
         try pipeline.addHandler(ByteToMessageHandler(decoder), name: HandlerName.decoder)
         try pipeline.addHandler(InboundHandler(queue), name: HandlerName.bridge)

@@ -52,6 +52,40 @@ import Values
         }
     }
 
+    /// Events go past the watcher's task while it has nothing to do, wait for it while its client takes nothing, and go
+    /// past it again: in their order, each once.
+    @Test func aWatcherThatPausesSeesEachChangeOnce() async throws {
+        try await SocketFixture.with { server in
+            let client = server.fixture.client
+            let text = String(repeating: "x", count: 60_000)
+            var map = try await client.create(.configMaps, configMap("paused", ["a": text]))
+            let reader = try RawSocket(port: server.port, receiveBuffer: 4096)
+            let path = "\(Self.maps)?watch=1&resourceVersion=\(map.resourceVersion)&allowWatchBookmarks=true"
+            try await reader.send(server.head("GET", path))
+            var received: [UInt8] = []
+            while !received.contains(UInt8(ascii: "\r")) { received += try #require(try await reader.receive()) }
+            for round in 0..<3 {
+                // 7 MB: more than the kernel takes and the server hands it unasked.
+                for step in 0..<120 {
+                    map["data"]["step"] = JSON("\(round)-\(step)")
+                    map = try await client.update(.configMaps, map)
+                }
+                while received.count < (round + 1) * 120 * text.utf8.count
+                    || String(decoding: received.suffix(80_000), as: UTF8.self).ranges(
+                        of: "\"\(round)-119\""
+                    ).isEmpty
+                {
+                    received += try #require(try await reader.receive())
+                }
+            }
+            let seen = String(decoding: received, as: UTF8.self).ranges(of: #"{"type":"MODIFIED""#).count
+            #expect(seen == 360)
+            let steps = String(decoding: received, as: UTF8.self).split(separator: #""step":""#).dropFirst()
+                .map { String($0.prefix { $0 != "\"" }) }
+            #expect(steps == (0..<3).flatMap { round in (0..<120).map { "\(round)-\($0)" } })
+        }
+    }
+
     @Test func requestsThatAreNeverFinishedEnd() async throws {
         try await SocketFixture.with(
             adjust: {
