@@ -14,6 +14,7 @@ final class Mirror: Sendable {
         var revision: Int64 = 0
         var caches: [String: ResourceCache] = [:]
         var keys: [String: StorageKey] = [:]
+        var new = NewEvents()
         var subscriptions: [String: [Int: Subscription]] = [:]
         var nextSubscription = 0
         var waiters: [(revision: Int64, continuation: CheckedContinuation<Void, Never>)] = []
@@ -141,6 +142,7 @@ final class Mirror: Sendable {
                 }
                 let event = state.caches[prefix, default: ResourceCache(start: state.historyStart)].apply(kind, object)
                 events[prefix, default: []].append(event)
+                state.new.append(event)
             }
             state.historyEnd = max(state.historyEnd, last.revision)
             return events.compactMap { prefix, events in

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import KubeObjects
 import Storage
+import Synchronization
 
 /// A change of an object as watchers are told of it. Encoded once for each form it is sent in, not once a watcher.
 final class CacheEvent: Sendable {
@@ -12,6 +14,14 @@ final class CacheEvent: Sendable {
     /// The state before; nil for an object that is new.
     let previous: StoredObject?
     private let lines = EncodedLines()
+    private let read = Mutex<Tree>(.notYet)
+
+    private enum Tree {
+        case notYet
+        case kept(KubeObject)
+        /// The event is not new any more: who asks now reads for himself.
+        case given
+    }
 
     init(kind: Kind, object: StoredObject, previous: StoredObject?) {
         self.kind = kind
@@ -21,9 +31,44 @@ final class CacheEvent: Sendable {
 
     var revision: Int64 { object.revision }
 
+    /// The object, read once for all components of the process that are told of the event while it is new.
+    func tree() -> KubeObject {
+        read.withLock { tree in
+            if case .kept(let object) = tree { return object }
+            let read = object.object()
+            if case .notYet = tree { tree = .kept(read) }
+            return read
+        }
+    }
+
+    /// Keeps the tree no longer: whoever was told has it.
+    func age() { read.withLock { $0 = .given } }
+
     /// The line of a watch that tells of `type`.
     func line(_ type: String, _ content: EncodedLines.Content, _ make: () -> [UInt8]) -> [UInt8] {
         lines.line(EncodedLines.Key(type: type, content: content), make)
+    }
+}
+
+/// The events of the last moments, which keep what was read of them.
+struct NewEvents: Sendable {
+    private var events: [CacheEvent] = []
+    private var bytes = 0
+
+    /// About so many are told of before all who watch have come round to them.
+    private static let limit = 256
+    private static let bytesLimit = 1 << 20
+
+    mutating func append(_ event: CacheEvent) {
+        events.append(event)
+        bytes += event.object.value.count
+        guard events.count > Self.limit || bytes > Self.bytesLimit else { return }
+        let old = events.prefix(max(1, events.count / 2))
+        for event in old {
+            event.age()
+            bytes -= event.object.value.count
+        }
+        events.removeFirst(old.count)
     }
 }
 

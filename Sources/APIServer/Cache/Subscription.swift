@@ -95,6 +95,26 @@ final class Subscription: Sendable {
     }
 }
 
+extension Subscription {
+    /// Bookmarks come about once a minute.
+    private static let bookmarkInterval = Duration.seconds(60)
+
+    /// Signals progress now and then, and the end after `seconds`, until cancelled. `revision` is how far the
+    /// subscription has been told of events when it is asked.
+    func timers(seconds: Int, _ revision: @escaping @Sendable () -> Int64) -> Task<Void, any Error> {
+        Task {
+            var left = Duration.seconds(seconds)
+            while left > .zero {
+                let step = min(left, Self.bookmarkInterval)
+                try await Task.sleep(for: step)
+                left -= step
+                send(.progress(revision()))
+            }
+            send(.timeUp)
+        }
+    }
+}
+
 /// What a watcher is sent of events, and the connection on which it is sent.
 struct DirectWatch: Sendable {
     let outlet: HTTPOutlet

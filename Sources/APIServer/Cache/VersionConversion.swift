@@ -20,8 +20,13 @@ enum VersionConversion {
 
     /// The object in a version.
     static func object(_ stored: StoredObject, as type: ResourceType) -> KubeObject {
-        let object = type.converted(stored.object())
-        guard let custom = type.custom, custom.mustReread(stored.revision) else { return object }
+        object(stored.object(), at: stored.revision, as: type)
+    }
+
+    /// The same of an object that has been read already, as it was stored at a revision.
+    static func object(_ tree: KubeObject, at revision: Int64, as type: ResourceType) -> KubeObject {
+        let object = type.converted(tree)
+        guard let custom = type.custom, custom.mustReread(revision) else { return object }
         return custom.reread(object)
     }
 

@@ -26,6 +26,8 @@ struct IncomingRequest: Sendable {
     var body = HTTPRequestBody([])
     /// The client's address; empty for components of the same process.
     var remoteAddress = ""
+    /// Whether collections and their changes are handed out as objects, which only components of the same process take.
+    var takesObjects = false
 
     func header(_ name: String) -> String? {
         headers.first { $0.name.lowercased() == name }?.value

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import HTTPServing
+import KubeClient
 import KubeObjects
 import Values
 
@@ -24,6 +25,9 @@ struct Reply: Sendable {
         case list(EncodedList)
         case stream(@Sendable (any ByteSink) async throws -> Void)
         case upgrade(@Sendable (UpgradedConnection) async throws -> Void)
+        /// What is handed to components of the same process that take objects.
+        case objects(ObjectList)
+        case events(AsyncThrowingStream<[WatchEvent], any Error>)
     }
 
     var status: Int

@@ -43,6 +43,9 @@ extension Reply {
                 body: .stream { writer in try await produce(WriterSink(writer: writer)) })
         case .upgrade(let run):
             return HTTPResponse(status: status, headers: fields, body: .upgrade(run))
+        case .objects, .events:
+            // Only asked for within the process.
+            return HTTPResponse(status: 406, text: "objects cannot be sent as they are\n")
         }
     }
 

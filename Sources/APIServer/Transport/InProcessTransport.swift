@@ -13,13 +13,32 @@ extension APIServer {
     }
 }
 
-struct InProcessTransport: APITransport {
+struct InProcessTransport: LocalTransport {
     let server: APIServer
     let user: UserInfo
 
-    func send(_ request: APIRequest) async throws -> APIResponse {
+    func send(_ request: APIRequest) async throws -> APIResponse { response(await reply(request)) }
+
+    func list(_ request: APIRequest) async throws -> ObjectList {
+        let reply = await reply(request, takesObjects: true)
+        guard case .objects(let list) = reply.body else { throw await failure(reply) }
+        return list
+    }
+
+    func watch(_ request: APIRequest) async throws -> AsyncThrowingStream<[WatchEvent], any Error> {
+        let reply = await reply(request, takesObjects: true)
+        guard case .events(let events) = reply.body else { throw await failure(reply) }
+        return events
+    }
+
+    private func failure(_ reply: Reply) async -> any Error {
+        let bytes = (try? await response(reply).body.collect(upTo: 1 << 20)) ?? []
+        return APIError(code: reply.status, body: bytes)
+    }
+
+    private func reply(_ request: APIRequest, takesObjects: Bool = false) async -> Reply {
         let body = request.body
-        let reply = await server.handle(
+        return await server.handle(
             IncomingRequest(
                 method: request.method, path: request.path, query: request.query.map { (name: $0.0, value: $0.1) },
                 rawQuery: request.query.map {
@@ -29,12 +48,15 @@ struct InProcessTransport: APITransport {
                 loadBody: { limit in
                     guard body.count <= limit else { throw RequestBodyTooLarge() }
                     return body
-                }, body: HTTPRequestBody(body)))
+                }, body: HTTPRequestBody(body), takesObjects: takesObjects))
+    }
+
+    private func response(_ reply: Reply) -> APIResponse {
         let headers = reply.headers.map { ($0.name, $0.value) }
         switch reply.body {
         case .bytes(let bytes): return APIResponse(status: reply.status, headers: headers, body: .bytes(bytes))
         case .list(let list): return APIResponse(status: reply.status, headers: headers, body: .bytes(list.bytes()))
-        case .stream:
+        case .stream, .objects, .events:
             return APIResponse(status: reply.status, headers: headers, body: .stream(reply.response.body.pieces()))
         case .upgrade:
             let refusal = StatusError.badRequest("connections of the same process cannot be upgraded")

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import KubeClient
 import KubeObjects
 import Storage
 import Values
@@ -29,6 +30,13 @@ extension APIServer {
     func list(_ context: RequestContext) async throws -> Reply {
         let encoding = try ObjectEncoding(context)
         let page = try await page(context)
+        if context.request.takesObjects {
+            let objects = page.objects.map { VersionConversion.object($0, as: context.type) }
+            return Reply(
+                body: .objects(
+                    ObjectList(
+                        items: objects, resourceVersion: String(page.revision), continueToken: page.continueToken)))
+        }
         return encoding.list(
             page.objects, revision: page.revision, continueToken: page.continueToken, remaining: page.remaining)
     }

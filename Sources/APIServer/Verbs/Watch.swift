@@ -26,12 +26,16 @@ extension APIServer {
             throw StatusError.tooOldResourceVersion(
                 context.request.query("resourceVersion") ?? "", oldest: String(oldest))
         }
-        let prefix = key.prefix(namespace: context.namespace)
+        let view = WatchView(selection: selection, prefix: key.prefix(namespace: context.namespace))
         let bookmarks = options.allowsBookmarks
         let mirror = mirror
+        if context.request.takesObjects {
+            let reader = LocalWatch(mirror, key, watch, view, context.type, options, seconds: timeout)
+            return Reply(body: .events(AsyncThrowingStream { await reader.next() }))
+        }
         let run: @Sendable (any ByteSink) async throws -> Void = { sink in
             defer { mirror.unsubscribe(key, watch.subscription) }
-            var writer = WatchWriter(encoding: encoding, selection: selection, prefix: prefix, sink: sink)
+            var writer = WatchWriter(encoding: encoding, view: view, sink: sink)
             try await writer.begin(watch, endOfInitialEvents: start.marksEnd, bookmarks: bookmarks)
             try await writer.run(
                 watch.subscription, seconds: timeout, bookmarks: bookmarks, revision: { mirror.revision })
@@ -81,31 +85,55 @@ private struct EventFrames: ByteSink {
     }
 }
 
-/// Writes the events of one watch.
-struct WatchWriter: Sendable {
-    let encoding: ObjectEncoding
+/// Which changes a watch is about.
+struct WatchView: Sendable {
     let selection: Selection
     /// Keys of other namespaces begin otherwise.
     let prefix: String
+
+    /// What an event is to the watcher; nil when it is nothing: an object that begins to be selected is added, one that
+    /// no longer is has been deleted for it. `isShared`: the object is the event's own.
+    func change(_ event: CacheEvent) -> (type: String, object: StoredObject, isShared: Bool)? {
+        guard event.object.key.hasPrefix(prefix) else { return nil }
+        let before = event.previous.map(selection.matches) ?? false
+        switch event.kind {
+        case .delete:
+            guard before || (event.previous == nil && selection.matches(event.object)) else { return nil }
+            return ("DELETED", event.object, true)
+        case .put:
+            let after = selection.matches(event.object)
+            switch (before, after) {
+            case (false, true): return ("ADDED", event.object, true)
+            case (true, true): return ("MODIFIED", event.object, true)
+            case (true, false):
+                // The last state that was selected, at the revision of the change.
+                return ("DELETED", event.previous.map { $0.at(event.revision) } ?? event.object, false)
+            case (false, false): return nil
+            }
+        }
+    }
+}
+
+/// Writes the events of one watch.
+struct WatchWriter: Sendable {
+    let encoding: ObjectEncoding
+    let view: WatchView
     let sink: any ByteSink
     /// A watch of tables names the columns in its first event only.
     private var hasSentColumns = false
 
-    init(encoding: ObjectEncoding, selection: Selection, prefix: String, sink: any ByteSink) {
+    init(encoding: ObjectEncoding, view: WatchView, sink: any ByteSink) {
         self.encoding = encoding
-        self.selection = selection
-        self.prefix = prefix
+        self.view = view
         self.sink = sink
     }
 
     static let initialEventsEnd = "k8s.io/initial-events-end"
-    /// Bookmarks come about once a minute.
-    static let bookmarkInterval = Duration.seconds(60)
 
     /// Sends what was there or was missed before the live events.
     mutating func begin(_ watch: Mirror.Watch, endOfInitialEvents: Bool, bookmarks: Bool) async throws {
         var bytes: [UInt8] = []
-        for object in watch.initial where selection.matches(object) {
+        for object in watch.initial where view.selection.matches(object) {
             bytes += isTable ? tableLine("ADDED", object) : encoding.event("ADDED", object)
             try await flush(&bytes)
         }
@@ -131,16 +159,7 @@ struct WatchWriter: Sendable {
     mutating func run(
         _ subscription: Subscription, seconds: Int, bookmarks: Bool, revision: @escaping @Sendable () -> Int64
     ) async throws {
-        let timers = Task {
-            var left = Duration.seconds(seconds)
-            while left > .zero {
-                let step = min(left, Self.bookmarkInterval)
-                try await Task.sleep(for: step)
-                left -= step
-                subscription.send(.progress(revision()))
-            }
-            subscription.send(.timeUp)
-        }
+        let timers = subscription.timers(seconds: seconds, revision)
         defer { timers.cancel() }
         if let outlet = sink.outlet, !isTable {
             let writer = self
@@ -164,39 +183,17 @@ struct WatchWriter: Sendable {
         }
     }
 
-    /// What a watcher with this selection is told of an event: an object that begins to be selected is added, one that
-    /// no longer is has been deleted for it.
+    /// What the watcher is sent of an event.
     mutating func lines(_ event: CacheEvent) -> [UInt8] {
         guard isTable else { return objectLines(event) }
-        return change(event).map { tableLine($0.type, $0.object) } ?? []
+        return view.change(event).map { tableLine($0.type, $0.object) } ?? []
     }
 
     /// The same where no table is asked for: what a watcher was sent before makes no difference.
     private func objectLines(_ event: CacheEvent) -> [UInt8] {
-        guard let change = change(event) else { return [] }
+        guard let change = view.change(event) else { return [] }
         func make() -> [UInt8] { encoding.event(change.type, change.object) }
         return change.isShared ? event.line(change.type, encoding.content, make) : make()
-    }
-
-    /// What an event is to this watcher; nil when it is nothing. `isShared`: other watchers see the same in it.
-    private func change(_ event: CacheEvent) -> (type: String, object: StoredObject, isShared: Bool)? {
-        guard event.object.key.hasPrefix(prefix) else { return nil }
-        let before = event.previous.map(selection.matches) ?? false
-        switch event.kind {
-        case .delete:
-            guard before || (event.previous == nil && selection.matches(event.object)) else { return nil }
-            return ("DELETED", event.object, true)
-        case .put:
-            let after = selection.matches(event.object)
-            switch (before, after) {
-            case (false, true): return ("ADDED", event.object, true)
-            case (true, true): return ("MODIFIED", event.object, true)
-            case (true, false):
-                // The last state that was selected, at the revision of the change.
-                return ("DELETED", event.previous.map { $0.at(event.revision) } ?? event.object, false)
-            case (false, false): return nil
-            }
-        }
     }
 
     private var isTable: Bool { if case .table = encoding.form { true } else { false } }

@@ -37,6 +37,9 @@ extension KubeClient {
         if allowBookmarks { query.append(("allowWatchBookmarks", "true")) }
         if let timeoutSeconds { query.append(("timeoutSeconds", String(timeoutSeconds))) }
         let path = resource.path(namespace: namespace)
+        if let local = transport as? any LocalTransport {
+            return try await local.watch(request("GET", path, query: query, body: nil))
+        }
         let response = try await send("GET", path, query: query, body: nil)
         guard response.status == 200 else {
             throw APIError(code: response.status, body: try await response.body.collect(upTo: 1 << 20))

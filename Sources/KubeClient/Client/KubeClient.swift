@@ -54,6 +54,9 @@ public struct KubeClient: Sendable {
         if let limit { query.append(("limit", String(limit))) }
         if let continueToken { query.append(("continue", continueToken)) }
         let path = resource.path(namespace: namespace)
+        if let local = transport as? any LocalTransport {
+            return try await local.list(request("GET", path, query: query, body: nil))
+        }
         let list = try await json("GET", path, query: query)
         guard let kind = list["kind"].string, kind.hasSuffix("List"), let apiVersion = list["apiVersion"].string
         else { throw MalformedAnswer(request: "GET \(path)", reason: "it is no list") }
@@ -163,10 +166,17 @@ public struct KubeClient: Sendable {
         _ method: String, _ path: String, query: [(String, String)], body: JSON?,
         contentType: String = "application/json", accept: String = "application/json"
     ) async throws -> APIResponse {
+        try await transport.send(
+            request(method, path, query: query, body: body, contentType: contentType, accept: accept))
+    }
+
+    func request(
+        _ method: String, _ path: String, query: [(String, String)], body: JSON?,
+        contentType: String = "application/json", accept: String = "application/json"
+    ) -> APIRequest {
         var headers = [("User-Agent", userAgent), ("Accept", accept)]
         if body != nil { headers.append(("Content-Type", contentType)) }
-        return try await transport.send(
-            APIRequest(method: method, path: path, query: query, headers: headers, body: body?.serialized() ?? []))
+        return APIRequest(method: method, path: path, query: query, headers: headers, body: body?.serialized() ?? [])
     }
 
     static func selectors(_ labelSelector: String?, _ fieldSelector: String?) -> [(String, String)] {
