@@ -41,7 +41,8 @@ public struct ControllerManager: Sendable {
         let addresses = AddressCollector(context)
         let kinds = CustomKinds(context)
         var controllers: [any Controller] = [
-            Scheduler(context.of("kube-scheduler")), DeploymentController(context), ReplicaSetController(context),
+            Scheduler(context.of("kube-scheduler")), DeploymentController(context),
+            ReplicaController(context, .replicaSet), ReplicaController(context, .replicationController),
             DaemonSetController(context), EndpointsController(context), LoadBalancerController(context),
             NamespaceContents(context), NodeLifecycle(context), TaintEviction(context), PodCollector(context),
             NamespaceDeletion(context, kinds), GarbageCollector(context, kinds), kinds, addresses,

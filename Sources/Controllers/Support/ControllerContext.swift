@@ -32,6 +32,7 @@ struct Caches: Sendable {
     let endpointSlices: ResourceCache
     let deployments: ResourceCache
     let replicaSets: ResourceCache
+    let replicationControllers: ResourceCache
     let daemonSets: ResourceCache
     let controllerRevisions: ResourceCache
     let serviceAccounts: ResourceCache
@@ -64,6 +65,7 @@ struct Caches: Sendable {
             ])
         deployments = ResourceCache(client, .deployments)
         replicaSets = ResourceCache(client, .replicaSets)
+        replicationControllers = ResourceCache(client, .replicationControllers)
         daemonSets = ResourceCache(client, .daemonSets)
         controllerRevisions = ResourceCache(client, .controllerRevisions)
         serviceAccounts = ResourceCache(client, .serviceAccounts)
@@ -83,8 +85,8 @@ struct Caches: Sendable {
 
     var all: [ResourceCache] {
         [
-            pods, nodes, namespaces, services, endpoints, endpointSlices, deployments, replicaSets, daemonSets,
-            controllerRevisions, serviceAccounts, rootCAs, leases, persistentVolumeClaims, persistentVolumes,
+            pods, nodes, namespaces, services, endpoints, endpointSlices, deployments, replicaSets,
+            replicationControllers, daemonSets, controllerRevisions, serviceAccounts, rootCAs, leases, persistentVolumeClaims, persistentVolumes,
             resourceQuotas, podDisruptionBudgets, jobs, clusterRoles, certificateRequests, serviceCIDRs, ipAddresses,
             tokenSecrets,
         ]
@@ -108,6 +110,7 @@ package protocol Controller: Sendable {
 }
 
 extension GroupVersionResource {
+    static let replicationControllers = GroupVersionResource("", "v1", "replicationcontrollers")
     static let persistentVolumeClaims = GroupVersionResource("", "v1", "persistentvolumeclaims")
     static let persistentVolumes = GroupVersionResource("", "v1", "persistentvolumes")
     static let resourceQuotas = GroupVersionResource("", "v1", "resourcequotas")
