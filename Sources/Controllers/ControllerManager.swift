@@ -51,7 +51,7 @@ public struct ControllerManager: Sendable {
             DisruptionController(context),
             EndpointMirroring(context), ServiceRanges(context), ServiceAddresses(context),
             CertificateApprover(context), CertificateCleaner(context), ClusterRoleAggregation(context),
-            FinishedJobs(context), NodeTTL(context),
+            FinishedJobs(context), NodeTTL(context), LegacyTokenTracking(context), LegacyTokenCleaner(context),
         ]
         if let signer = CertificateSigner(context) { controllers.append(signer) }
         if let secrets = TokenSecrets(context) { controllers.append(secrets) }

@@ -49,6 +49,8 @@ struct Caches: Sendable {
     let ipAddresses: ResourceCache
     /// The Secrets that ask for the token of a service account.
     let tokenSecrets: ResourceCache
+    /// The ConfigMap that says since when the use of these tokens is noted.
+    let tokenTracking: ResourceCache
 
     init(_ client: KubeClient) {
         pods = ResourceCache(client, .pods, indexes: ["node": { $0.nodeName.map { [$0] } ?? [] }])
@@ -80,15 +82,19 @@ struct Caches: Sendable {
         certificateRequests = ResourceCache(client, .certificateSigningRequests)
         serviceCIDRs = ResourceCache(client, .serviceCIDRs)
         ipAddresses = ResourceCache(client, .ipAddresses)
-        tokenSecrets = ResourceCache(client, .secrets, fieldSelector: "type=\(TokenSecrets.type)")
+        tokenSecrets = ResourceCache(client, .secrets, fieldSelector: "type=\(TokenSecret.type)")
+        tokenTracking = ResourceCache(
+            client, .configMaps, namespace: LegacyTokenTracking.key.namespace,
+            fieldSelector: "metadata.name=\(LegacyTokenTracking.key.name)")
     }
 
     var all: [ResourceCache] {
         [
             pods, nodes, namespaces, services, endpoints, endpointSlices, deployments, replicaSets,
-            replicationControllers, daemonSets, controllerRevisions, serviceAccounts, rootCAs, leases, persistentVolumeClaims, persistentVolumes,
+            replicationControllers, daemonSets, controllerRevisions, serviceAccounts, rootCAs, leases,
+            persistentVolumeClaims, persistentVolumes,
             resourceQuotas, podDisruptionBudgets, jobs, clusterRoles, certificateRequests, serviceCIDRs, ipAddresses,
-            tokenSecrets,
+            tokenSecrets, tokenTracking,
         ]
     }
 
