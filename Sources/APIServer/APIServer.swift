@@ -109,6 +109,7 @@ public final class APIServer: Sendable {
 
     private func answer(_ request: IncomingRequest, _ info: RequestInfo) async throws -> Reply {
         let caller = try await authenticate(request)
+        let request = WebSocketToken.removed(from: request)
         await mirror.caughtUp()
         let user = try impersonated(caller.user, request)
         try authorizer.require(user, AccessAttributes(info, request))

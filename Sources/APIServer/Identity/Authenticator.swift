@@ -3,6 +3,7 @@
 import HTTPServing
 import KubeClient
 import KubeObjects
+import Logging
 import Values
 
 extension APIServer {
@@ -26,6 +27,7 @@ extension APIServer {
                     user: UserInfo(
                         certificate.commonName, groups: certificate.organizations + [UserInfo.Group.authenticated]))
             }
+            if let offer = try WebSocketToken(request) { return try await bearer(offer.token) }
             return Caller(user: .anonymous)
         }
     }
