@@ -16,7 +16,6 @@ public final class APIServer: Sendable {
     let storage: any Backend
     let mirror: Mirror
     let served: ServedResources
-    let authenticator: Authenticator
     let authorizer: RBACAuthorizer
     let tokens: ServiceAccountTokens
     let metrics = RequestMetrics()
@@ -41,7 +40,6 @@ public final class APIServer: Sendable {
         mirror = Mirror(storage: storage, logger: configuration.logger)
         tokens = ServiceAccountTokens(
             signer: configuration.tokenSigner, issuer: configuration.issuer, mirror: mirror)
-        authenticator = Authenticator(tokens: tokens, audiences: [configuration.issuer])
         authorizer = RBACAuthorizer(mirror: mirror)
         served = ServedResources(
             mirror: mirror, serverAddress: "\(configuration.advertiseAddress):\(configuration.advertisePort)")
@@ -110,13 +108,15 @@ public final class APIServer: Sendable {
     }
 
     private func answer(_ request: IncomingRequest, _ info: RequestInfo) async throws -> Reply {
-        var user = try await authenticator.authenticate(request)
+        let caller = try await authenticate(request)
+        let request = WebSocketToken.removed(from: request)
         await mirror.caughtUp()
-        user = try impersonated(user, request)
+        let user = try impersonated(caller.user, request)
         try authorizer.require(user, AccessAttributes(info, request))
         guard info.isResourceRequest else { return try await answerPath(request, info, user) }
         guard let type = registry.resource(info.groupVersionResource) else { return .pathNotFound }
         let context = RequestContext(request: request, info: info, user: user, type: type)
+        if let warning = caller.warning { context.warnings.add(warning) }
         if let warning = type.custom?.deprecationWarning { context.warnings.add(warning) }
         var reply = try await answer(context)
         reply.headers += context.warnings.headers

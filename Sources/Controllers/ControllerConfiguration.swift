@@ -13,6 +13,9 @@ public struct ControllerConfiguration: Sendable {
     public var certificateDuration: Duration
     /// Signs the tokens in Secrets of type `kubernetes.io/service-account-token`; nil leaves these Secrets empty.
     public var tokenSigner: TokenSigner?
+    /// A token in a Secret that was made automatically and is not used for so long becomes invalid, and after as long
+    /// again its Secret is deleted.
+    public var legacyTokenPeriod: Duration
     /// Where addresses of Services of type LoadBalancer come from; nil leaves them pending.
     public var loadBalancerCIDR: CIDR?
     /// Without a renewed Lease or status for so long, a node counts as unreachable.
@@ -32,6 +35,7 @@ public struct ControllerConfiguration: Sendable {
     public init(
         clusterCACertificatePEM: String, certificateAuthority: CertificateAuthority? = nil,
         certificateDuration: Duration = .seconds(365 * 86400), tokenSigner: TokenSigner? = nil,
+        legacyTokenPeriod: Duration = .seconds(365 * 86400),
         loadBalancerCIDR: CIDR? = CIDR("192.168.49.192/26"),
         nodeGracePeriod: Duration = .seconds(50), eventTTL: Duration = .seconds(3600),
         addressGracePeriod: Duration = .seconds(60), finishedPodLimit: Int = 12500, electsLeader: Bool = false,
@@ -41,6 +45,7 @@ public struct ControllerConfiguration: Sendable {
         self.certificateAuthority = certificateAuthority
         self.certificateDuration = certificateDuration
         self.tokenSigner = tokenSigner
+        self.legacyTokenPeriod = legacyTokenPeriod
         self.loadBalancerCIDR = loadBalancerCIDR
         self.nodeGracePeriod = nodeGracePeriod
         self.eventTTL = eventTTL

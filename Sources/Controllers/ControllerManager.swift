@@ -41,7 +41,8 @@ public struct ControllerManager: Sendable {
         let addresses = AddressCollector(context)
         let kinds = CustomKinds(context)
         var controllers: [any Controller] = [
-            Scheduler(context.of("kube-scheduler")), DeploymentController(context), ReplicaSetController(context),
+            Scheduler(context.of("kube-scheduler")), DeploymentController(context),
+            ReplicaController(context, .replicaSet), ReplicaController(context, .replicationController),
             DaemonSetController(context), EndpointsController(context), LoadBalancerController(context),
             NamespaceContents(context), NodeLifecycle(context), TaintEviction(context), PodCollector(context),
             NamespaceDeletion(context, kinds), GarbageCollector(context, kinds), kinds, addresses,
@@ -50,7 +51,7 @@ public struct ControllerManager: Sendable {
             DisruptionController(context),
             EndpointMirroring(context), ServiceRanges(context), ServiceAddresses(context),
             CertificateApprover(context), CertificateCleaner(context), ClusterRoleAggregation(context),
-            FinishedJobs(context), NodeTTL(context),
+            FinishedJobs(context), NodeTTL(context), LegacyTokenTracking(context), LegacyTokenCleaner(context),
         ]
         if let signer = CertificateSigner(context) { controllers.append(signer) }
         if let secrets = TokenSecrets(context) { controllers.append(secrets) }

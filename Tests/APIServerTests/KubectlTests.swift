@@ -57,6 +57,62 @@ import Values
         await fixture.stop()
     }
 
+    @Test func replicationControllersAreShownAndScaled() async throws {
+        let fixture = try await HTTPSFixture()
+        let made = try await fixture.kubectl(
+            "apply", "-f", "-",
+            input: """
+                apiVersion: v1
+                kind: ReplicationController
+                metadata: {name: web}
+                spec:
+                  replicas: 2
+                  template:
+                    metadata: {labels: {app: web}}
+                    spec: {containers: [{name: main, image: "busybox:1"}]}
+                """)
+        #expect(made.text == "replicationcontroller/web created\n", "\(made.errors)")
+        let scaled = try await fixture.kubectl("scale", "rc/web", "--replicas=3")
+        #expect(scaled.text == "replicationcontroller/web scaled\n", "\(scaled.errors)")
+        let table = try await fixture.kubectl("get", "rc", "-o", "wide")
+        let rows = table.text.split(separator: "\n").map { $0.split(separator: " ") }
+        #expect(
+            rows.first == ["NAME", "DESIRED", "CURRENT", "READY", "AGE", "CONTAINERS", "IMAGES", "SELECTOR"],
+            "\(table.errors)")
+        #expect(rows.last?.prefix(4) == ["web", "3", "0", "0"])
+        #expect(rows.last?.suffix(3) == ["main", "busybox:1", "app=web"])
+        let description = try await fixture.kubectl("describe", "rc", "web")
+        for line in ["Selector:     app=web", "Replicas:     0 current / 3 desired"] {
+            #expect(description.text.contains(line), "\(description.text) \(description.errors)")
+        }
+        await fixture.stop()
+    }
+
+    @Test func servicesThatKeepClientsAddressesHaveAPortForHealthChecks() async throws {
+        let fixture = try await HTTPSFixture()
+        let manifest = """
+            apiVersion: v1
+            kind: Service
+            metadata: {name: web}
+            spec: {type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]}
+            """
+        let made = try await fixture.kubectl("apply", "-f", "-", input: manifest)
+        #expect(made.text == "service/web created\n", "\(made.errors)")
+        let port = try await fixture.kubectl("get", "service", "web", "-o", "jsonpath={.spec.healthCheckNodePort}")
+        let number = try #require(Int(port.text), "\(port.errors)")
+        #expect((30000...32767).contains(number))
+        let description = try await fixture.kubectl("describe", "service", "web")
+        #expect(description.text.contains(port.text) && description.text.contains("HealthCheck NodePort:"))
+        let again = try await fixture.kubectl("apply", "-f", "-", input: manifest)
+        #expect(again.text == "service/web unchanged\n", "\(again.errors)")
+        let open = manifest.replacing("Local", with: "Cluster")
+        let changed = try await fixture.kubectl("apply", "-f", "-", input: open)
+        #expect(changed.text == "service/web configured\n", "\(changed.errors)")
+        let gone = try await fixture.kubectl("get", "service", "web", "-o", "jsonpath={.spec.healthCheckNodePort}")
+        #expect(gone.status == 0 && gone.text.isEmpty)
+        await fixture.stop()
+    }
+
     /// Server-side apply as kubectl does it: conflicts, force, and the change from client-side apply to it.
     @Test func applyOnTheServer() async throws {
         let fixture = try await HTTPSFixture()

@@ -56,6 +56,99 @@ import Values
         }
     }
 
+    private static let made = "2020-01-10T06:00:00Z"
+
+    @Test(
+        "when a token that nobody uses is given up",
+        arguments: [
+            // Without a note of its use, what counts is when it was made and since when uses are noted.
+            ("2020-01-01", [:], .invalidate, "2020-01-20T06:00:00Z"),
+            ("2020-01-10", [:], .invalidate, "2020-01-21T00:00:00Z"),
+            // A day is over at its end.
+            ("2020-01-01", ["last-used": "2020-02-01"], .invalidate, "2020-02-12T00:00:00Z"),
+            ("2020-01-01", ["invalid-since": "2020-02-12"], .delete, "2020-02-23T00:00:00Z"),
+            (
+                "2020-01-01", ["last-used": "2020-03-01", "invalid-since": "2020-02-12"], .delete,
+                "2020-03-12T00:00:00Z"
+            ),
+            // A mark that is no day is made anew; of a use that is no day nothing is known.
+            ("2020-01-01", ["invalid-since": "2020-02-30"], .invalidate, "2020-01-20T06:00:00Z"),
+            ("2020-01-01", ["last-used": "yesterday"], nil, ""),
+        ] as [(String, [String: String], LegacyTokenLife.Step?, String)])
+    func life(tracked: String, labels: [String: String], step: LegacyTokenLife.Step?, end: String) throws {
+        var secret = Self.secret("t", account: "robot")
+        secret.metadata["creationTimestamp"] = JSON(Self.made)
+        secret.metadata["labels"] = JSON(
+            Dictionary(uniqueKeysWithValues: labels.map { ("kubernetes.io/legacy-token-\($0.key)", $0.value) }))
+        let since = try #require(Timestamp("\(tracked)T00:00:00Z"))
+        let life = LegacyTokenLife(secret, trackedSince: since, period: 10 * 86400)
+        #expect(life?.step == step && life?.end.description ?? "" == end)
+    }
+
+    @Test func aTokenThatNobodyUsesIsMarkedAndThenDeleted() async throws {
+        let (lastUsed, invalidSince) = (
+            "kubernetes.io/legacy-token-last-used", "kubernetes.io/legacy-token-invalid-since"
+        )
+        let tracking = "kube-apiserver-legacy-service-account-token-tracking"
+        let today = String(Timestamp.now.description.prefix(10))
+        let configuration = ControllerConfiguration(
+            clusterCACertificatePEM: "PEM", legacyTokenPeriod: .seconds(1))
+        try await TestCluster.with(nodes: [], configuration: configuration) { cluster in
+            let client = cluster.client
+            for name in ["robot", "human"] {
+                var account = KubeObject(.serviceAccounts, kind: "ServiceAccount", name: name, namespace: "default")
+                // Only the account's reference tells a token that was made for it from one that somebody made.
+                if name == "robot" { account["secrets"] = [["name": "robot-token"], ["name": "mounted"]] }
+                try await client.create(.serviceAccounts, account)
+            }
+            var pod = KubeObject(.pods, kind: "Pod", name: "user", namespace: "default")
+            pod["spec"] = [
+                "containers": [["name": "c", "image": "i"]],
+                "volumes": [["name": "v", "secret": ["secretName": "mounted"]]],
+            ]
+            try await client.create(.pods, pod)
+            for (name, account) in [("robot-token", "robot"), ("mounted", "robot"), ("human-token", "human")] {
+                try await client.create(.secrets, Self.secret(name, account: account))
+            }
+            let filled = try await cluster.until(.secrets, in: "default") { all in
+                all.count == 3 && all.allSatisfy { $0["data"]["token"] != nil }
+            }
+            func token(_ name: String) -> String {
+                let text = filled.named(name)?["data"]["token"].string ?? ""
+                return String(decoding: Base64.bytes(text) ?? [], as: UTF8.self)
+            }
+            #expect(try await Self.review(cluster, token("human-token"))["authenticated"].bool == true)
+            // Uses are noted since today: it is too early to say that one was not used.
+            let map = try await cluster.until(.configMaps, in: "kube-system") { $0.named(tracking) != nil }
+            #expect(map.named(tracking)?["data"]["since"].string == today)
+            try await client.patch(
+                .configMaps, tracking, in: "kube-system", type: .merge, ["data": ["since": "2020-01-01"]])
+            let marked = try await cluster.until(.secrets, in: "default") { all in
+                all.named("robot-token")?.labels[invalidSince] != nil
+            }
+            #expect(marked.named("robot-token")?.labels == [invalidSince: today])
+            #expect(marked.named("human-token")?.labels == [lastUsed: today])
+            #expect(marked.named("mounted")?.labels == [:])
+            let refused = try await Self.review(cluster, token("robot-token"))
+            #expect(refused["authenticated"].bool != true)
+            #expect(refused["error"].string?.contains(invalidSince) == true)
+            #expect(
+                try await client.get(.secrets, "robot-token", in: "default").labels
+                    == [invalidSince: today, lastUsed: today])
+            try await client.patch(
+                .secrets, "robot-token", in: "default", type: .merge,
+                ["metadata": ["labels": .object([invalidSince: "2020-02-01", lastUsed: "2020-01-01"])]])
+            try await cluster.until(.secrets, in: "default") { $0.named("robot-token") == nil }
+            try await cluster.until(.serviceAccounts, in: "default") {
+                $0.named("robot")?["secrets"] == [["name": "mounted"]]
+            }
+            // What a pod used is given up when the pod is gone.
+            try await client.delete(.pods, "user", in: "default", gracePeriodSeconds: 0)
+            try await cluster.until(.secrets, in: "default") { $0.named("mounted")?.labels[invalidSince] == today }
+            #expect(try await client.get(.secrets, "human-token", in: "default").labels == [lastUsed: today])
+        }
+    }
+
     @Test func aRoleOfRolesHoldsTheirRules() async throws {
         try await TestCluster.with(nodes: []) { cluster in
             @Sendable func resources(_ roles: [KubeObject], _ name: String) -> [String] {

@@ -120,7 +120,27 @@ import Values
         }
     }
 
-    @Test func replicaSetsAdoptAndRelease() async throws {
+    /// A ReplicaSet or a ReplicationController of pods `app=NAME`.
+    private static func replicas(_ kind: String, _ name: String, _ count: Int) -> JSON {
+        let labels: JSON = ["app": JSON(name)]
+        let isSet = kind == "ReplicaSet"
+        return [
+            "apiVersion": isSet ? "apps/v1" : "v1", "kind": JSON(kind),
+            "metadata": ["name": JSON(name), "namespace": "default"],
+            "spec": [
+                "replicas": JSON(count), "selector": isSet ? ["matchLabels": labels] : labels,
+                "template": [
+                    "metadata": ["labels": labels], "spec": ["containers": [["name": "c", "image": "i"]]],
+                ],
+            ],
+        ]
+    }
+
+    private static let replicationControllers = GroupVersionResource("", "v1", "replicationcontrollers")
+
+    @Test(arguments: ["ReplicaSet", "ReplicationController"])
+    func replicaSetsAdoptAndRelease(kind: String) async throws {
+        let resource = kind == "ReplicaSet" ? .replicaSets : Self.replicationControllers
         try await TestCluster.with { cluster in
             _ = try await cluster.apply(
                 .pods,
@@ -129,25 +149,57 @@ import Values
                     "metadata": ["name": "orphan", "namespace": "default", "labels": ["app": "web"]],
                     "spec": ["containers": [["name": "c", "image": "i"]]],
                 ])
-            _ = try await cluster.apply(
-                .replicaSets,
-                [
-                    "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": ["name": "web", "namespace": "default"],
-                    "spec": [
-                        "replicas": 1, "selector": ["matchLabels": ["app": "web"]],
-                        "template": [
-                            "metadata": ["labels": ["app": "web"]],
-                            "spec": ["containers": [["name": "c", "image": "i"]]],
-                        ],
-                    ],
-                ])
-            try await cluster.until(.replicaSets) { $0.named("web")?["status"]["readyReplicas"].int == 1 }
-            #expect(try await cluster.client.get(.pods, "orphan", in: "default").controller?.name == "web")
+            _ = try await cluster.apply(resource, Self.replicas(kind, "web", 1))
+            try await cluster.until(resource) { $0.named("web")?["status"]["readyReplicas"].int == 1 }
+            let adopted = try await cluster.client.get(.pods, "orphan", in: "default").controller
+            #expect(adopted?.name == "web" && adopted?.kind == kind)
             #expect(try await cluster.client.list(.pods, in: "default").items.count == 1)
             try await cluster.client.patch(
                 .pods, "orphan", in: "default", type: .merge, ["metadata": ["labels": ["app": "free"]]])
             try await cluster.until(.pods, in: "default") { pods in
                 pods.named("orphan")?.controller == nil && pods.count == 2
+            }
+        }
+    }
+
+    @Test func aReplicationControllerScalesAndSaysWhatItCannotMake() async throws {
+        try await TestCluster.with { cluster in
+            let quotas = GroupVersionResource("", "v1", "resourcequotas")
+            _ = try await cluster.apply(
+                quotas,
+                [
+                    "apiVersion": "v1", "kind": "ResourceQuota", "metadata": ["name": "few", "namespace": "default"],
+                    "spec": ["hard": ["pods": "2"]],
+                ])
+            try await cluster.until(quotas) { $0.named("few")?["status"]["hard"]["pods"].string == "2" }
+            _ = try await cluster.apply(
+                Self.replicationControllers, Self.replicas("ReplicationController", "web", 3))
+            let refused = try await cluster.until(Self.replicationControllers) { all in
+                all.named("web")?["status"]["availableReplicas"].int == 2
+                    && all.named("web")?["status"]["conditions"].array?.isEmpty == false
+            }
+            let condition = refused.named("web")?["status"]["conditions"][0]
+            #expect(condition["type"].string == "ReplicaFailure" && condition["status"].string == "True")
+            #expect(condition["reason"].string == "FailedCreate")
+            #expect(condition["message"].string?.contains("exceeded quota: few") == true)
+            let scale = try await cluster.client.patch(
+                Self.replicationControllers, "web", in: "default", type: .merge, ["spec": ["replicas": 2]],
+                subresource: "scale")
+            #expect(scale["status"]["selector"].string == "app=web")
+            let settled = try await cluster.until(Self.replicationControllers) { all in
+                all.named("web")?["status"]["conditions"] == nil
+                    && all.named("web")?["status"]["observedGeneration"].int == 2
+            }
+            #expect(
+                settled.named("web")?["status"] == [
+                    "replicas": 2, "fullyLabeledReplicas": 2, "readyReplicas": 2, "availableReplicas": 2,
+                    "observedGeneration": 2,
+                ])
+            try await cluster.until(.events, in: "default") { events in
+                events.contains { event in
+                    event["reason"].string == "SuccessfulCreate"
+                        && event["source"]["component"].string == "replication-controller"
+                }
             }
         }
     }

@@ -87,6 +87,47 @@ import Values
         }
     }
 
+    /// Has much to say, and reads nothing.
+    @Sendable private static func flood(_ request: HTTPRequest) async -> HTTPResponse {
+        HTTPResponse(
+            status: 101, headers: ["Upgrade": "echo"],
+            body: .upgrade { connection in
+                let piece = ByteBuffer(repeating: 0x61, count: 64 << 10)
+                for _ in 1...128 { try await connection.write(piece) }
+                await connection.closeInOrder()
+            })
+    }
+
+    @Test("who reads slowly loses nothing, though nobody read what it sent", arguments: [false, true])
+    func slowReader(isSpliced: Bool) async throws {
+        try await withServer(handler: Self.flood) { backend in
+            try await withServer { _ in
+                let result = try? await HTTPUpgrade.connect(
+                    host: "127.0.0.1", port: backend, tls: nil, method: "GET", target: "/", headers: ["Upgrade": "echo"]
+                )
+                guard let result, let inner = result.connection else { return HTTPResponse(status: 502) }
+                return HTTPResponse(
+                    status: result.status, headers: result.headers,
+                    body: .upgrade { outer in await UpgradedConnection.splice(outer, inner) })
+            } _: { proxy in
+                let result = try await HTTPUpgrade.connect(
+                    host: "127.0.0.1", port: isSpliced ? proxy : backend, tls: nil, method: "GET", target: "/",
+                    headers: ["Upgrade": "echo"])
+                let connection = try #require(result.connection)
+                let sending = Task { try? await connection.write(ByteBuffer(repeating: 0x62, count: 16 << 20)) }
+                var count = 0
+                for try await buffer in connection.inbound {
+                    count += buffer.readableBytes
+                    // As slow as to have bytes on their way when the server is done.
+                    try await Task.sleep(for: .milliseconds(2))
+                }
+                #expect(count == 8 << 20)
+                await connection.close()
+                await sending.value
+            }
+        }
+    }
+
     @Test func aRefusalCarriesItsBody() async throws {
         try await withServer { _ in
             HTTPResponse(status: 403, text: "exec is forbidden\n")

@@ -140,15 +140,16 @@ import Values
                 .hasSuffix("autoscaling.v1.Scale") == true)
     }
 
+    private func inner(_ message: [UInt8]?, _ number: Int) -> [[UInt8]] { Wire.fields(message ?? [])[number] ?? [] }
+    private func text(_ message: [UInt8]?, _ number: Int) -> String {
+        String(decoding: inner(message, number).first ?? [], as: UTF8.self)
+    }
+
     /// The numbers are those of gnostic's OpenAPIv3.proto.
     @Test func theThirdVersionHasAProtobufForm() throws {
         let bytes = try #require(openAPI.v3Protobuf("apis/apps/v1")).bytes
         #expect(bytes.starts(with: [0x0A, 0x05] + Array("3.0.0".utf8)))
         #expect(openAPI.v3Protobuf("apis/none/v1") == nil)
-        func inner(_ message: [UInt8]?, _ number: Int) -> [[UInt8]] { Wire.fields(message ?? [])[number] ?? [] }
-        func text(_ message: [UInt8]?, _ number: Int) -> String {
-            String(decoding: inner(message, number).first ?? [], as: UTF8.self)
-        }
         let paths = inner(inner(bytes, 4).first, 1).map { text($0, 1) }
         #expect(paths.contains("/apis/apps/v1/namespaces/{namespace}/deployments/{name}"))
         let schemas = inner(inner(inner(bytes, 5).first, 1).first, 1)
@@ -156,6 +157,11 @@ import Values
         let schema = inner(inner(deployment, 2).first, 1).first
         #expect(text(schema, 25) == "object" && text(schema, 34).hasPrefix("Keeps a number of equal pods running"))
         #expect(!inner(schema, 31).isEmpty && !inner(schema, 36).isEmpty)
+        let specification = try #require(schemas.first { text($0, 1) == "io.k8s.api.apps.v1.DeploymentSpec" })
+        let required = inner(inner(inner(specification, 2).first, 1).first, 23).map {
+            String(decoding: $0, as: UTF8.self)
+        }
+        #expect(Set(required) == ["selector", "template"])
     }
 
     @Test func customResourcesTakeNoStrategicPatch() throws {
@@ -168,11 +174,24 @@ import Values
                 != nil)
     }
 
-    @Test func theSecondVersionStartsAsGnosticsDocument() {
+    /// The numbers are those of gnostic's OpenAPIv2.proto.
+    @Test func theSecondVersionHasAProtobufForm() throws {
         let bytes = openAPI.v2Protobuf().bytes
         #expect(bytes.starts(with: [0x0A, 0x03, 0x32, 0x2E, 0x30]))
         #expect(bytes.count > 100_000)
         #expect(openAPI.v2Protobuf().hash == openAPI.v2Protobuf().hash)
+        let item = try #require(
+            inner(inner(bytes, 8).first, 2).first {
+                text($0, 1) == "/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+            })
+        let replace = try #require(inner(inner(item, 2).first, 3).first)
+        #expect(text(replace, 5) == "replaceAppsV1NamespacedDeployment")
+        #expect(inner(inner(replace, 9).first, 1).map { text($0, 1) }.contains("200"))
+        let definitions = inner(inner(bytes, 9).first, 1)
+        let specification = try #require(definitions.first { text($0, 1) == "io.k8s.api.apps.v1.DeploymentSpec" })
+        let schema = inner(specification, 2).first
+        #expect(Set(inner(schema, 19).map { String(decoding: $0, as: UTF8.self) }) == ["selector", "template"])
+        #expect(inner(inner(schema, 25).first, 1).map { text($0, 1) }.contains("replicas"))
     }
 }
 

@@ -8,14 +8,14 @@ enum ServiceClaims {
     static func address(_ address: String) -> String { "ip:\(address)" }
     static func port(_ port: Int, _ transport: String) -> String { "port:\(transport)/\(port)" }
 
-    static func claims(of service: KubeObject) -> [String] {
+    static func claims(of service: KubeObject, withHealthCheck: Bool = true) -> [String] {
         var claims: [String] = []
         for address in addresses(of: service) { claims.append(self.address(address)) }
         for port in service["spec"]["ports"].array ?? [] {
             guard let number = port["nodePort"].int, number > 0 else { continue }
             claims.append(self.port(number, port["protocol"].string ?? "TCP"))
         }
-        if let number = service["spec"]["healthCheckNodePort"].int, number > 0 {
+        if withHealthCheck, let number = service["spec"]["healthCheckNodePort"].int, number > 0 {
             claims.append(port(number, "TCP"))
         }
         return claims
@@ -54,7 +54,7 @@ struct ServiceAllocator: Sendable {
         return taken.contains(ServiceClaims.address(text)) || isReserved(text)
     }
 
-    mutating func allocate(_ service: inout KubeObject, old: KubeObject?) -> [FieldError] {
+    mutating func allocate(_ service: inout KubeObject, old: KubeObject?) throws(StatusError) -> [FieldError] {
         if let old { Self.keep(&service, old) }
         var errors: [FieldError] = []
         if service["spec"]["type"].string == "ExternalName" {
@@ -65,6 +65,7 @@ struct ServiceAllocator: Sendable {
             errors += allocateAddress(&service, old)
         }
         errors += allocatePorts(&service, old)
+        if errors.isEmpty { try allocateHealthCheck(&service, old) }
         return errors
     }
 
@@ -72,7 +73,6 @@ struct ServiceAllocator: Sendable {
     private static func keep(_ service: inout KubeObject, _ old: KubeObject) {
         let type = service["spec"]["type"].string ?? "ClusterIP"
         guard type != "ExternalName", old["spec"]["type"].string != "ExternalName" else {
-            if old["spec"]["type"].string == "ExternalName" { return }
             return
         }
         if service["spec"]["clusterIP"].string?.isEmpty ?? true {
@@ -80,6 +80,9 @@ struct ServiceAllocator: Sendable {
         }
         for field in ["ipFamilies", "ipFamilyPolicy"] where service["spec"][field] == nil {
             service["spec"][field] = old["spec"][field]
+        }
+        if let port = keptHealthCheck(service, old), (service["spec"]["healthCheckNodePort"].int ?? 0) == 0 {
+            service["spec"]["healthCheckNodePort"] = JSON(port)
         }
         guard usesNodePorts(service), var ports = service["spec"]["ports"].array else { return }
         let before = old["spec"]["ports"].array ?? []
@@ -179,6 +182,7 @@ struct ServiceAllocator: Sendable {
         let isLoadBalancer = service["spec"]["type"].string == "LoadBalancer"
         let allocates = Self.usesNodePorts(service)
         var own: Set<String> = []
+        if let port = Self.keptHealthCheck(service, old) { own.insert(ServiceClaims.port(port, "TCP")) }
         for index in ports.indices {
             let transport = ports[index]["protocol"].string ?? "TCP"
             let field = "spec.ports[\(index)].nodePort"
@@ -188,17 +192,10 @@ struct ServiceAllocator: Sendable {
                 continue
             }
             if let asked = ports[index]["nodePort"].int, asked > 0 {
-                let claim = ServiceClaims.port(asked, transport)
-                if !nodePorts.contains(asked) {
-                    errors.append(
-                        .invalid(
-                            field, JSON(asked),
-                            "provided port is not in the valid range. The range of valid ports is "
-                                + "\(nodePorts.lowerBound)-\(nodePorts.upperBound)"))
-                } else if taken.contains(claim) || own.contains(claim) {
-                    errors.append(.invalid(field, JSON(asked), "provided port is already allocated"))
+                if let problem = problem(port: asked, transport, own) {
+                    errors.append(.invalid(field, JSON(asked), problem))
                 }
-                own.insert(claim)
+                own.insert(ServiceClaims.port(asked, transport))
             } else if allocates {
                 guard let free = freePort(transport, own) else {
                     errors.append(
@@ -211,6 +208,40 @@ struct ServiceAllocator: Sendable {
         }
         service["spec"]["ports"] = .array(ports)
         return errors
+    }
+
+    /// The port for health checks that a Service keeps: one that it had and still needs.
+    private static func keptHealthCheck(_ service: KubeObject, _ old: KubeObject?) -> Int? {
+        guard let old, ServiceTypes.needsHealthCheck(old["spec"]), ServiceTypes.needsHealthCheck(service["spec"]),
+            let port = old["spec"]["healthCheckNodePort"].int, port > 0
+        else { return nil }
+        return port
+    }
+
+    /// Where load balancers ask a node whether it has pods of the Service: a port that a Service has from the moment on
+    /// that it needs one, and loses when it needs none any more. Those that earlier servers made have none yet.
+    private func allocateHealthCheck(_ service: inout KubeObject, _ old: KubeObject?) throws(StatusError) {
+        guard ServiceTypes.needsHealthCheck(service["spec"]), Self.keptHealthCheck(service, old) == nil else { return }
+        let own = Set(ServiceClaims.claims(of: service, withHealthCheck: false))
+        if let asked = service["spec"]["healthCheckNodePort"].int, asked != 0 {
+            // What is no port at all the kind's own rules refuse.
+            guard (1...65535).contains(asked), let problem = problem(port: asked, "TCP", own) else { return }
+            throw .internalError("failed to allocate requested HealthCheck NodePort \(asked): \(problem)")
+        }
+        guard let free = freePort("TCP", own) else {
+            throw .internalError("failed to allocate a HealthCheck NodePort: range is full")
+        }
+        service["spec"]["healthCheckNodePort"] = JSON(free)
+    }
+
+    /// Why a port that is asked for cannot be had.
+    private func problem(port: Int, _ transport: String, _ own: Set<String>) -> String? {
+        guard nodePorts.contains(port) else {
+            return "provided port is not in the valid range. The range of valid ports is "
+                + "\(nodePorts.lowerBound)-\(nodePorts.upperBound)"
+        }
+        let claim = ServiceClaims.port(port, transport)
+        return taken.contains(claim) || own.contains(claim) ? "provided port is already allocated" : nil
     }
 
     private func freePort(_ transport: String, _ own: Set<String>) -> Int? {
@@ -235,7 +266,7 @@ extension APIServer {
         var allocator = ServiceAllocator(
             ranges: serviceRanges(), nodePorts: configuration.nodePorts, others: others,
             isReserved: { self.isReserved($0, for: service) })
-        let errors = allocator.allocate(&object, old: old)
+        let errors = try allocator.allocate(&object, old: old)
         if !errors.isEmpty { throw StatusError.invalid(type, name: object.name, errors) }
     }
 }

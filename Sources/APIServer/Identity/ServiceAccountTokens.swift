@@ -53,15 +53,29 @@ struct ServiceAccountTokens: Sendable {
     /// Why a token is not accepted: for the log and for TokenReview, never for the caller of another request.
     struct Rejection: Error, CustomStringConvertible {
         var description: String
-        init(_ description: String) { self.description = description }
+        /// The Secret that holds the token: it is used, even though in vain.
+        var secret: KubeObject?
+
+        init(_ description: String, secret: KubeObject? = nil) {
+            self.description = description
+            self.secret = secret
+        }
+    }
+
+    /// What a token says.
+    struct Verified: Sendable {
+        var user: UserInfo
+        var audiences: [String]
+        /// The Secret that holds the token, for those that do not expire.
+        var secret: KubeObject?
+        /// What the bearer should hear.
+        var warning: String?
     }
 
     /// Who the token says its bearer is. Tokens of accounts, pods, nodes and secrets that are gone are refused.
-    func verify(_ token: String, audiences: [String], now: Timestamp) throws(Rejection) -> (
-        user: UserInfo, audiences: [String]
-    ) {
+    func verify(_ token: String, audiences: [String], now: Timestamp) throws(Rejection) -> Verified {
         if let known = verified[token], known.holds(mirror, now) {
-            return (known.user, try Self.common(known.audiences, audiences))
+            return Verified(user: known.user, audiences: try Self.common(known.audiences, audiences))
         }
         let claims: JSON
         do {
@@ -69,7 +83,11 @@ struct ServiceAccountTokens: Sendable {
         } catch {
             throw Rejection("invalid bearer token: \(error)")
         }
-        if claims["iss"].string == Self.secretIssuer { return (try verifySecret(claims, token), audiences) }
+        if claims["iss"].string == Self.secretIssuer {
+            var verified = try verifySecret(claims, token)
+            verified.audiences = audiences
+            return verified
+        }
         guard claims["iss"].string == issuer else {
             throw Rejection("invalid bearer token: issuer \"\(claims["iss"].string ?? "")\" is not \"\(issuer)\"")
         }
@@ -101,7 +119,7 @@ struct ServiceAccountTokens: Sendable {
         verified[token] = VerifiedTokens.Entry(
             user: user, audiences: tokenAudiences, boundTo: boundTo, notBefore: claims["nbf"].int.map(Int64.init),
             expiry: claims["exp"].int.map(Int64.init))
-        return (user, common)
+        return Verified(user: user, audiences: common)
     }
 
     private static func user(_ account: KubeObject, _ extra: [String: [String]] = [:]) -> UserInfo {
@@ -119,7 +137,7 @@ struct ServiceAccountTokens: Sendable {
 
     /// Who a token says its bearer is that does not expire: it is good for as long as its Secret holds it. For whom it
     /// is meant it does not say, so that it is meant for everybody who asks.
-    private func verifySecret(_ claims: JSON, _ token: String) throws(Rejection) -> UserInfo {
+    private func verifySecret(_ claims: JSON, _ token: String) throws(Rejection) -> Verified {
         func claim(_ name: String) throws(Rejection) -> String {
             guard let text = claims["kubernetes.io/serviceaccount/\(name)"].string, !text.isEmpty else {
                 throw Rejection("token lacks the claim kubernetes.io/serviceaccount/\(name)")
@@ -137,7 +155,18 @@ struct ServiceAccountTokens: Sendable {
             throw Rejection("token is not the one that secret \"\(secret.name)\" holds")
         }
         let uid = try claim("service-account.uid")
-        return Self.user(try require(.serviceAccounts, namespace, name, uid: uid).object())
+        let account = try require(.serviceAccounts, namespace, name, uid: uid).object()
+        guard (secret.labels[TokenSecret.invalidSince] ?? "").isEmpty else {
+            throw Rejection(
+                "token of service account \(namespace)/\(name) is marked as invalid, as nobody used it for long: make "
+                    + "one with `kubectl create token`, or take the label \(TokenSecret.invalidSince) from secret "
+                    + "\(namespace)/\(secret.name) to use this one for the time being", secret: secret)
+        }
+        let warning =
+            TokenSecret.isGenerated(secret, for: account)
+            ? "the token of secret \(namespace)/\(secret.name) was made automatically and will be given up when it is "
+                + "not used: use tokens of the TokenRequest API, or of a Secret made by hand" : nil
+        return Verified(user: Self.user(account), audiences: [], secret: secret, warning: warning)
     }
 
     /// The audiences that a token has and that somebody asks for.

@@ -18,12 +18,19 @@ struct WebSocketUpgrade: Sendable {
 }
 
 extension IncomingRequest {
+    static let subprotocolHeader = "sec-websocket-protocol"
+
+    var asksForWebSocket: Bool { asksForUpgrade && header("upgrade")?.lowercased() == "websocket" }
+
+    /// The subprotocols that a WebSocket client offers, in its order.
+    var subprotocols: [String] { WebSocketHandshake.offers(headerValues(Self.subprotocolHeader)) }
+
     /// The upgrade to a WebSocket that the request asks for; nil when it asks for none.
     ///
     /// - Parameter known: the subprotocols of which the client's first is taken; nil takes whatever it offers first.
     func webSocket(_ known: [String]?) throws(StatusError) -> WebSocketUpgrade? {
-        guard asksForUpgrade, header("upgrade")?.lowercased() == "websocket" else { return nil }
-        let offers = WebSocketHandshake.offers(headerValues("sec-websocket-protocol"))
+        guard asksForWebSocket else { return nil }
+        let offers = subprotocols
         let chosen = offers.first { known?.contains($0) ?? true }
         guard chosen != nil || offers.isEmpty else {
             throw StatusError(

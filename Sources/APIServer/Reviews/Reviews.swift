@@ -25,7 +25,7 @@ extension APIServer {
             guard !namespace.isEmpty else { throw StatusError.badRequest("no namespace on request") }
             review["status"] = rulesStatus(context.user, namespace)
         case "selfsubjectreviews": review["status"] = ["userInfo": context.user.json]
-        case "tokenreviews": review["status"] = tokenStatus(review)
+        case "tokenreviews": review["status"] = await tokenStatus(review)
         case "bindings":
             try await bind(context, review, pod: review.name)
             return Reply(Self.success, encoding, status: 201)
@@ -70,13 +70,12 @@ extension APIServer {
         ]
     }
 
-    private func tokenStatus(_ review: KubeObject) -> JSON {
+    private func tokenStatus(_ review: KubeObject) async -> JSON {
         let asked = review["spec"]["audiences"].array?.compactMap(\.string) ?? []
         do {
-            let verified = try tokens.verify(
-                review["spec"]["token"].string ?? "", audiences: asked.isEmpty ? [configuration.issuer] : asked,
-                now: .now)
-            return ["authenticated": true, "user": verified.user.json, "audiences": JSON(verified.audiences)]
+            let known = try await verified(
+                review["spec"]["token"].string ?? "", audiences: asked.isEmpty ? [configuration.issuer] : asked)
+            return ["authenticated": true, "user": known.user.json, "audiences": JSON(known.audiences)]
         } catch {
             return ["user": [:], "error": JSON("\(error)")]
         }

@@ -122,14 +122,10 @@ extension APIServer {
                 "spec": ["replicas": JSON(value(paths.specReplicas).int ?? 0)], "status": status,
             ])
         }
-        let selector: LabelSelector? =
-            if object.kind == "ReplicationController" {
-                object["spec"]["selector"].object.map { LabelSelector(matchLabels: $0.strings) }
-            } else {
-                try? LabelSelector(object: object["spec"]["selector"])
-            }
         var status: JSON = ["replicas": JSON(object["status"]["replicas"].int ?? 0)]
-        if let selector, !selector.isEmpty { status["selector"] = JSON(selector.description) }
+        if let selector = object.labelSelector, !selector.isEmpty {
+            status["selector"] = JSON(selector.description)
+        }
         return KubeObject([
             "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
             "spec": ["replicas": JSON(object["spec"]["replicas"].int ?? 0)], "status": status,

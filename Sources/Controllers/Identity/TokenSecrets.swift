@@ -10,7 +10,6 @@ import Values
 /// Pods do not need them; who makes one wants a token that does not expire. It is good for as long as the Secret holds
 /// it, which the API server checks.
 struct TokenSecrets: Controller {
-    static let type = "kubernetes.io/service-account-token"
     private static let accountName = "kubernetes.io/service-account.name"
     private static let accountUID = "kubernetes.io/service-account.uid"
 
@@ -29,7 +28,7 @@ struct TokenSecrets: Controller {
         let queue = queue
         let caches = context.caches
         caches.tokenSecrets.onChange { change in
-            if let secret = change.new { queue.add(secret.key) }
+            queue.add(change.object.key)
         }
         caches.serviceAccounts.onChange { change in
             guard change.new == nil || change.old?.uid != change.new?.uid else { return }
@@ -42,9 +41,8 @@ struct TokenSecrets: Controller {
 
     private func reconcile(_ key: ObjectKey) async throws {
         let secrets = context.caches.tokenSecrets
-        guard var secret = secrets[key], !secret.isBeingDeleted, let name = secret.annotations[Self.accountName] else {
-            return
-        }
+        guard var secret = secrets[key] else { return try await forget(key) }
+        guard !secret.isBeingDeleted, let name = secret.annotations[Self.accountName] else { return }
         guard let account = try await account(ObjectKey(key.namespace, name), of: secret) else {
             return try await secrets.delete(secret)
         }
@@ -62,6 +60,22 @@ struct TokenSecrets: Controller {
             try await secrets.update(secret)
         } catch let error as APIError where error.isNotFound {
             // Deleted meanwhile.
+        }
+    }
+
+    /// Accounts do not refer to a Secret that is gone: one of the same name made later would count as made for them.
+    private func forget(_ key: ObjectKey) async throws {
+        let accounts = context.caches.serviceAccounts
+        for account in accounts.inNamespace(key.namespace) where !account.isBeingDeleted {
+            let kept = (account["secrets"].array ?? []).filter { $0["name"].string != key.name }
+            guard kept.count < account["secrets"].array?.count ?? 0 else { continue }
+            var changed = account
+            changed["secrets"] = kept.isEmpty ? nil : .array(kept)
+            do {
+                try await accounts.update(changed)
+            } catch let error as APIError where error.isNotFound {
+                // Deleted meanwhile.
+            }
         }
     }
 

@@ -32,6 +32,7 @@ struct Caches: Sendable {
     let endpointSlices: ResourceCache
     let deployments: ResourceCache
     let replicaSets: ResourceCache
+    let replicationControllers: ResourceCache
     let daemonSets: ResourceCache
     let controllerRevisions: ResourceCache
     let serviceAccounts: ResourceCache
@@ -48,6 +49,8 @@ struct Caches: Sendable {
     let ipAddresses: ResourceCache
     /// The Secrets that ask for the token of a service account.
     let tokenSecrets: ResourceCache
+    /// The ConfigMap that says since when the use of these tokens is noted.
+    let tokenTracking: ResourceCache
 
     init(_ client: KubeClient) {
         pods = ResourceCache(client, .pods, indexes: ["node": { $0.nodeName.map { [$0] } ?? [] }])
@@ -64,6 +67,7 @@ struct Caches: Sendable {
             ])
         deployments = ResourceCache(client, .deployments)
         replicaSets = ResourceCache(client, .replicaSets)
+        replicationControllers = ResourceCache(client, .replicationControllers)
         daemonSets = ResourceCache(client, .daemonSets)
         controllerRevisions = ResourceCache(client, .controllerRevisions)
         serviceAccounts = ResourceCache(client, .serviceAccounts)
@@ -78,15 +82,19 @@ struct Caches: Sendable {
         certificateRequests = ResourceCache(client, .certificateSigningRequests)
         serviceCIDRs = ResourceCache(client, .serviceCIDRs)
         ipAddresses = ResourceCache(client, .ipAddresses)
-        tokenSecrets = ResourceCache(client, .secrets, fieldSelector: "type=\(TokenSecrets.type)")
+        tokenSecrets = ResourceCache(client, .secrets, fieldSelector: "type=\(TokenSecret.type)")
+        tokenTracking = ResourceCache(
+            client, .configMaps, namespace: LegacyTokenTracking.key.namespace,
+            fieldSelector: "metadata.name=\(LegacyTokenTracking.key.name)")
     }
 
     var all: [ResourceCache] {
         [
-            pods, nodes, namespaces, services, endpoints, endpointSlices, deployments, replicaSets, daemonSets,
-            controllerRevisions, serviceAccounts, rootCAs, leases, persistentVolumeClaims, persistentVolumes,
+            pods, nodes, namespaces, services, endpoints, endpointSlices, deployments, replicaSets,
+            replicationControllers, daemonSets, controllerRevisions, serviceAccounts, rootCAs, leases,
+            persistentVolumeClaims, persistentVolumes,
             resourceQuotas, podDisruptionBudgets, jobs, clusterRoles, certificateRequests, serviceCIDRs, ipAddresses,
-            tokenSecrets,
+            tokenSecrets, tokenTracking,
         ]
     }
 
@@ -108,6 +116,7 @@ package protocol Controller: Sendable {
 }
 
 extension GroupVersionResource {
+    static let replicationControllers = GroupVersionResource("", "v1", "replicationcontrollers")
     static let persistentVolumeClaims = GroupVersionResource("", "v1", "persistentvolumeclaims")
     static let persistentVolumes = GroupVersionResource("", "v1", "persistentvolumes")
     static let resourceQuotas = GroupVersionResource("", "v1", "resourcequotas")

@@ -26,7 +26,8 @@ struct DisruptionController: Controller {
                 }
             }
         }
-        for cache in [context.caches.deployments, context.caches.replicaSets] {
+        let caches = context.caches
+        for cache in [caches.deployments, caches.replicaSets, caches.replicationControllers] {
             cache.onChange { change in
                 guard change.old?["spec"]["replicas"] != change.new?["spec"]["replicas"] else { return }
                 queue.add(budgets.inNamespace(change.object.namespace).map(\.key))

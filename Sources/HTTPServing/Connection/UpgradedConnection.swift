@@ -41,14 +41,32 @@ public struct UpgradedConnection: Sendable {
     /// Ends both directions.
     public func close() async { await channel.closeFully() }
 
+    /// Ends our direction, waits for the peer to end its own, and closes. Nobody may be reading any more.
+    ///
+    /// A connection that is closed with bytes unread is reset, and the peer then loses what it has not taken yet. So what
+    /// still comes is thrown away, for two seconds at most: some peers wait for us to close, and send no sign.
+    public func closeInOrder() async {
+        await finish()
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                do { for try await _ in inbound {} } catch { return }
+            }
+            group.addTask { try? await Task.sleep(for: .seconds(2)) }
+            await group.next()
+            group.cancelAll()
+        }
+        await close()
+    }
+
     /// Carries bytes both ways until both have ended, or one has failed; then both connections are closed.
     public static func splice(_ left: UpgradedConnection, _ right: UpgradedConnection) async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await left.pump(into: right) }
             group.addTask { await right.pump(into: left) }
         }
-        await left.close()
-        await right.close()
+        await withTaskGroup(of: Void.self) { group in
+            for connection in [left, right] { group.addTask { await connection.closeInOrder() } }
+        }
     }
 
     private func pump(into other: UpgradedConnection) async {

@@ -26,14 +26,13 @@ package enum WebSocketStream {
         switch reason {
         case .ours(let code):
             try? await send(WebSocketEncoder.close(code))
-            await connection.finish()
-            await awaitEnd(of: connection)
+            await connection.closeInOrder()
         case .theirs(let code):
             try? await send(WebSocketEncoder.close(code))
             await connection.finish()
-        case .gone: break
+            await connection.close()
+        case .gone: await connection.close()
         }
-        await connection.close()
     }
 
     private enum Ending: Sendable {
@@ -65,19 +64,5 @@ package enum WebSocketStream {
             return .gone
         }
         return .gone
-    }
-
-    /// Closing a connection with bytes unread would tear it down before the client has read ours: what still comes is
-    /// thrown away, for two seconds at most.
-    private static func awaitEnd(of connection: UpgradedConnection) async {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask {
-                do { for try await _ in connection.inbound {} } catch { return }
-            }
-            // Some clients wait for us to end the connection, and send no sign.
-            group.addTask { try? await Task.sleep(for: .seconds(2)) }
-            await group.next()
-            group.cancelAll()
-        }
     }
 }

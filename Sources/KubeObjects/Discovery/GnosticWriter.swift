@@ -14,29 +14,13 @@ enum GnosticWriter {
             info.text(2, document["info"]["version"].string)
         }
         writer.message(8) { paths in
-            for (path, item) in document["paths"].object ?? [:] {
-                paths.message(2) { entry in
-                    entry.text(1, path)
-                    entry.message(2) { pathItem(&$0, item) }
-                }
-            }
+            paths.entries(2, document["paths"]) { $0.numbered($1, methods, operation) }
         }
-        writer.message(9) { definitions in
-            for (name, definition) in document["definitions"].object ?? [:] {
-                definitions.message(1) { named(&$0, name, definition) }
-            }
-        }
+        writer.message(9) { $0.entries(1, document["definitions"], schema) }
         return writer.bytes
     }
 
     private static let methods = ["get": 2, "put": 3, "post": 4, "delete": 5, "patch": 8]
-
-    private static func pathItem(_ writer: inout WireWriter, _ item: JSON) {
-        for (method, operation) in item.object ?? [:] {
-            guard let number = methods[method] else { continue }
-            writer.message(number) { Self.operation(&$0, operation) }
-        }
-    }
 
     private static func operation(_ writer: inout WireWriter, _ operation: JSON) {
         for tag in operation["tags"].array ?? [] { writer.text(1, tag.string) }
@@ -47,21 +31,16 @@ enum GnosticWriter {
             writer.message(8) { $0.message(1) { self.parameter(&$0, parameter) } }
         }
         writer.message(9) { responses in
-            for (code, response) in operation["responses"].object ?? [:] {
-                responses.message(1) { entry in
-                    entry.text(1, code)
-                    entry.message(2) { value in
-                        value.message(1) { writer in
-                            writer.text(1, response["description"].string)
-                            if let answer = response["schema"] {
-                                writer.message(2) { $0.message(1) { schema(&$0, answer) } }
-                            }
-                        }
+            responses.entries(1, operation["responses"]) { either, response in
+                either.message(1) { writer in
+                    writer.text(1, response["description"].string)
+                    if let answer = response["schema"] {
+                        writer.message(2) { $0.message(1) { schema(&$0, answer) } }
                     }
                 }
             }
         }
-        extensions(&writer, 13, operation)
+        writer.extensions(13, operation)
     }
 
     /// A body, or else a parameter in the query or the path, which differ in one number.
@@ -87,27 +66,12 @@ enum GnosticWriter {
         }
     }
 
-    private static func named(_ writer: inout WireWriter, _ name: String, _ value: JSON) {
-        writer.text(1, name)
-        writer.message(2) { schema(&$0, value) }
-    }
-
     private static func schema(_ writer: inout WireWriter, _ schema: JSON) {
         writer.text(1, schema["$ref"].string)
         writer.text(2, schema["format"].string)
         writer.text(4, schema["description"].string)
         writer.any(5, schema["default"])
-        writer.number(7, schema["maximum"].double)
-        writer.flag(8, schema["exclusiveMaximum"].bool)
-        writer.number(9, schema["minimum"].double)
-        writer.flag(10, schema["exclusiveMinimum"].bool)
-        writer.integer(11, schema["maxLength"].int)
-        writer.integer(12, schema["minLength"].int)
-        writer.text(13, schema["pattern"].string)
-        writer.integer(14, schema["maxItems"].int)
-        writer.integer(15, schema["minItems"].int)
-        for name in schema["required"].array ?? [] { writer.text(19, name.string) }
-        for value in schema["enum"].array ?? [] { writer.any(20, value) }
+        writer.constraints(from: 6, schema)
         if let values = schema["additionalProperties"] {
             writer.message(21) { item in
                 if let flag = values.bool { item.flag(2, flag) } else { item.message(1) { self.schema(&$0, values) } }
@@ -115,20 +79,9 @@ enum GnosticWriter {
         }
         if let type = schema["type"].string { writer.message(22) { $0.text(1, type) } }
         if let items = schema["items"] { writer.message(23) { $0.message(1) { self.schema(&$0, items) } } }
-        if let members = schema["properties"].object {
-            writer.message(25) { properties in
-                for (name, member) in members { properties.message(1) { named(&$0, name, member) } }
-            }
+        if schema["properties"].object != nil {
+            writer.message(25) { $0.entries(1, schema["properties"], self.schema) }
         }
-        extensions(&writer, 31, schema)
-    }
-
-    static func extensions(_ writer: inout WireWriter, _ number: Int, _ value: JSON) {
-        for (name, member) in value.object ?? [:] where name.hasPrefix("x-") {
-            writer.message(number) { entry in
-                entry.text(1, name)
-                entry.any(2, member)
-            }
-        }
+        writer.extensions(31, schema)
     }
 }

@@ -14,25 +14,13 @@ enum GnosticWriter3 {
             info.text(6, document["info"]["version"].string)
         }
         writer.message(4) { paths in
-            for (path, item) in document["paths"].object ?? [:] {
-                paths.message(1) { entry in
-                    entry.text(1, path)
-                    entry.message(2) { pathItem(&$0, item) }
-                }
-            }
+            paths.entries(1, document["paths"]) { $0.numbered($1, methods, operation) }
         }
-        writer.message(5) { $0.message(1) { schemas(&$0, document["components"]["schemas"]) } }
+        writer.message(5) { $0.message(1) { $0.entries(1, document["components"]["schemas"], reference) } }
         return writer.bytes
     }
 
     private static let methods = ["get": 4, "put": 5, "post": 6, "delete": 7, "patch": 10]
-
-    private static func pathItem(_ writer: inout WireWriter, _ item: JSON) {
-        for (method, operation) in item.object ?? [:] {
-            guard let number = methods[method] else { continue }
-            writer.message(number) { Self.operation(&$0, operation) }
-        }
-    }
 
     private static func operation(_ writer: inout WireWriter, _ operation: JSON) {
         for tag in operation["tags"].array ?? [] { writer.text(1, tag.string) }
@@ -56,36 +44,19 @@ enum GnosticWriter3 {
             }
         }
         writer.message(8) { responses in
-            for (code, response) in operation["responses"].object ?? [:] {
-                responses.message(2) { entry in
-                    entry.text(1, code)
-                    entry.message(2) { either in
-                        either.message(1) { writer in
-                            writer.text(1, response["description"].string)
-                            writer.message(3) { content(&$0, response["content"]) }
-                        }
-                    }
+            responses.entries(2, operation["responses"]) { either, response in
+                either.message(1) { writer in
+                    writer.text(1, response["description"].string)
+                    writer.message(3) { content(&$0, response["content"]) }
                 }
             }
         }
-        GnosticWriter.extensions(&writer, 13, operation)
+        writer.extensions(13, operation)
     }
 
     private static func content(_ writer: inout WireWriter, _ content: JSON?) {
-        for (mediaType, value) in content.object ?? [:] {
-            writer.message(1) { entry in
-                entry.text(1, mediaType)
-                entry.message(2) { $0.message(1) { reference(&$0, value["schema"] ?? .null) } }
-            }
-        }
-    }
-
-    private static func schemas(_ writer: inout WireWriter, _ named: JSON?) {
-        for (name, value) in named.object ?? [:] {
-            writer.message(1) { entry in
-                entry.text(1, name)
-                entry.message(2) { reference(&$0, value) }
-            }
+        writer.entries(1, content) { mediaType, value in
+            mediaType.message(1) { reference(&$0, value["schema"] ?? .null) }
         }
     }
 
@@ -100,28 +71,14 @@ enum GnosticWriter3 {
 
     private static func schema(_ writer: inout WireWriter, _ schema: JSON) {
         writer.flag(1, schema["nullable"].bool)
-        writer.number(10, schema["multipleOf"].double)
-        writer.number(11, schema["maximum"].double)
-        writer.flag(12, schema["exclusiveMaximum"].bool)
-        writer.number(13, schema["minimum"].double)
-        writer.flag(14, schema["exclusiveMinimum"].bool)
-        writer.integer(15, schema["maxLength"].int)
-        writer.integer(16, schema["minLength"].int)
-        writer.text(17, schema["pattern"].string)
-        writer.integer(18, schema["maxItems"].int)
-        writer.integer(19, schema["minItems"].int)
-        writer.flag(20, schema["uniqueItems"].bool)
-        writer.integer(21, schema["maxProperties"].int)
-        writer.integer(22, schema["minProperties"].int)
-        for name in schema["required"].array ?? [] { writer.text(23, name.string) }
-        for value in schema["enum"].array ?? [] { writer.any(24, value) }
+        writer.constraints(from: 10, schema)
         writer.text(25, schema["type"].string)
         for (number, name) in [(26, "allOf"), (27, "oneOf"), (28, "anyOf")] {
             for value in schema[name].array ?? [] { writer.message(number) { reference(&$0, value) } }
         }
         if let forbidden = schema["not"] { writer.message(29) { self.schema(&$0, forbidden) } }
         if let items = schema["items"] { writer.message(30) { $0.message(1) { reference(&$0, items) } } }
-        if schema["properties"] != nil { writer.message(31) { schemas(&$0, schema["properties"]) } }
+        if schema["properties"] != nil { writer.message(31) { $0.entries(1, schema["properties"], reference) } }
         if let values = schema["additionalProperties"] {
             writer.message(32) { item in
                 if let flag = values.bool { item.flag(2, flag) } else { item.message(1) { reference(&$0, values) } }
@@ -130,7 +87,7 @@ enum GnosticWriter3 {
         standard(&writer, schema["default"])
         writer.text(34, schema["description"].string)
         writer.text(35, schema["format"].string)
-        GnosticWriter.extensions(&writer, 36, schema)
+        writer.extensions(36, schema)
     }
 
     /// Defaults can only be numbers, flags and text there.

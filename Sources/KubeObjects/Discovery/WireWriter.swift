@@ -51,10 +51,4 @@ struct WireWriter {
         body(&inner)
         data(number, inner.bytes)
     }
-
-    /// gnostic keeps values of any kind as YAML, of which JSON is a part.
-    mutating func any(_ number: Int, _ value: JSON?) {
-        guard let value else { return }
-        message(number) { $0.text(2, value.text()) }
-    }
 }

@@ -22,9 +22,10 @@ package enum UpgradedSession {
             await body(
                 ByteTransport(
                     read: { await incoming.next() }, write: { try await connection.write(ByteBuffer(bytes: $0)) }))
-            await connection.finish()
+            // Nobody reads what waits here, so that nobody may wait to put more.
+            incoming.finish()
             group.cancelAll()
         }
-        await connection.close()
+        await connection.closeInOrder()
     }
 }

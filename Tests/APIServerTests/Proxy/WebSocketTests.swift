@@ -7,6 +7,7 @@ import KubeObjects
 import NIOCore
 import NIOHTTP1
 import PKI
+import Synchronization
 import Testing
 import Values
 
@@ -57,6 +58,90 @@ import Values
             #expect(refused.status == 400)
             #expect(refused.refusal["kind"].string == "Status")
         }
+    }
+
+    /// As browsers show who they are: nothing but the subprotocols can they set.
+    private static func offer(_ token: String) -> String {
+        "base64url.bearer.authorization.k8s.io.\(Base64.text(Array(token.utf8), url: true))"
+    }
+
+    /// A token of an account that may read ConfigMaps and what pods show.
+    private func token(_ fixture: NetworkFixture) async throws -> String {
+        var role = KubeObject(.roles, kind: "Role", name: "viewer", namespace: "default")
+        role["rules"] = [
+            ["apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]],
+            ["apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get"]],
+        ]
+        _ = try await fixture.client.create(.roles, role)
+        var binding = KubeObject(.roleBindings, kind: "RoleBinding", name: "viewer", namespace: "default")
+        binding["roleRef"] = ["apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "viewer"]
+        binding["subjects"] = [["kind": "ServiceAccount", "name": "default", "namespace": "default"]]
+        _ = try await fixture.client.create(.roleBindings, binding)
+        let answer = try await fixture.client.json(
+            "POST", "/api/v1/namespaces/default/serviceaccounts/default/token",
+            body: ["apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": [:]])
+        return try #require(answer["status"]["token"].string)
+    }
+
+    private static let nobody = ClientCertificate(commonName: "", organizations: [])
+
+    @Test func aTokenAmongTheSubprotocolsAuthenticates() async throws {
+        try await NetworkFixture.with(user: Self.nobody) { fixture in
+            let token = try await token(fixture)
+            let target = "\(Self.maps)?watch=true&timeoutSeconds=1"
+            let socket = try await WebSocketClient(
+                port: fixture.port, target, protocols: "\(Self.offer(token)), my.protocol")
+            #expect(socket.status == 101)
+            #expect(socket.headers["sec-websocket-protocol"] == ["my.protocol"])
+            #expect(try await socket.next() == .init(opcode: 8, payload: [0x03, 0xE8]))
+            await socket.close()
+            for (protocols, status) in [
+                // Nothing is left to answer with.
+                (Self.offer(token), 401),
+                ("\(Self.offer(token)), \(Self.offer(token)), my.protocol", 401),
+                ("\(Self.offer("not a token")), my.protocol", 401),
+                ("\(Self.offer(token))=, my.protocol", 401),
+                ("base64url.bearer.authorization.k8s.io._w, my.protocol", 401),
+                // An empty one is none: the caller is anonymous.
+                ("\(Self.offer("")), my.protocol", 403),
+                ("my.protocol", 403),
+            ] {
+                let refused = try await WebSocketClient(port: fixture.port, target, protocols: protocols)
+                #expect(refused.status == status && refused.refusal["code"].int == status, "\(protocols)")
+            }
+            // It is looked for nowhere else.
+            let plain = try await fixture.send(
+                "GET", Self.maps, headers: ["Sec-WebSocket-Protocol": "\(Self.offer(token)), my.protocol"])
+            #expect(plain.status == 403)
+        }
+    }
+
+    @Test func aTokenAmongTheSubprotocolsStaysHere() async throws {
+        let offers = Offers()
+        try await withListener { request in
+            offers.add(request.headers["sec-websocket-protocol"])
+            return HTTPResponse(status: 400, text: "seen\n")
+        } _: { port in
+            // With a certificate the token is not needed, and is no business of the backend's either.
+            for user in [Self.nobody, ClientCertificate(commonName: "admin", organizations: ["system:masters"])] {
+                try await NetworkFixture.with(user: user) { fixture in
+                    let token = try await token(fixture)
+                    try await fixture.makePod("web", port: port)
+                    let socket = try await WebSocketClient(
+                        port: fixture.port, "/api/v1/namespaces/default/pods/web:\(port)/proxy/",
+                        protocols: "\(Self.offer(token)), my.protocol")
+                    #expect(socket.status == 400)
+                }
+            }
+        }
+        #expect(offers.all == [["my.protocol"], ["my.protocol"]])
+    }
+
+    /// What a backend was offered.
+    final class Offers: Sendable {
+        private let list = Mutex<[[String]]>([])
+        func add(_ offers: [String]) { list.withLock { $0.append(offers) } }
+        var all: [[String]] { list.withLock { $0 } }
     }
 
     /// A kubelet that sends a line, waits to be told, and sends another.

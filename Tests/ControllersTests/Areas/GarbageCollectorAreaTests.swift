@@ -7,19 +7,33 @@ import Values
 
 /// Garbage collector: the areas of upstream's conformance suite.
 @Suite(.timeLimit(.minutes(1))) struct GarbageCollectorAreaTests {
-    private static let controllers = GroupVersionResource("apps", "v1", "replicasets")
+    /// What owns pods: upstream asks of the second what is asked here of both.
+    enum Owner: String, CaseIterable, CustomTestStringConvertible {
+        case replicaSet = "ReplicaSet"
+        case replicationController = "ReplicationController"
 
-    private func controller(_ cluster: TestCluster, _ name: String, replicas: Int) async throws -> KubeObject {
+        var testDescription: String { rawValue }
+        var resource: GroupVersionResource {
+            switch self {
+            case .replicaSet: .replicaSets
+            case .replicationController: GroupVersionResource("", "v1", "replicationcontrollers")
+            }
+        }
+    }
+
+    private func controller(
+        _ owner: Owner, _ cluster: TestCluster, _ name: String, replicas: Int
+    ) async throws -> KubeObject {
+        let labels: JSON = ["gc": JSON(name)]
         let made = try await cluster.apply(
-            Self.controllers,
+            owner.resource,
             [
-                "apiVersion": "apps/v1", "kind": "ReplicaSet",
+                "apiVersion": owner == .replicaSet ? "apps/v1" : "v1", "kind": JSON(owner.rawValue),
                 "metadata": ["name": JSON(name), "namespace": "default"],
                 "spec": [
-                    "replicas": JSON(replicas), "selector": ["matchLabels": ["gc": JSON(name)]],
+                    "replicas": JSON(replicas), "selector": owner == .replicaSet ? ["matchLabels": labels] : labels,
                     "template": [
-                        "metadata": ["labels": ["gc": JSON(name)]],
-                        "spec": ["containers": [["name": "c", "image": "i"]]],
+                        "metadata": ["labels": labels], "spec": ["containers": [["name": "c", "image": "i"]]],
                     ],
                 ],
             ])
@@ -41,21 +55,21 @@ import Values
         ]
     }
 
-    @Test("Garbage collector: deletes pods created by a replica set when not orphaning")
-    func background() async throws {
+    @Test("Garbage collector: deletes pods created by their owner when not orphaning", arguments: Owner.allCases)
+    func background(owner: Owner) async throws {
         try await TestCluster.with { cluster in
-            _ = try await controller(cluster, "rc", replicas: 2)
-            try await cluster.client.delete(Self.controllers, "rc", in: "default", propagationPolicy: "Background")
+            _ = try await controller(owner, cluster, "rc", replicas: 2)
+            try await cluster.client.delete(owner.resource, "rc", in: "default", propagationPolicy: "Background")
             try await cluster.until(.pods, in: "default") { $0.isEmpty }
         }
     }
 
-    @Test("Garbage collector: orphans pods created by a replica set if delete options say so")
-    func orphan() async throws {
+    @Test("Garbage collector: orphans pods created by their owner if delete options say so", arguments: Owner.allCases)
+    func orphan(owner: Owner) async throws {
         try await TestCluster.with { cluster in
-            _ = try await controller(cluster, "rc", replicas: 2)
-            try await cluster.client.delete(Self.controllers, "rc", in: "default", propagationPolicy: "Orphan")
-            try await cluster.until(Self.controllers, in: "default") { $0.isEmpty }
+            _ = try await controller(owner, cluster, "rc", replicas: 2)
+            try await cluster.client.delete(owner.resource, "rc", in: "default", propagationPolicy: "Orphan")
+            try await cluster.until(owner.resource, in: "default") { $0.isEmpty }
             let pods = try await cluster.client.list(.pods, in: "default").items
             #expect(pods.count == 2 && pods.allSatisfy { $0.ownerReferences.isEmpty && !$0.isBeingDeleted })
         }
@@ -78,37 +92,39 @@ import Values
         }
     }
 
-    @Test("Garbage collector: keeps a replica set until all its pods are deleted if delete options say so")
-    func foreground() async throws {
+    @Test(
+        "Garbage collector: keeps the owner until all its pods are deleted if delete options say so",
+        arguments: Owner.allCases)
+    func foreground(owner: Owner) async throws {
         try await TestCluster.with { cluster in
-            _ = try await controller(cluster, "rc", replicas: 2)
-            let held = try #require(try await cluster.client.list(.pods, in: "default").items.first)
+            _ = try await controller(owner, cluster, "rc", replicas: 2)
+            let pod = try #require(try await cluster.client.list(.pods, in: "default").items.first)
             _ = try await cluster.client.patch(
-                .pods, held.name, in: "default", type: .merge, ["metadata": ["finalizers": ["e2e.example.com/hold"]]])
-            try await cluster.client.delete(Self.controllers, "rc", in: "default", propagationPolicy: "Foreground")
+                .pods, pod.name, in: "default", type: .merge, ["metadata": ["finalizers": ["e2e.example.com/hold"]]])
+            try await cluster.client.delete(owner.resource, "rc", in: "default", propagationPolicy: "Foreground")
             try await cluster.until(.pods, in: "default") { $0.count == 1 && $0[0].isBeingDeleted }
-            let owner = try await cluster.client.get(Self.controllers, "rc", in: "default")
-            #expect(owner.isBeingDeleted && owner.finalizers == ["foregroundDeletion"])
+            let held = try await cluster.client.get(owner.resource, "rc", in: "default")
+            #expect(held.isBeingDeleted && held.finalizers == ["foregroundDeletion"])
             _ = try await cluster.client.patch(
-                .pods, held.name, in: "default", type: .merge, ["metadata": ["finalizers": .null]])
-            try await cluster.until(Self.controllers, in: "default") { $0.isEmpty }
+                .pods, pod.name, in: "default", type: .merge, ["metadata": ["finalizers": .null]])
+            try await cluster.until(owner.resource, in: "default") { $0.isEmpty }
         }
     }
 
     @Test(
-        "Garbage collector: does not delete dependents that have both valid owners and owners that are waiting for dependents"
-    )
-    func twoOwners() async throws {
+        "Garbage collector: does not delete dependents that have both valid owners and owners that are waiting for dependents",
+        arguments: Owner.allCases)
+    func twoOwners(owner: Owner) async throws {
         try await TestCluster.with { cluster in
-            _ = try await controller(cluster, "going", replicas: 3)
-            let staying = try await controller(cluster, "staying", replicas: 0)
+            _ = try await controller(owner, cluster, "going", replicas: 3)
+            let staying = try await controller(owner, cluster, "staying", replicas: 0)
             let pods = try await cluster.client.list(.pods, in: "default").items
             let shared = try #require(pods.first)
             _ = try await cluster.client.patch(
                 .pods, shared.name, in: "default", type: .strategic,
                 ["metadata": ["ownerReferences": [reference(staying)]]])
-            try await cluster.client.delete(Self.controllers, "going", in: "default", propagationPolicy: "Foreground")
-            try await cluster.until(Self.controllers, in: "default") { $0.map(\.name) == ["staying"] }
+            try await cluster.client.delete(owner.resource, "going", in: "default", propagationPolicy: "Foreground")
+            try await cluster.until(owner.resource, in: "default") { $0.map(\.name) == ["staying"] }
             let left = try await cluster.until(.pods, in: "default") {
                 $0.count == 1 && $0[0].ownerReferences.count == 1
             }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import HTTPServing
 import Kubelet
+import NIOCore
+import NIOHTTP1
 import Testing
 import Values
 
@@ -93,6 +96,41 @@ func messages(_ bytes: [UInt8]) -> [[UInt8]] {
                 while await channels.stdin.next() != nil {}
                 return .exited(0)
             }
+        }
+    }
+
+    @Test("a command's last words arrive though it left its input unread", .timeLimit(.minutes(1)))
+    func unreadInput() async throws {
+        let count = 128
+        let piece = [UInt8](repeating: 0x61, count: 64 << 10)
+        let server = HTTPServer(HTTPServerConfiguration(.address(host: "127.0.0.1", port: 0))) { _ in
+            HTTPResponse(
+                status: 101, headers: ["Upgrade": "x"],
+                body: .upgrade { connection in
+                    await UpgradedSession.carry(connection) { transport in
+                        for _ in 1...count { try? await transport.write(piece) }
+                    }
+                })
+        }
+        let (ports, port) = AsyncStream.makeStream(of: Int.self)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await server.run { port.yield($0.port ?? 0) } }
+            for await number in ports {
+                let result = try await HTTPUpgrade.connect(
+                    host: "127.0.0.1", port: number, tls: nil, method: "GET", target: "/", headers: ["Upgrade": "x"])
+                let connection = try #require(result.connection)
+                group.addTask { try? await connection.write(ByteBuffer(repeating: 0x62, count: 16 << 20)) }
+                var received = 0
+                for try await buffer in connection.inbound {
+                    received += buffer.readableBytes
+                    // As slow as to have bytes on their way when the command has ended.
+                    try await Task.sleep(for: .milliseconds(2))
+                }
+                #expect(received == count * piece.count)
+                await connection.close()
+                break
+            }
+            group.cancelAll()
         }
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Values
+public import Values
 
 extension KindDescription {
     static let service = KindDescription(
@@ -72,7 +72,7 @@ private enum ServiceTable {
 }
 
 /// What only Services of some types have.
-enum ServiceTypes {
+public enum ServiceTypes {
     static func isReachedFromOutside(_ spec: JSON?) -> Bool {
         switch spec["type"].string {
         case "NodePort", "LoadBalancer": true
@@ -82,7 +82,7 @@ enum ServiceTypes {
     }
 
     /// A port of the node tells the load balancer whether the node has pods of the Service.
-    static func needsHealthCheck(_ spec: JSON?) -> Bool {
+    public static func needsHealthCheck(_ spec: JSON?) -> Bool {
         spec["type"].string == "LoadBalancer" && spec["externalTrafficPolicy"].string == "Local"
     }
 

@@ -4,30 +4,44 @@ import KubeClient
 import KubeObjects
 import Values
 
-/// Keeps as many pods of each ReplicaSet as its spec asks for.
-struct ReplicaSetController: Controller {
+/// Keeps as many pods of each ReplicaSet, or of each ReplicationController, as its spec asks for.
+struct ReplicaController: Controller {
+    /// The two differ in nothing but how their selectors are written.
+    enum Kind: String {
+        case replicaSet = "ReplicaSet"
+        case replicationController = "ReplicationController"
+    }
+
     let context: ControllerContext
+    private let kind: Kind
+    private let sets: ResourceCache
     private let queue = WorkQueue<ObjectKey>()
     private let control: PodControl
 
-    /// More at a time would only crowd out the other ReplicaSets.
+    /// More at a time would only crowd out the other sets.
     static let burst = 500
 
-    init(_ context: ControllerContext) {
+    init(_ context: ControllerContext, _ kind: Kind) {
         self.context = context
-        control = PodControl(pods: context.caches.pods, events: context.events(from: "replicaset-controller"))
+        self.kind = kind
+        let component: String
+        switch kind {
+        case .replicaSet: (sets, component) = (context.caches.replicaSets, "replicaset-controller")
+        case .replicationController:
+            (sets, component) = (context.caches.replicationControllers, "replication-controller")
+        }
+        control = PodControl(pods: context.caches.pods, events: context.events(from: component))
     }
 
     func register() {
-        let queue = queue
-        let replicaSets = context.caches.replicaSets
-        replicaSets.onChange { queue.add($0.object.key) }
+        let (queue, sets, kind) = (queue, sets, kind)
+        sets.onChange { queue.add($0.object.key) }
         context.caches.pods.onChange { change in
             for pod in [change.old, change.new].compactMap({ $0 }) {
                 if let owner = pod.controller {
-                    if owner.kind == "ReplicaSet" { queue.add(ObjectKey(pod.namespace, owner.name)) }
+                    if owner.kind == kind.rawValue { queue.add(ObjectKey(pod.namespace, owner.name)) }
                 } else {
-                    for candidate in replicaSets.inNamespace(pod.namespace)
+                    for candidate in sets.inNamespace(pod.namespace)
                     where candidate.labelSelector?.matches(pod.labels) ?? false { queue.add(candidate.key) }
                 }
             }
@@ -37,8 +51,8 @@ struct ReplicaSetController: Controller {
     func run() async { await queue.run(workers: 5) { key in try await reconcile(key) } }
 
     private func reconcile(_ key: ObjectKey) async throws {
-        guard let set = context.caches.replicaSets[key], let selector = set.labelSelector else { return }
-        let sets = context.caches.replicaSets
+        guard let set = sets[key], let selector = set.labelSelector else { return }
+        let sets = sets
         let claim = Claim(cache: context.caches.pods, owner: set, selector: selector) { try await sets.fresh(key) }
         let pods = try await claim.claim().filter(\.isPodActive)
         var failure: (reason: String, error: any Error)?
@@ -120,7 +134,7 @@ struct ReplicaSetController: Controller {
         var updated = set
         updated["status"] = status
         do {
-            try await context.caches.replicaSets.update(updated, subresource: "status")
+            try await sets.update(updated, subresource: "status")
         } catch let error as APIError where error.isStale {
             queue.add(set.key)
         }
