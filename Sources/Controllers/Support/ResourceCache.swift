@@ -158,6 +158,9 @@ final class ResourceCache: Sendable {
     // MARK: - The layer of our own writes
 
     func wrote(_ object: KubeObject) {
+        var object = object
+        // As the informer keeps it.
+        object.metadata["managedFields"] = nil
         state.withLock { state in
             guard !state.gone.contains(object.uid), isNewer(object, than: state.objects[object.key]) else { return }
             layer(object, &state)

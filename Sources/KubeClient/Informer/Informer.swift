@@ -3,11 +3,15 @@
 public import KubeObjects
 public import Logging
 import Synchronization
+import Values
 
 /// Keeps a copy of a collection up to date by list and watch, and tells its readers what changes.
 ///
 /// After a failure the watch goes on from the last resource version seen; when the server no longer has it (410), the
 /// collection is listed again and the difference reported. No change is reported twice.
+///
+/// Objects are kept without `metadata.managedFields`, which can be the larger half of them. A server takes an update
+/// without it as one that leaves it as it is.
 public final class Informer: Sendable {
     private struct State {
         var cache = InformerCache()
@@ -111,7 +115,7 @@ public final class Informer: Sendable {
                 if mustList {
                     let list = try await client.list(
                         resource, in: namespace, labelSelector: labelSelector, fieldSelector: fieldSelector)
-                    take { $0.replace(with: list) }
+                    take { $0.replace(with: Self.withoutOwners(list)) }
                     mustList = false
                 }
                 try await watch { backoff.reset() }
@@ -138,8 +142,20 @@ public final class Informer: Sendable {
             resourceVersion: version, timeoutSeconds: Int.random(in: 300...600))
         for try await events in stream {
             onEvents()
-            take { $0.apply(events) }
+            take { $0.apply(events.map(Self.withoutOwners)) }
         }
+    }
+
+    private static func withoutOwners(_ list: ObjectList) -> ObjectList {
+        var list = list
+        for index in list.items.indices { list.items[index].dropOwners() }
+        return list
+    }
+
+    private static func withoutOwners(_ event: WatchEvent) -> WatchEvent {
+        var event = event
+        event.object.dropOwners()
+        return event
     }
 
     /// Changes the cache and hands the changes to every reader, in one step: a reader that joins meanwhile gets them
@@ -156,5 +172,11 @@ public final class Informer: Sendable {
             return Array(state.waiters.values)
         }
         for waiter in waiters { waiter.resume() }
+    }
+}
+
+extension KubeObject {
+    fileprivate mutating func dropOwners() {
+        if metadata["managedFields"] != nil { metadata["managedFields"] = nil }
     }
 }
