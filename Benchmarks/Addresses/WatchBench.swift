@@ -120,6 +120,8 @@ private struct Client: Sendable {
         let tls = tls
         let channel = try await ClientBootstrap(group: group.next())
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            // What has come is read once; to ask again whether more came costs a call for each event.
+            .channelOption(.maxMessagesPerRead, value: 1)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandlers([

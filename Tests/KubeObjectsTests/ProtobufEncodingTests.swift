@@ -236,18 +236,40 @@ import Values
     }
 
     @Test func lists() throws {
-        let list = Protobuf.list(metadata: ["resourceVersion": "7", "remainingItemCount": 3], size: 0) { append in
-            append([0x0A, 0x00])
-            append([])
-        }
+        let items: [[UInt8]] = [[0x0A, 0x00], []]
+        let (head, tail) = Protobuf.list(
+            GroupVersionKind("", "v1", "PodList"), metadata: ["resourceVersion": "7", "remainingItemCount": 3],
+            itemSizes: items.map(\.count))
+        let whole = items.reduce(into: head) { Protobuf.appendItem($1, to: &$0) } + tail
         #expect(
-            try list
+            try whole
                 == bytes(
                     """
-                    0a 05 12 01 37 20 03  // metadata
-                    12 02 0a 00           // items
+                    6b 38 73 00           // magic
+                    0a 0d 0a 02 76 31 12 07 50 6f 64 4c 69 73 74 // typeMeta
+                    12 0d                 // raw
+                    0a 05 12 01 37 20 03  //   metadata
+                    12 02 0a 00           //   items
                     12 00
+                    1a 00 22 00           // contentEncoding, contentType
                     """))
+    }
+
+    /// The length in front counts the lengths of all items, whatever they take.
+    @Test func listsOfLongItems() throws {
+        for size in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152] {
+            let (head, _) = Protobuf.list(
+                GroupVersionKind("", "v1", "PodList"), metadata: [:], itemSizes: [size, size])
+            var items: [UInt8] = []
+            for _ in 0..<2 { Protobuf.appendItem([UInt8](repeating: 0, count: size), to: &items) }
+            let (empty, _) = Protobuf.list(GroupVersionKind("", "v1", "PodList"), metadata: [:], itemSizes: [])
+            // Behind the magic and the type stands the length, then an empty metadata.
+            var length = 0
+            for (index, byte) in head[(empty.count - 3)...].dropLast(2).enumerated() {
+                length |= Int(byte & 0x7F) << (7 * index)
+            }
+            #expect(length == items.count + 2)
+        }
     }
 
     @Test func framesOfWatches() throws {

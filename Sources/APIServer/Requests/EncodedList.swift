@@ -2,21 +2,23 @@
 
 import Values
 
-/// A long list on its way to a client: the stored encodings one after the other, a piece at a time.
+/// A long list on its way to a client: the encodings of its objects one after the other, a piece at a time.
 ///
 /// A list of thousands of objects never lies in memory as a whole, however slowly its reader takes it.
 struct EncodedList: Sendable {
     /// Everything before the first object.
     let head: [UInt8]
     let objects: [StoredObject]
+    /// Everything behind the last object.
+    let tail: [UInt8]
+    /// What stands between two objects.
+    let separator: [UInt8]
     /// The header under which the objects are sent; nil where they are not sent as they are stored.
     let header: ObjectHeader?
-    let append: @Sendable (StoredObject, inout [UInt8]) -> Void
+    /// Writes the object of that place.
+    let append: @Sendable (Int, inout [UInt8]) -> Void
     /// For a reader that takes gzip: each object keeps what it comes to.
     var isPacked = false
-
-    static let tail = Array("]}".utf8)
-    static let separator = UInt8(ascii: ",")
 
     /// Shorter lists are sent in one piece.
     static let streamedFrom = 256 << 10
@@ -27,23 +29,23 @@ struct EncodedList: Sendable {
     func bytes() -> [UInt8] {
         var bytes = head
         bytes.reserveCapacity(objects.reduce(head.count + 64) { $0 + $1.value.count + 96 })
-        for (index, object) in objects.enumerated() {
-            if index > 0 { bytes.append(Self.separator) }
-            append(object, &bytes)
+        for index in objects.indices {
+            if index > 0 { bytes += separator }
+            append(index, &bytes)
         }
-        bytes += Self.tail
+        bytes += tail
         return bytes
     }
 
     func write(to sink: any ByteSink) async throws {
         if isPacked, let packer = SegmentPacker() { return try await writePacked(to: sink, packer) }
         var piece = head
-        for (index, object) in objects.enumerated() {
-            if index > 0 { piece.append(Self.separator) }
-            append(object, &piece)
+        for index in objects.indices {
+            if index > 0 { piece += separator }
+            append(index, &piece)
             try await flush(&piece, to: sink)
         }
-        piece += Self.tail
+        piece += tail
         try await sink.write(piece)
     }
 
@@ -56,19 +58,19 @@ struct EncodedList: Sendable {
             sum.add(segment)
         }
         put(packer.pack(head))
-        let separator = PackedSegment(stored: [Self.separator])
+        let separator = separator.isEmpty ? nil : PackedSegment(stored: separator)
         var plain: [UInt8] = []
         for (index, object) in objects.enumerated() {
-            if index > 0 { put(separator) }
+            if index > 0, let separator { put(separator) }
             let segment = object.packed(header) {
                 plain.removeAll(keepingCapacity: true)
-                append(object, &plain)
+                append(index, &plain)
                 return packer.pack(plain)
             }
             put(segment)
             try await flush(&piece, to: sink)
         }
-        put(PackedSegment(stored: Self.tail, isLast: true))
+        put(PackedSegment(stored: tail, isLast: true))
         piece += sum.trailer
         try await sink.write(piece)
     }

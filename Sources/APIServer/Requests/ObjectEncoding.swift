@@ -113,15 +113,9 @@ struct ObjectEncoding: Sendable {
         var metadata: JSON = ["resourceVersion": JSON(String(revision))]
         if let continueToken { metadata["continue"] = JSON(continueToken) }
         if let remaining { metadata["remainingItemCount"] = JSON(remaining) }
-        if let message { return Reply(messages(objects, metadata, message), .protobuf) }
+        if let message { return finish(messages(objects, metadata, message)) }
         switch form {
-        case .object:
-            let list = encoded(objects, metadata)
-            // Under the bound one write is cheaper; YAML is made of the whole.
-            guard encoding == .json, objects.reduce(0, { $0 + $1.value.count }) >= EncodedList.streamedFrom else {
-                return finish(list.bytes(), 200)
-            }
-            return Reply(headers: [("Content-Type", "application/json")], body: .list(list))
+        case .object: return finish(encoded(objects, metadata))
         case .partialMetadata:
             let list = TableRenderer.partialMetadataList(objects.map { object($0) }, listMetadata: metadata)
             return finish(list.serialized(), 200)
@@ -130,12 +124,14 @@ struct ObjectEncoding: Sendable {
     }
 
     /// A list in protobuf: what the objects keep, one after the other.
-    private func messages(_ objects: [StoredObject], _ metadata: JSON, _ message: ProtobufEncoding) -> [UInt8] {
-        let size = form == .object ? objects.reduce(0) { $0 + $1.value.count } : objects.count * 256
-        let list = Protobuf.list(metadata: metadata, size: size) { append in
-            for object in objects { append(raw(object, message)) }
+    private func messages(_ objects: [StoredObject], _ metadata: JSON, _ message: ProtobufEncoding) -> EncodedList {
+        // All of them before the first is sent, because the list begins with its length.
+        let messages = objects.map { raw($0, message) }
+        let kind = GroupVersionKind(kind.group, kind.version, kind.kind + "List")
+        let (head, tail) = Protobuf.list(kind, metadata: metadata, itemSizes: messages.lazy.map(\.count))
+        return EncodedList(head: head, objects: objects, tail: tail, separator: [], header: nil) { index, bytes in
+            Protobuf.appendItem(messages[index], to: &bytes)
         }
-        return Protobuf.enveloped(list, GroupVersionKind(kind.group, kind.version, kind.kind + "List"))
     }
 
     private func encoded(_ objects: [StoredObject], _ metadata: JSON) -> EncodedList {
@@ -148,9 +144,20 @@ struct ObjectEncoding: Sendable {
         head += metadata.serialized()
         head += #","items":["#.utf8
         let isStored = !objects.contains { VersionConversion.isNeeded(type, at: $0.revision) }
-        return EncodedList(head: head, objects: objects, header: isStored ? header : nil) { object, bytes in
-            append(object, to: &bytes)
+        return EncodedList(
+            head: head, objects: objects, tail: Array("]}".utf8), separator: [UInt8(ascii: ",")],
+            header: isStored ? header : nil
+        ) { index, bytes in
+            append(objects[index], to: &bytes)
         }
+    }
+
+    private func finish(_ list: EncodedList) -> Reply {
+        // Under the bound one write is cheaper; YAML is made of the whole.
+        guard encoding != .yaml, list.objects.reduce(0, { $0 + $1.value.count }) >= EncodedList.streamedFrom else {
+            return encoding == .protobuf ? Reply(list.bytes(), .protobuf) : finish(list.bytes(), 200)
+        }
+        return Reply(headers: [("Content-Type", encoding.rawValue)], body: .list(list))
     }
 
     /// The Table of Kubernetes' printers.

@@ -38,12 +38,8 @@ struct RequestInfo: Sendable, Equatable {
         default: return
         }
         isResourceRequest = true
-        // A HEAD has no body that could go on.
-        var watches = request.flag("watch") && request.method != "HEAD"
-        if parts.first == "watch", parts.count > 1 {
-            watches = true
-            parts = parts.dropFirst()
-        }
+        let isWatchPath = parts.first == "watch" && parts.count > 1
+        if isWatchPath { parts = parts.dropFirst() }
         if parts.first == "namespaces", parts.count >= 2 {
             namespace = parts[parts.startIndex + 1]
             let third = parts.count > 2 ? parts[parts.startIndex + 2] : nil
@@ -55,7 +51,9 @@ struct RequestInfo: Sendable, Equatable {
         name = parts.dropFirst().first
         subresource = parts.dropFirst(2).first ?? ""
         remainder = Array(parts.dropFirst(3))
-        setVerb(request, watches)
+        // The query turns the read of a collection into a watch; that of one object only the path does. A HEAD has no
+        // body that could go on.
+        setVerb(request, isWatchPath || name == nil && request.method != "HEAD" && request.flag("watch"))
     }
 
     private mutating func setVerb(_ request: IncomingRequest, _ watches: Bool) {

@@ -56,27 +56,49 @@ extension Protobuf {
     }
 
     private static func enveloped(_ raw: [UInt8], apiVersion: String, kind: String) -> [UInt8] {
+        var bytes = envelopeHead(apiVersion: apiVersion, kind: kind, size: raw.count)
+        bytes.reserveCapacity(bytes.count + raw.count + envelopeTail.count)
+        bytes += raw
+        bytes += envelopeTail
+        return bytes
+    }
+
+    /// What stands before an object of `size` bytes in its envelope.
+    private static func envelopeHead(apiVersion: String, kind: String, size: Int) -> [UInt8] {
         var type: [UInt8] = []
         append(Array(apiVersion.utf8), field: 1, to: &type)
         append(Array(kind.utf8), field: 2, to: &type)
         var bytes = magic
-        bytes.reserveCapacity(raw.count + type.count + 24)
         append(type, field: 1, to: &bytes)
-        append(raw, field: 2, to: &bytes)
-        append([], field: 3, to: &bytes)
-        append([], field: 4, to: &bytes)
+        appendLength(size, field: 2, to: &bytes)
         return bytes
     }
 
-    /// The fields of a list: its metadata, then its items as they are encoded already.
-    ///
-    /// - Parameter size: of all items, in bytes: what is reserved.
-    public static func list(metadata: JSON, size: Int, items: (_ append: ([UInt8]) -> Void) -> Void) -> [UInt8] {
+    private static let envelopeTail: [UInt8] = {
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(size + 256)
-        append(listMetadata?.raw(metadata) ?? [], field: 1, to: &bytes)
-        items { append($0, field: 2, to: &bytes) }
+        append([], field: 3, to: &bytes)
+        append([], field: 4, to: &bytes)
         return bytes
+    }()
+
+    /// A list in its envelope, as what stands before and behind its items: messages of these sizes, each written by
+    /// ``appendItem(_:to:)``.
+    public static func list(
+        _ kind: GroupVersionKind, metadata: JSON, itemSizes: some Sequence<Int>
+    ) -> (head: [UInt8], tail: [UInt8]) {
+        var begin: [UInt8] = []
+        append(listMetadata?.raw(metadata) ?? [], field: 1, to: &begin)
+        var size = begin.count
+        for item in itemSizes { size += item + 1 + varintSize(item) }
+        return (envelopeHead(apiVersion: kind.apiVersion, kind: kind.kind, size: size) + begin, envelopeTail)
+    }
+
+    /// Writes an item of a list.
+    public static func appendItem(_ message: [UInt8], to bytes: inout [UInt8]) { append(message, field: 2, to: &bytes) }
+
+    /// How many bytes a length takes (base 128).
+    private static func varintSize(_ value: Int) -> Int {
+        max(1, (Int.bitWidth - value.leadingZeroBitCount + 6) / 7)
     }
 
     private static let listMetadata = ProtobufEncoding(GroupVersionKind("meta.k8s.io", "v1", "ListMeta"))
@@ -100,8 +122,12 @@ extension Protobuf {
     }
 
     private static func append(_ value: [UInt8], field: UInt64, to bytes: inout [UInt8]) {
-        bytes.appendVarint(field << 3 | 2)
-        bytes.appendVarint(UInt64(value.count))
+        appendLength(value.count, field: field, to: &bytes)
         bytes.append(contentsOf: value)
+    }
+
+    private static func appendLength(_ count: Int, field: UInt64, to bytes: inout [UInt8]) {
+        bytes.appendVarint(field << 3 | 2)
+        bytes.appendVarint(UInt64(count))
     }
 }

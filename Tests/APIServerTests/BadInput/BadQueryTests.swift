@@ -183,15 +183,17 @@ import Values
             _ = try await server.fixture.client.create(.configMaps, configMap("m"))
             for path in [
                 "/api/v1/watch/namespaces/default/configmaps", "/api/v1/watch/configmaps",
-                "/api/v1/watch/namespaces/default/configmaps/m", "\(Self.maps)/m?watch=1",
+                "/api/v1/watch/namespaces/default/configmaps/m",
             ] {
-                let mark = path.contains("?") ? "&" : "?"
-                let answer = try await server.exchange("GET", "\(path)\(mark)timeoutSeconds=1")
+                let answer = try await server.exchange("GET", "\(path)?timeoutSeconds=1")
                 let lines = answer.body.split(separator: 0x0A).compactMap { try? JSON(parsing: $0) }
                     .filter { $0["type"] != nil }
                 #expect(lines.map { $0["object"]["metadata"]["name"] } == ["m"], "\(path)")
                 #expect(lines.allSatisfy { $0["type"] == "ADDED" })
             }
+            // One object is read, whatever the query says.
+            let read = try await server.exchange("GET", "\(Self.maps)/m?watch=1&timeoutSeconds=1")
+            #expect(try JSON(parsing: read.body)["kind"] == "ConfigMap")
         }
     }
 
