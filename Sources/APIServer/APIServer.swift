@@ -103,7 +103,7 @@ public final class APIServer: Sendable {
                 "request failed", metadata: ["path": "\(request.path)", "verb": "\(info.verb)", "error": "\(error)"])
             reply = .failure(.internalError("\(error)"), to: request)
         }
-        metrics.count(info, code: reply.status)
+        metrics.count(info, registry, code: reply.status)
         return reply.indented(for: request)
     }
 

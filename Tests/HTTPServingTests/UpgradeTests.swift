@@ -87,6 +87,16 @@ import Values
         }
     }
 
+    /// Passes a connection on to another server.
+    @Sendable private static func splice(to port: Int) async -> HTTPResponse {
+        let result = try? await HTTPUpgrade.connect(
+            host: "127.0.0.1", port: port, tls: nil, method: "GET", target: "/", headers: ["Upgrade": "echo"])
+        guard let result, let inner = result.connection else { return HTTPResponse(status: 502) }
+        return HTTPResponse(
+            status: result.status, headers: result.headers,
+            body: .upgrade { outer in await UpgradedConnection.splice(outer, inner) })
+    }
+
     /// Has much to say, and reads nothing.
     @Sendable private static func flood(_ request: HTTPRequest) async -> HTTPResponse {
         HTTPResponse(
@@ -102,13 +112,7 @@ import Values
     func slowReader(isSpliced: Bool) async throws {
         try await withServer(handler: Self.flood) { backend in
             try await withServer { _ in
-                let result = try? await HTTPUpgrade.connect(
-                    host: "127.0.0.1", port: backend, tls: nil, method: "GET", target: "/", headers: ["Upgrade": "echo"]
-                )
-                guard let result, let inner = result.connection else { return HTTPResponse(status: 502) }
-                return HTTPResponse(
-                    status: result.status, headers: result.headers,
-                    body: .upgrade { outer in await UpgradedConnection.splice(outer, inner) })
+                await Self.splice(to: backend)
             } _: { proxy in
                 let result = try await HTTPUpgrade.connect(
                     host: "127.0.0.1", port: isSpliced ? proxy : backend, tls: nil, method: "GET", target: "/",
@@ -150,13 +154,7 @@ import Values
     @Test func splicedConnectionsCarryBytesAndEndsBothWays() async throws {
         try await withServer(handler: Self.echo) { backend in
             try await withServer { _ in
-                let result = try? await HTTPUpgrade.connect(
-                    host: "127.0.0.1", port: backend, tls: nil, method: "GET", target: "/", headers: ["Upgrade": "echo"]
-                )
-                guard let result, let inner = result.connection else { return HTTPResponse(status: 502) }
-                return HTTPResponse(
-                    status: result.status, headers: result.headers,
-                    body: .upgrade { outer in await UpgradedConnection.splice(outer, inner) })
+                await Self.splice(to: backend)
             } _: { port in
                 try await RawClient.with(port: port) { client in
                     try await client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n1")

@@ -16,9 +16,11 @@ final class RequestMetrics: Sendable {
 
     private let counts = Mutex<[Key: Int]>([:])
 
-    func count(_ info: RequestInfo, code: Int) {
-        // Paths are not counted one by one: anybody can ask for any number of them.
-        guard info.isResourceRequest, code != 404 else { return }
+    func count(_ info: RequestInfo, _ registry: ResourceRegistry, code: Int) {
+        // Only what is served is counted one by one: anybody can ask for any number of paths, and be refused.
+        guard info.isResourceRequest, code != 404, let type = registry.resource(info.groupVersionResource),
+            info.subresource.isEmpty || type.subresource(info.subresource) != nil
+        else { return }
         let key = Key(
             verb: info.verb.uppercased(), group: info.group, version: info.version, resource: info.resource,
             subresource: info.subresource, code: code)
@@ -31,11 +33,10 @@ final class RequestMetrics: Sendable {
             "# HELP apiserver_request_total Requests by verb, resource and response code.",
             "# TYPE apiserver_request_total counter",
         ]
-        for (key, count) in counts.withLock({ $0 }).sorted(by: { "\($0.key)" < "\($1.key)" }) {
-            lines.append(
-                "apiserver_request_total{verb=\"\(key.verb)\",group=\"\(key.group)\",version=\"\(key.version)\","
-                    + "resource=\"\(key.resource)\",subresource=\"\(key.subresource)\",code=\"\(key.code)\"} \(count)")
-        }
+        lines += counts.withLock { $0 }.map { key, count in
+            "apiserver_request_total{verb=\"\(key.verb)\",group=\"\(key.group)\",version=\"\(key.version)\","
+                + "resource=\"\(key.resource)\",subresource=\"\(key.subresource)\",code=\"\(key.code)\"} \(count)"
+        }.sorted()
         lines.append("# HELP apiserver_storage_objects Objects in the store by resource.")
         lines.append("# TYPE apiserver_storage_objects gauge")
         for (resource, count) in mirror.counts().sorted(by: { $0.resource.prefix < $1.resource.prefix }) {

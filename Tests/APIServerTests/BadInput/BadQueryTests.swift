@@ -178,6 +178,26 @@ import Values
         }
     }
 
+    /// Who is refused for what is not there leaves no trace, however often.
+    @Test func metricsCountWhatIsServed() async throws {
+        try await SocketFixture.with { server in
+            for number in 0..<50 {
+                for path in ["/apis/made.up/v1/things\(number)", "\(Self.maps)/m/part\(number)"] {
+                    let socket = try RawSocket(port: server.port)
+                    try await socket.send("GET \(path) HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    #expect(try await socket.receiveAll().hasPrefix("HTTP/1.1 403"))
+                }
+            }
+            #expect(try await server.exchange("GET", Self.maps).status == 200)
+            let metrics = try await server.exchange("GET", "/metrics")
+            let text = String(decoding: metrics.body, as: UTF8.self)
+            #expect(!text.contains("made.up") && !text.contains("part1"))
+            #expect(
+                text.contains(#"{verb="LIST",group="",version="v1",resource="configmaps",subresource="",code="200"} 1"#)
+            )
+        }
+    }
+
     @Test func deprecatedPathsOfWatches() async throws {
         try await SocketFixture.with { server in
             _ = try await server.fixture.client.create(.configMaps, configMap("m"))
