@@ -21,8 +21,13 @@ let nioHTTP: [Target.Dependency] =
     nio + [
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOWebSocket", package: "swift-nio"),
+        .product(name: "NIOTLS", package: "swift-nio"),
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
     ]
+let nioHTTP2: [Target.Dependency] = [
+    .product(name: "NIOHTTP2", package: "swift-nio-http2"),
+    .product(name: "NIOHPACK", package: "swift-nio-http2"),
+]
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
@@ -63,7 +68,7 @@ let allTargets: [Target] = [
     library("Storage", ["Values", .product(name: "GRDB", package: "GRDB.swift"), log]),
     library("YAMLCoding", ["Values", .product(name: "Yams", package: "Yams")]),
     library("PKI", [crypto, x509, .product(name: "SwiftASN1", package: "swift-asn1"), "Values"]),
-    library("HTTPServing", nioHTTP + ["PKI", "Values", x509, log]),
+    library("HTTPServing", nioHTTP + nioHTTP2 + ["PKI", "Values", x509, log]),
     library("KubeClient", nioHTTP + ["KubeObjects", "Values", "PKI", "YAMLCoding", asyncHTTPClient, log]),
     library("IPAM", ["KubeClient", "KubeObjects", "NetworkModel", "Linux", "Values", log]),
     library(
@@ -132,7 +137,9 @@ let allTargets: [Target] = [
     tests("LinuxTests", ["Linux", "Values"]),
     tests("StorageTests", ["Storage", "Values"]),
     tests("PKITests", ["PKI", "Values"]),
-    tests("HTTPServingTests", nioHTTP + ["HTTPServing", "PKI", "Values"]),
+    tests(
+        "HTTPServingTests",
+        nioHTTP + nioHTTP2 + ["HTTPServing", "PKI", "Values", .product(name: "NIOEmbedded", package: "swift-nio")]),
     tests("KubeClientTests", nioHTTP + ["KubeClient", "KubeObjects", "HTTPServing", "PKI", "Values"]),
     tests(
         "APIServerTests",
@@ -219,6 +226,7 @@ let targets = everything.filter { wanted?.contains($0.name) ?? true }
 let packages: [Package.Dependency] = [
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+    .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
