@@ -17,7 +17,10 @@ extension Channel {
     /// it is itself closing, and then waits five seconds for what has come already. So half-closure ends here.
     func startClosing(_ promise: EventLoopPromise<Void>? = nil) {
         eventLoop.execute {
-            try? self.syncOptions?.setOption(.allowRemoteHalfClosure, value: false)
+            // Streams of HTTP/2 have no options.
+            if self is any SocketOptionProvider {
+                try? self.syncOptions?.setOption(.allowRemoteHalfClosure, value: false)
+            }
             self.close(promise: promise)
         }
     }

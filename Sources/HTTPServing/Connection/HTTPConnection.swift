@@ -13,12 +13,15 @@ final class HTTPConnection: Sendable {
     private let queue: InboundQueue<HTTPServerRequestPart>
     private let silence: SilenceTimer
     private let logger: Logger
+    /// Of a stream of HTTP/2: it carries one request, and the connection around it goes on.
+    private let http2: HTTP2Peer?
 
     init(
         _ channel: any Channel, _ queue: InboundQueue<HTTPServerRequestPart>, _ configuration: HTTPServerConfiguration,
-        _ logger: Logger
+        _ logger: Logger, http2: HTTP2Peer? = nil
     ) {
         self.channel = channel
+        self.http2 = http2
         self.queue = queue
         self.configuration = configuration
         self.logger = logger
@@ -57,21 +60,21 @@ final class HTTPConnection: Sendable {
     }
 
     private func serve(_ handler: @escaping @Sendable (HTTPRequest) async -> HTTPResponse) async throws {
-        var certificate: ClientCertificate?
+        var certificate = http2?.client
         var isFirst = true
         let remoteAddress = remoteAddress
         while true {
             // A client that connects and stays silent, or keeps an idle connection for ever, holds memory.
             let timeout = isFirst ? configuration.firstRequestTimeout : configuration.keepAliveTimeout
             guard case .head(let head)? = try await nextPart(within: timeout) else { return }
-            if isFirst, configuration.security.isTLS {
+            if isFirst, http2 == nil, configuration.security.isTLS {
                 certificate = try await channel.nioSSL_peerCertificate().get().flatMap {
                     ClientCertificate(der: try $0.toDERBytes())
                 }
             }
             isFirst = false
             let body = IncomingBody(
-                self, expectsContinue: head.version == .http1_1 && head.expectsContinue,
+                self, expectsContinue: head.version != .http1_0 && head.expectsContinue,
                 announced: head.headers.first(name: "content-length").flatMap { Int($0) },
                 limit: configuration.maximumBodySize)
             // RFC 9112, section 3.2.
@@ -123,7 +126,7 @@ final class HTTPConnection: Sendable {
         case .empty, .bytes:
             // After a refused upgrade the parser has stopped; after a body that the client was never asked for, or of
             // which much is left, it is cheaper to begin anew.
-            let keepAlive = head.isKeepAlive && !head.asksForUpgrade && !body.awaitsContinue
+            let keepAlive = http2 == nil && head.isKeepAlive && !head.asksForUpgrade && !body.awaitsContinue
             let isDrained = keepAlive ? try await drain(body) : false
             try await send(response, to: head, keepAlive: isDrained)
             if !isDrained, !body.isComplete { try await linger() }
@@ -134,6 +137,10 @@ final class HTTPConnection: Sendable {
             try await stream(response, write, to: head, keepAlive: isDrained, exchange)
             if body.isKept { try await linger() }
             return isDrained
+        case .upgrade where http2 != nil:
+            let text = "a connection cannot be upgraded over HTTP/2: use HTTP/1.1\n"
+            try await send(HTTPResponse(status: 400, text: text), to: head, keepAlive: false)
+            return false
         case .upgrade(let body):
             try await upgrade(response, head, body)
             return false
@@ -203,6 +210,7 @@ final class HTTPConnection: Sendable {
         within timeout: TimeAmount, _ body: @escaping @Sendable (any Channel, EventLoopPromise<Void>) -> Void
     ) async throws {
         let channel = channel
+        let isStream = http2 != nil
         let promise = channel.eventLoop.makePromise(of: Void.self)
         channel.eventLoop.execute {
             body(channel, promise)
@@ -212,9 +220,12 @@ final class HTTPConnection: Sendable {
                 progress.isDone = true
                 progress.timer?.cancel()
             }
-            if !progress.isDone {
+            let watch = {
+                guard !progress.isDone else { return }
                 progress.timer = channel.eventLoop.scheduleTask(in: timeout) { channel.tearDown() }
             }
+            // What streams of one connection write leaves at the end of this turn.
+            if isStream { channel.eventLoop.assumeIsolated().execute(watch) } else { watch() }
         }
         try await promise.futureResult.get()
     }
@@ -315,6 +326,8 @@ final class HTTPConnection: Sendable {
     /// Closes in the order that lets the client read the answer although it is still sending: our side first, then
     /// what comes is thrown away for a moment.
     private func linger() async throws {
+        // A stream that ends says that the rest is not wanted, behind the answer.
+        guard http2 == nil else { return }
         try? await channel.close(mode: .output).get()
         var left = 4 << 20
         let queue = queue

@@ -3,13 +3,12 @@
 import Glibc
 public import Logging
 public import NIOCore
-import NIOHTTP1
 public import NIOPosix
 import NIOSSL
 
-/// An HTTP/1.1 server over TLS, TCP or a Unix socket.
+/// A server of HTTP/1.1 over TLS, TCP or a Unix socket, and of HTTP/2 over TLS for clients that choose it.
 ///
-/// Each connection is a task of its own below ``run(onBound:)``: one that fails ends alone, and cancelling the run
+/// Each connection is a task of its own below ``run(onBound:)``, and each stream of HTTP/2 a task below that: one that fails ends alone, and cancelling the run
 /// closes all of them.
 public struct HTTPServer: Sendable {
     private let configuration: HTTPServerConfiguration
@@ -43,8 +42,8 @@ public struct HTTPServer: Sendable {
         }
     }
 
-    private func bind() async throws -> NIOAsyncChannel<HTTPConnection, Never> {
-        let context = try configuration.security.makeContext()
+    private func bind() async throws -> NIOAsyncChannel<ServerConnection, Never> {
+        let context = try configuration.makeTLSContext()
         let configuration = configuration
         let logger = logger
         let overTCP = if case .unix = configuration.binding { false } else { true }
@@ -63,12 +62,8 @@ public struct HTTPServer: Sendable {
                 .childChannelOption(ChannelOptions.socket(SocketOptionLevel(IPPROTO_TCP), TCP_KEEPINTVL), value: 10)
                 .childChannelOption(ChannelOptions.socket(SocketOptionLevel(IPPROTO_TCP), TCP_KEEPCNT), value: 3)
         }
-        let initializer: @Sendable (any Channel) -> EventLoopFuture<HTTPConnection> = { channel in
-            channel.eventLoop.makeCompletedFuture {
-                let queue = HTTPConnection.makeQueue()
-                try Self.configure(channel, context, queue, configuration)
-                return HTTPConnection(channel, queue, configuration, logger)
-            }
+        let initializer: @Sendable (any Channel) -> EventLoopFuture<ServerConnection> = { channel in
+            channel.eventLoop.makeCompletedFuture { try ServerConnection(channel, context, configuration, logger) }
         }
         do {
             switch configuration.binding {
@@ -84,26 +79,11 @@ public struct HTTPServer: Sendable {
             throw HTTPServingError("cannot listen on \(configuration.binding): \(error)")
         }
     }
-
-    private static func configure(
-        _ channel: any Channel, _ context: NIOSSLContext?, _ queue: InboundQueue<HTTPServerRequestPart>,
-        _ configuration: HTTPServerConfiguration
-    ) throws {
-        let pipeline = channel.pipeline.syncOperations
-        if let context { try pipeline.addHandler(NIOSSLServerHandler(context: context)) }
-        var limits = NIOHTTPDecoderLimitConfiguration()
-        limits.maxHeaderListSize = configuration.maximumHeaderSize
-        limits.maxHeaderFieldSize = min(limits.maxHeaderFieldSize, configuration.maximumHeaderSize)
-        try pipeline.addHandler(ResponseEncoder(), name: HandlerName.encoder)
-        let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: limits)
-        try pipeline.addHandler(ByteToMessageHandler(decoder), name: HandlerName.decoder)
-        try pipeline.addHandler(InboundHandler(queue), name: HandlerName.bridge)
-    }
 }
 
-extension HTTPServerConfiguration.Security {
-    func makeContext() throws -> NIOSSLContext? {
-        guard case .tls(let certificatePEM, let privateKeyPEM, let clientCAPEM) = self else { return nil }
+extension HTTPServerConfiguration {
+    func makeTLSContext() throws -> NIOSSLContext? {
+        guard case .tls(let certificatePEM, let privateKeyPEM, let clientCAPEM) = security else { return nil }
         do {
             var tls = TLSConfiguration.makeServerConfiguration(
                 certificateChain: try NIOSSLCertificate.fromPEMBytes(Array(certificatePEM.utf8)).map {
@@ -111,7 +91,7 @@ extension HTTPServerConfiguration.Security {
                 },
                 privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(privateKeyPEM.utf8), format: .pem)))
             tls.minimumTLSVersion = .tlsv12
-            tls.applicationProtocols = ["http/1.1"]
+            tls.applicationProtocols = (allowsHTTP2 ? [ProtocolNegotiation.http2] : []) + [ProtocolNegotiation.http1]
             if let clientCAPEM {
                 tls.certificateVerification = .optionalVerification
                 tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMBytes(Array(clientCAPEM.utf8)))

@@ -26,6 +26,10 @@ public struct HTTPServerConfiguration: Sendable {
 
     public var binding: Binding
     public var security: Security
+    /// Whether clients may choose HTTP/2 in the TLS handshake; without TLS there is only HTTP/1.1.
+    public var allowsHTTP2 = true
+    /// Requests that one HTTP/2 connection may have under way, as kube-apiserver has it.
+    public var maximumStreams = 250
     /// All the headers of one request together.
     public var maximumHeaderSize = 256 << 10
     /// The body of one request; 413 beyond.
