@@ -202,7 +202,7 @@ let benchmarks: [Target] =
     : [
         .executableTarget(
             name: "catbird-bench",
-            dependencies: nioHTTP + [
+            dependencies: nioHTTP + nioHTTP2 + [
                 "APIServer", "CNIProtocol", "IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkAgent",
                 "NetworkModel", "PKI", "Storage", "Values", log,
             ], path: "Benchmarks/Addresses", swiftSettings: settings)

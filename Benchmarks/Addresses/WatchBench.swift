@@ -2,6 +2,8 @@
 
 import Glibc
 import NIOCore
+import NIOHPACK
+import NIOHTTP2
 import NIOPosix
 import NIOSSL
 import Synchronization
@@ -9,9 +11,10 @@ import Synchronization
 /// Many watches of one object, which is changed again and again: how long a change takes from being sent to the last
 /// watcher. A client that costs little itself, because client and server share the machine.
 ///
-///     TOKEN=... catbird-bench watch HOST:PORT WATCHERS ROUNDS
+///     TOKEN=... catbird-bench watch HOST:PORT WATCHERS ROUNDS [h2]
 ///
-/// prints the median and the 99th percentile in milliseconds.
+/// `h2`: twenty watches share an HTTP/2 connection, as the informers of one operator do. Otherwise each has a connection
+/// of its own. It prints the median and the 99th percentile in milliseconds.
 enum WatchBench {
     private static let path = "/api/v1/namespaces/default/endpoints"
 
@@ -21,11 +24,13 @@ enum WatchBench {
 
     static func run(_ arguments: [String]) async throws {
         let place = arguments.first?.split(separator: ":") ?? []
-        guard arguments.count == 3, place.count == 2, let port = Int(place[1]), let watchers = Int(arguments[1]),
+        guard (3...4).contains(arguments.count), place.count == 2, let port = Int(place[1]),
+            let watchers = Int(arguments[1]),
             let rounds = Int(arguments[2]), let token = getenv("TOKEN").map({ String(cString: $0) })
-        else { throw Failure(description: "usage: TOKEN=... catbird-bench watch HOST:PORT WATCHERS ROUNDS") }
+        else { throw Failure(description: "usage: TOKEN=... catbird-bench watch HOST:PORT WATCHERS ROUNDS [h2]") }
+        let sharesConnections = arguments.dropFirst(3).first == "h2"
         let client = try Client(host: String(place[0]), port: port, token: token)
-        let name = "watched-\(watchers)"
+        let name = "watched-\(watchers)-\(sharesConnections ? "h2" : "h1")"
         let writer = try await client.connect()
         let made = try await writer.call(
             client.request(
@@ -34,10 +39,16 @@ enum WatchBench {
         guard let version = made.split(separator: "\"resourceVersion\":\"").dropFirst().first?.prefix(while: \.isNumber)
         else { throw Failure(description: "the object could not be made: \(made)") }
         let counter = RoundCounter(watchers: watchers)
-        for _ in 0..<watchers {
-            let watch = try await client.connect(counting: counter)
-            try await watch.begin(
-                client.request("GET", "\(path)?watch=1&resourceVersion=\(version)&fieldSelector=metadata.name=\(name)"))
+        let target = "\(path)?watch=1&resourceVersion=\(version)&fieldSelector=metadata.name=\(name)"
+        var shared: SharedConnection?
+        for number in 0..<watchers {
+            if sharesConnections {
+                if number % SharedConnection.streams == 0 { shared = try await client.share() }
+                try await shared?.watch(target, counter)
+            } else {
+                let watch = try await client.connect(counting: counter)
+                try await watch.begin(client.request("GET", target))
+            }
         }
         var milliseconds: [Double] = []
         for round in 0..<rounds {
@@ -98,12 +109,14 @@ private struct Client: Sendable {
     private let host: String
     private let port: Int
     private let head: String
+    private let token: String
     private let tls: NIOSSLContext
     private let group = MultiThreadedEventLoopGroup.singleton
 
     init(host: String, port: Int, token: String) throws {
         self.host = host
         self.port = port
+        self.token = token
         head = "Host: \(host)\r\nAuthorization: Bearer \(token)\r\nAccept: application/json\r\n"
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.certificateVerification = .none
@@ -115,13 +128,39 @@ private struct Client: Sendable {
         return "\(method) \(target) HTTP/1.1\r\n\(head)\(content)\r\n\(body)"
     }
 
-    func connect(counting counter: RoundCounter? = nil) async throws -> Connection {
-        let reader = AnswerReader(counter)
-        let tls = tls
-        let channel = try await ClientBootstrap(group: group.next())
+    /// A connection for several watches.
+    func share() async throws -> SharedConnection {
+        var configuration = TLSConfiguration.makeClientConfiguration()
+        configuration.certificateVerification = .none
+        configuration.applicationProtocols = ["h2"]
+        let tls = try NIOSSLContext(configuration: configuration)
+        let streams = try await bootstrap.connect(host: host, port: port) { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: tls, serverHostname: nil))
+                return try channel.pipeline.syncOperations.configureAsyncHTTP2Pipeline(mode: .client) { stream in
+                    stream.eventLoop.makeSucceededVoidFuture()
+                }
+            }
+        }
+        let headers: HPACKHeaders = [
+            ":method": "GET", ":scheme": "https", ":authority": host, "authorization": "Bearer \(token)",
+            "accept": "application/json",
+        ]
+        return SharedConnection(streams: streams, headers: headers)
+    }
+
+    private var bootstrap: ClientBootstrap {
+        ClientBootstrap(group: group.next())
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             // What has come is read once; to ask again whether more came costs a call for each event.
             .channelOption(.maxMessagesPerRead, value: 1)
+    }
+
+    func connect(counting counter: RoundCounter? = nil) async throws -> Connection {
+        let reader = AnswerReader(counter)
+        let tls = tls
+        let channel =
+            try await bootstrap
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandlers([
@@ -130,6 +169,55 @@ private struct Client: Sendable {
                 }
             }.connect(host: host, port: port).get()
         return Connection(channel: channel, reader: reader)
+    }
+}
+
+/// An HTTP/2 connection whose streams are watches.
+private struct SharedConnection: Sendable {
+    static let streams = 20
+
+    let streams: NIOHTTP2Handler.AsyncStreamMultiplexer<Void>
+    let headers: HPACKHeaders
+
+    /// Begins a watch; returns when its answer has begun.
+    func watch(_ target: String, _ counter: RoundCounter) async throws {
+        let reader = AnswerReader(counter)
+        var headers = headers
+        headers.add(name: ":path", value: target)
+        let head = HTTP2Frame.FramePayload.headers(.init(headers: headers.pseudoFirst, endStream: true))
+        let channel = try await streams.openStream { stream in
+            stream.eventLoop.makeCompletedFuture {
+                try stream.pipeline.syncOperations.addHandlers([FrameReader(), reader])
+                return stream
+            }
+        }
+        try await channel.writeAndFlush(head)
+        try await reader.beginning()
+    }
+}
+
+extension HPACKHeaders {
+    fileprivate var pseudoFirst: HPACKHeaders {
+        HPACKHeaders(
+            filter { $0.name.hasPrefix(":") }.map { ($0.name, $0.value) }
+                + filter { !$0.name.hasPrefix(":") }.map { ($0.name, $0.value) })
+    }
+}
+
+/// The frames of an answer as the bytes that HTTP/1.1 would have.
+private final class FrameReader: ChannelInboundHandler, Sendable {
+    typealias InboundIn = HTTP2Frame.FramePayload
+    typealias InboundOut = ByteBuffer
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .headers(let frame):
+            let status = frame.headers.first(name: ":status") ?? ""
+            context.fireChannelRead(wrapInboundOut(ByteBuffer(string: "HTTP/1.1 \(status)\r\n")))
+        case .data(let frame):
+            if case .byteBuffer(let bytes) = frame.data { context.fireChannelRead(wrapInboundOut(bytes)) }
+        default: break
+        }
     }
 }
 
