@@ -24,6 +24,32 @@ import Testing
         }
     }
 
+    private static func send(_ bytes: [UInt8], _ outlets: [HTTPOutlet]) {
+        var batch = HTTPOutlet.Batch()
+        for outlet in outlets { batch.add(bytes, to: outlet) }
+        batch.send()
+    }
+
+    /// Different bytes for the same clients leave in the order in which they were added.
+    @Test func aBatchKeepsTheOrderOfEachClient() async throws {
+        let end = Gate()
+        try await Self.serving(end) { port, outlets in
+            try await RawClient.with(port: port) { client in
+                try await client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                var outlets = outlets.makeAsyncIterator()
+                let outlet = try #require(await outlets.next())
+                var batch = HTTPOutlet.Batch()
+                let again = Array("a\n".utf8)
+                for bytes in [again, Array("b\n".utf8), again, again, Array("c\n".utf8)] {
+                    batch.add(bytes, to: outlet)
+                }
+                batch.send()
+                end.open()
+                #expect(try await client.readToEndOfChunks() == "begin\na\nb\na\na\nc\n")
+            }
+        }
+    }
+
     @Test func manyAreToldTheSameBehindWhatWasWritten() async throws {
         let end = Gate()
         try await Self.serving(end) { port, outlets in
@@ -53,15 +79,16 @@ import Testing
                     if open.count == 2 { break }
                 }
                 let shared = Array("shared\n".utf8)
-                HTTPOutlet.send(open.map { HTTPOutlet.Piece($0, shared) } + [HTTPOutlet.Piece(open[0], [])])
-                HTTPOutlet.send([HTTPOutlet.Piece(open[0], Array("own\n".utf8))])
+                Self.send(shared, open)
+                Self.send([], open)
+                Self.send(Array("own\n".utf8), [open[0]])
                 end.open()
                 var left = 2
                 for await _ in ended {
                     left -= 1
                     if left == 0 { break }
                 }
-                HTTPOutlet.send(open.map { HTTPOutlet.Piece($0, Array("late\n".utf8)) })
+                Self.send(Array("late\n".utf8), open)
                 late.open()
                 var bodies: [String] = []
                 for try await body in clients { bodies.append(body) }
@@ -80,7 +107,7 @@ import Testing
                 var outlets = outlets.makeAsyncIterator()
                 let outlet = try #require(await outlets.next())
                 let large = [UInt8](repeating: UInt8(ascii: "x"), count: 16 << 20)
-                HTTPOutlet.send([HTTPOutlet.Piece(outlet, large)])
+                Self.send(large, [outlet])
                 #expect(outlet.backlog == large.count)
                 end.open()
                 let text = try await client.readToEndOfChunks()

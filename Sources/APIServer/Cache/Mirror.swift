@@ -152,9 +152,9 @@ final class Mirror: Sendable {
         // Outside the lock: a thousand watchers take a while. Only one batch is told of at a time, and who subscribed
         // meanwhile has seen these events in what it was given.
         for (prefix, events, subscriptions) in told {
-            var pieces: [HTTPOutlet.Piece] = []
-            let gone = subscriptions.values.filter { !$0.tell(events, &pieces) }
-            HTTPOutlet.send(pieces)
+            var batch = HTTPOutlet.Batch()
+            let gone = subscriptions.values.filter { !$0.tell(events, &batch) }
+            batch.send()
             guard !gone.isEmpty else { continue }
             state.withLock { state in
                 for subscription in gone { state.subscriptions[prefix]?[subscription.id] = nil }

@@ -53,13 +53,12 @@ final class Subscription: Sendable {
         return isOpen
     }
 
-    /// Tells of events: what can go straight to the connection is added to `pieces`, which the caller sends before it
+    /// Tells of events: what can go straight to the connection is added to `batch`, which the caller sends before it
     /// tells of anything later. False when nobody listens any more, or too slowly.
-    func tell(_ events: [CacheEvent], _ pieces: inout [HTTPOutlet.Piece]) -> Bool {
+    func tell(_ events: [CacheEvent], _ batch: inout HTTPOutlet.Batch) -> Bool {
         let direct = state.withLock { $0.waiter == nil ? nil : $0.direct }
         guard let direct, direct.outlet.backlog < Self.directBacklog else { return send(.events(events)) }
-        let bytes = direct.lines(events)
-        if !bytes.isEmpty { pieces.append(HTTPOutlet.Piece(direct.outlet, bytes)) }
+        batch.add(direct.lines(events), to: direct.outlet)
         return true
     }
 

@@ -31,11 +31,11 @@ struct Selection: Sendable {
 
     func matches(_ stored: StoredObject) -> Bool {
         if isEmpty { return true }
-        if let name, name != stored.name { return false }
+        if let name, !stored.isNamed(name) { return false }
         for term in fields.terms {
             switch term.field {
             case "metadata.name":
-                guard (stored.name == term.value) == term.isEqual else { return false }
+                guard stored.isNamed(term.value) == term.isEqual else { return false }
             case "metadata.namespace":
                 guard ((stored.namespace ?? "") == term.value) == term.isEqual else { return false }
             default:
@@ -61,6 +61,14 @@ extension StoredObject {
     }
 
     var name: String { String(key[nameStart...]) }
+
+    /// Whether that is its name, without taking the key apart.
+    func isNamed(_ name: String) -> Bool {
+        let key = key.utf8
+        let slash = key.count - name.utf8.count - 1
+        guard slash >= 0, key.suffix(name.utf8.count).elementsEqual(name.utf8) else { return false }
+        return key[key.index(key.startIndex, offsetBy: slash)] == UInt8(ascii: "/") && !name.utf8.contains(0x2F)
+    }
 
     /// Nil for objects of the whole cluster.
     var namespace: String? {

@@ -10,58 +10,63 @@ import Synchronization
 /// What is handed over is sent in its order, behind what the answer's ``HTTPBodyWriter`` has written. Nobody waits here
 /// for a client that takes nothing: whoever sends looks at ``backlog`` first.
 public final class HTTPOutlet: Sendable {
-    /// What one of them is to send.
-    public struct Piece: Sendable {
-        let outlet: HTTPOutlet
-        let bytes: [UInt8]
+    /// What several of them are to send, in order for each.
+    public struct Batch: Sendable {
+        /// The same bytes for outlets of one event loop. What all of them share is counted once here, and not by two
+        /// threads at the same time for each of a thousand clients.
+        private struct Group: Sendable {
+            let loop: ObjectIdentifier
+            let bytes: [UInt8]
+            var outlets: [HTTPOutlet]
+        }
 
-        public init(_ outlet: HTTPOutlet, _ bytes: [UInt8]) {
-            self.outlet = outlet
-            self.bytes = bytes
+        private var groups: [Group] = []
+        /// Where the last groups of each event loop are.
+        private var last: [ObjectIdentifier: Int] = [:]
+
+        public init() {}
+
+        /// Adds bytes for one outlet. Those of the same array are shared.
+        public mutating func add(_ bytes: [UInt8], to outlet: HTTPOutlet) {
+            guard !bytes.isEmpty else { return }
+            outlet.waiting.add(bytes.count, ordering: .relaxed)
+            if let index = last[outlet.loop], groups[index].bytes.isSame(as: bytes) {
+                groups[index].outlets.append(outlet)
+                return
+            }
+            last[outlet.loop] = groups.count
+            groups.append(Group(loop: outlet.loop, bytes: bytes, outlets: [outlet]))
+        }
+
+        /// Sends all, with one hop to each event loop.
+        public func send() {
+            for loop in last.keys {
+                let groups = groups.filter { $0.loop == loop }
+                groups.first?.outlets.first?.channel.eventLoop.execute {
+                    for group in groups {
+                        let buffer = ByteBuffer(bytes: group.bytes)
+                        for outlet in group.outlets { outlet.write(buffer) }
+                    }
+                }
+            }
         }
     }
 
     private let channel: any Channel
+    private let loop: ObjectIdentifier
     private let waiting = Atomic(0)
     private let isOpen = Atomic(true)
 
-    init(_ channel: any Channel) { self.channel = channel }
+    init(_ channel: any Channel) {
+        self.channel = channel
+        loop = ObjectIdentifier(channel.eventLoop)
+    }
 
     /// The bytes that have been handed over and that the kernel has not taken yet.
     public var backlog: Int { waiting.load(ordering: .relaxed) }
 
     /// The answer ends behind what has been handed over so far; what comes later is dropped.
     func close() { channel.eventLoop.execute { self.isOpen.store(false, ordering: .releasing) } }
-
-    /// Sends the pieces, with one hop to each event loop. Pieces of the same array share its bytes.
-    public static func send(_ pieces: [Piece]) {
-        var groups: [(loop: any EventLoop, pieces: [Piece])] = []
-        for piece in pieces where !piece.bytes.isEmpty {
-            piece.outlet.waiting.add(piece.bytes.count, ordering: .relaxed)
-            let loop = piece.outlet.channel.eventLoop
-            if let index = groups.firstIndex(where: { $0.loop === loop }) {
-                groups[index].pieces.append(piece)
-            } else {
-                groups.append((loop, [piece]))
-            }
-        }
-        for group in groups {
-            let pieces = group.pieces
-            group.loop.execute {
-                var last: (bytes: [UInt8], buffer: ByteBuffer)?
-                for piece in pieces {
-                    let buffer: ByteBuffer
-                    if let last, last.bytes.isSame(as: piece.bytes) {
-                        buffer = last.buffer
-                    } else {
-                        buffer = ByteBuffer(bytes: piece.bytes)
-                        last = (piece.bytes, buffer)
-                    }
-                    piece.outlet.write(buffer)
-                }
-            }
-        }
-    }
 
     private func write(_ buffer: ByteBuffer) {
         let count = buffer.readableBytes
