@@ -40,6 +40,7 @@ kubectl: build
 # Each parser of bytes from outside for FUZZ_SECONDS (10), with libFuzzer.
 fuzz: packages
 	scripts/fuzz
+	scripts/fuzz services
 
 # 100,000 random steps over the addresses of a simulated cluster, of each of three kinds; CATBIRD_SEED replays one.
 # Then processes over one folder of files that are killed 200 times.

@@ -44,6 +44,7 @@ function response(status)
     answered = answered + 1
     if limit > 0 and answered >= limit / 2 then
         last = now()
+        io.open(os.getenv("DONE") .. number, "w"):close()
         wrk.thread:stop()
     end
 end
