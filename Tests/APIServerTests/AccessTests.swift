@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import APIServer
+import HTTPServing
 import KubeClient
 import KubeObjects
+import NIOHTTP1
 import Testing
 import Values
 
@@ -28,6 +30,17 @@ import Values
                 + "API group \"\" in the namespace \"default\"")
         let path = try await fixture.send("GET", "/metrics", as: "bob")
         #expect(path.json["message"].string == "forbidden: User \"bob\" cannot get path \"/metrics\"")
+    }
+
+    @Test func aCertificateIsLookedAtBeforeAToken() async throws {
+        let fixture = try await Fixture()
+        for (user, status) in [("bob", 403), (nil, 401)] {
+            let request = try #require(
+                HTTPRequest(
+                    method: "GET", target: pods, headers: ["Authorization": "Bearer nobody's"],
+                    client: user.map { ClientCertificate(commonName: $0, organizations: []) }))
+            #expect(await fixture.server.respond(to: request).status == status)
+        }
     }
 
     private func role(_ fixture: Fixture, _ rule: JSON) async throws {

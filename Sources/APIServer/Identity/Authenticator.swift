@@ -19,13 +19,14 @@ extension APIServer {
         switch request.origin {
         case .inProcess(let user): return Caller(user: user)
         case .connection(let certificate):
-            if let header = request.header("authorization"), header.lowercased().hasPrefix("bearer ") {
-                return try await bearer(String(header.dropFirst("bearer ".count)).trimmingSpaces())
-            }
+            // As upstream tries them: who shows a certificate is whom it names, whatever else comes with it.
             if let certificate, !certificate.commonName.isEmpty {
                 return Caller(
                     user: UserInfo(
                         certificate.commonName, groups: certificate.organizations + [UserInfo.Group.authenticated]))
+            }
+            if let header = request.header("authorization"), header.lowercased().hasPrefix("bearer ") {
+                return try await bearer(String(header.dropFirst("bearer ".count)).trimmingSpaces())
             }
             if let offer = try WebSocketToken(request) { return try await bearer(offer.token) }
             return Caller(user: .anonymous)
