@@ -130,10 +130,28 @@ import Testing
 
     // MARK: - What is too much
 
-    @Test func rapidResetsEndTheConnection() async throws {
+    /// A server, and a client that sends it what it likes after the beginning of a connection. The server must say goodbye.
+    private static func withGoodbye(
+        beginning: Bool = true, code: UInt8? = nil, adjust: (inout HTTPServerConfiguration) -> Void = { _ in },
+        handler: @escaping @Sendable (HTTPRequest) async -> HTTPResponse = { _ in HTTPResponse() },
+        _ body: @Sendable @escaping (RawHTTP2Client) async throws -> Void
+    ) async throws {
         let tls = try TestTLS()
+        try await withServer(security: tls.security, adjust: adjust, handler: handler) { port in
+            try await RawHTTP2Client.with(port: port, tls) { client in
+                if beginning { try await client.begin() }
+                try await body(client)
+                let goodbye = try #require(await client.next { $0.type == RawHTTP2Client.goAway })
+                if let code { #expect(goodbye.payload.prefix(8).last == code) }
+            }
+        }
+    }
+
+    private static let enhanceYourCalm: UInt8 = 11
+
+    @Test func rapidResetsEndTheConnection() async throws {
         let running = Mutex((now: 0, most: 0))
-        try await withServer(security: tls.security) { _ in
+        let handler: @Sendable (HTTPRequest) async -> HTTPResponse = { _ in
             running.withLock {
                 $0.now += 1
                 $0.most = max($0.most, $0.now)
@@ -141,83 +159,48 @@ import Testing
             defer { running.withLock { $0.now -= 1 } }
             await Gate().wait()
             return HTTPResponse()
-        } _: { port in
-            try await RawHTTP2Client.with(port: port, tls) { client in
-                try await client.begin()
-                try? await client.resetRapidly(5000)
-                let goodbye = try await client.next { $0.type == RawHTTP2Client.goAway }
-                // ENHANCE_YOUR_CALM
-                #expect(goodbye?.payload.prefix(8).last == 11)
-                _ = try? await client.readToEnd()
-            }
+        }
+        try await Self.withGoodbye(code: Self.enhanceYourCalm, handler: handler) { client in
+            try? await client.resetRapidly(5000)
         }
         #expect(running.withLock { $0.most } <= 500)
     }
 
     @Test func handlersThatAreSlowToEndAreBoundedToo() async throws {
-        let tls = try TestTLS()
         let hold = Gate()
         let running = Mutex(0)
-        try await withServer(security: tls.security, adjust: { $0.maximumStreams = 10 }) { _ in
+        try await Self.withGoodbye(code: Self.enhanceYourCalm, adjust: { $0.maximumStreams = 10 }) { _ in
             running.withLock { $0 += 1 }
             // Deaf to being cancelled.
             await Task { await hold.wait() }.value
             return HTTPResponse()
-        } _: { port in
-            try await RawHTTP2Client.with(port: port, tls) { client in
-                try await client.begin()
-                try? await client.resetRapidly(100)
-                let goodbye = try await client.next { $0.type == RawHTTP2Client.goAway }
-                #expect(goodbye?.payload.prefix(8).last == 11)
-                hold.open()
-                _ = try? await client.readToEnd()
-            }
+        } _: { client in
+            try? await client.resetRapidly(100)
+            hold.open()
         }
         #expect(running.withLock { $0 } <= 20)
     }
 
     @Test func continuationsWithoutEndEndTheConnection() async throws {
-        let tls = try TestTLS()
-        try await withServer(security: tls.security) { _ in
-            HTTPResponse()
-        } _: { port in
-            try await RawHTTP2Client.with(port: port, tls) { client in
-                try await client.begin()
-                try await client.send(RawHTTP2Client.frame(RawHTTP2Client.headers, flags: 0, stream: 1, []))
-                for _ in 0..<200 {
-                    try? await client.send(RawHTTP2Client.frame(RawHTTP2Client.continuation, flags: 0, stream: 1, []))
-                }
-                #expect(try await client.next { $0.type == RawHTTP2Client.goAway } != nil)
-                _ = try? await client.readToEnd()
+        try await Self.withGoodbye { client in
+            try await client.send(RawHTTP2Client.frame(RawHTTP2Client.headers, flags: 0, stream: 1, []))
+            for _ in 0..<200 {
+                try? await client.send(RawHTTP2Client.frame(RawHTTP2Client.continuation, flags: 0, stream: 1, []))
             }
         }
     }
 
     @Test func pingsWithoutEndEndTheConnection() async throws {
-        let tls = try TestTLS()
-        try await withServer(security: tls.security) { _ in
-            HTTPResponse()
-        } _: { port in
-            try await RawHTTP2Client.with(port: port, tls) { client in
-                try await client.begin()
-                let nothing = [UInt8](repeating: 0, count: 8)
-                let ping = RawHTTP2Client.frame(RawHTTP2Client.ping, flags: 0, stream: 0, nothing)
-                for _ in 0..<20 { try? await client.send((0..<100).flatMap { _ in ping }) }
-                #expect(try await client.next { $0.type == RawHTTP2Client.goAway }?.payload.prefix(8).last == 11)
-            }
+        try await Self.withGoodbye(code: Self.enhanceYourCalm) { client in
+            let nothing = [UInt8](repeating: 0, count: 8)
+            let ping = RawHTTP2Client.frame(RawHTTP2Client.ping, flags: 0, stream: 0, nothing)
+            for _ in 0..<20 { try? await client.send((0..<100).flatMap { _ in ping }) }
         }
     }
 
     @Test func whatIsNotHTTP2EndsTheConnection() async throws {
-        let tls = try TestTLS()
-        try await withServer(security: tls.security) { _ in
-            HTTPResponse()
-        } _: { port in
-            try await RawHTTP2Client.with(port: port, tls) { client in
-                try await client.send(Array("GET / HTTP/1.1\r\nHost: kubernetes\r\n\r\n".utf8))
-                #expect(try await client.next { $0.type == RawHTTP2Client.goAway } != nil)
-                _ = try? await client.readToEnd()
-            }
+        try await Self.withGoodbye(beginning: false) { client in
+            try await client.send(Array("GET / HTTP/1.1\r\nHost: kubernetes\r\n\r\n".utf8))
         }
     }
 }

@@ -24,6 +24,20 @@ import Testing
         }
     }
 
+    /// One client, its answer's outlet, and the gate behind which the answer ends.
+    private static func withAnswer(
+        _ body: @Sendable @escaping (RawClient, HTTPOutlet, Gate) async throws -> Void
+    ) async throws {
+        let end = Gate()
+        try await serving(end) { port, outlets in
+            try await RawClient.with(port: port) { client in
+                try await client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                var outlets = outlets.makeAsyncIterator()
+                try await body(client, #require(await outlets.next()), end)
+            }
+        }
+    }
+
     private static func send(_ bytes: [UInt8], _ outlets: [HTTPOutlet]) {
         var batch = HTTPOutlet.Batch()
         for outlet in outlets { batch.add(bytes, to: outlet) }
@@ -32,21 +46,16 @@ import Testing
 
     /// Different bytes for the same clients leave in the order in which they were added.
     @Test func aBatchKeepsTheOrderOfEachClient() async throws {
-        let end = Gate()
-        try await Self.serving(end) { port, outlets in
-            try await RawClient.with(port: port) { client in
-                try await client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-                var outlets = outlets.makeAsyncIterator()
-                let outlet = try #require(await outlets.next())
-                var batch = HTTPOutlet.Batch()
-                let again = Array("a\n".utf8)
-                for bytes in [again, Array("b\n".utf8), again, again, Array("c\n".utf8)] {
-                    batch.add(bytes, to: outlet)
-                }
-                batch.send()
-                end.open()
-                #expect(try await client.readToEndOfChunks() == "begin\na\nb\na\na\nc\n")
+        try await Self.withAnswer { client, outlet, end in
+            var batch = HTTPOutlet.Batch()
+            let again = Array("a\n".utf8)
+            for bytes in [again, Array("b\n".utf8), again, again, Array("c\n".utf8)] {
+                batch.add(bytes, to: outlet)
             }
+            batch.send()
+            end.open()
+            let text = try await client.readToEndOfChunks()
+            #expect(text == "begin\na\nb\na\na\nc\n")
         }
     }
 
@@ -100,20 +109,14 @@ import Testing
     }
 
     @Test func theBacklogOfAClientThatTakesNothingIsSeen() async throws {
-        let end = Gate()
-        try await Self.serving(end) { port, outlets in
-            try await RawClient.with(port: port) { client in
-                try await client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-                var outlets = outlets.makeAsyncIterator()
-                let outlet = try #require(await outlets.next())
-                let large = [UInt8](repeating: UInt8(ascii: "x"), count: 16 << 20)
-                Self.send(large, [outlet])
-                #expect(outlet.backlog == large.count)
-                end.open()
-                let text = try await client.readToEndOfChunks()
-                #expect(text == "begin\n" + String(repeating: "x", count: large.count))
-                #expect(outlet.backlog == 0)
-            }
+        try await Self.withAnswer { client, outlet, end in
+            let large = [UInt8](repeating: UInt8(ascii: "x"), count: 16 << 20)
+            Self.send(large, [outlet])
+            #expect(outlet.backlog == large.count)
+            end.open()
+            let text = try await client.readToEndOfChunks()
+            #expect(text == "begin\n" + String(repeating: "x", count: large.count))
+            #expect(outlet.backlog == 0)
         }
     }
 }
