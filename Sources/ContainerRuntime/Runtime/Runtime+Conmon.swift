@@ -42,6 +42,9 @@ extension Runtime {
         let reader = DescriptorReader(owning: sync.read)
         var spawner = ProcessSpawner(command.path, command.arguments)
         spawner.environment["_OCI_SYNCPIPE"] = "3"
+        // Where conmon makes the socket for a terminal: the folder that somebody set who started the cluster may not be
+        // there within a node, or be too long for a socket's address.
+        spawner.environment["TMPDIR"] = nil
         spawner.descriptors[3] = sync.write
         spawner.newSession = true
         spawner.cgroup = conmonCgroup
