@@ -108,9 +108,10 @@ public final class APIServer: Sendable {
     }
 
     private func answer(_ request: IncomingRequest, _ info: RequestInfo) async throws -> Reply {
+        // Whatever was acknowledged before is seen from here on: what a token is bound to may just have been made.
+        await mirror.caughtUp()
         let caller = try await authenticate(request)
         let request = WebSocketToken.removed(from: request)
-        await mirror.caughtUp()
         let user = try impersonated(caller.user, request)
         try authorizer.require(user, AccessAttributes(info, request))
         guard info.isResourceRequest else { return try await answerPath(request, info, user) }

@@ -72,9 +72,7 @@ struct ServiceAllocator: Sendable {
     /// An update that leaves out what was allocated keeps it.
     private static func keep(_ service: inout KubeObject, _ old: KubeObject) {
         let type = service["spec"]["type"].string ?? "ClusterIP"
-        guard type != "ExternalName", old["spec"]["type"].string != "ExternalName" else {
-            return
-        }
+        guard type != "ExternalName", old["spec"]["type"].string != "ExternalName" else { return }
         if service["spec"]["clusterIP"].string?.isEmpty ?? true {
             for field in ["clusterIP", "clusterIPs"] { service["spec"][field] = old["spec"][field] }
         }

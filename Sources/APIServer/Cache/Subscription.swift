@@ -105,6 +105,7 @@ extension Subscription {
             var left = Duration.seconds(seconds)
             while left > .zero {
                 let step = min(left, Self.bookmarkInterval)
+                // That nothing happens is no event: time is what is waited for.
                 try await Task.sleep(for: step)
                 left -= step
                 send(.progress(revision()))

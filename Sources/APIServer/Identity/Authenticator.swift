@@ -46,8 +46,6 @@ extension APIServer {
     func verified(
         _ token: String, audiences: [String]
     ) async throws(ServiceAccountTokens.Rejection) -> ServiceAccountTokens.Verified {
-        // What the token is bound to may just have been made.
-        await mirror.caughtUp()
         let now = Timestamp.now
         do throws(ServiceAccountTokens.Rejection) {
             let known = try tokens.verify(token, audiences: audiences, now: now)

@@ -160,7 +160,7 @@ final class ResourceCache: Sendable {
     func wrote(_ object: KubeObject) {
         var object = object
         // As the informer keeps it.
-        object.metadata["managedFields"] = nil
+        object.dropManagedFields()
         state.withLock { state in
             guard !state.gone.contains(object.uid), isNewer(object, than: state.objects[object.key]) else { return }
             layer(object, &state)

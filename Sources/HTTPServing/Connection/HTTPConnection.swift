@@ -246,7 +246,6 @@ final class HTTPConnection: Sendable {
         exchange.startStreaming()
         if queue.ending != nil { throw CancellationError() }
         let outlet = HTTPOutlet(channel)
-        defer { outlet.close() }
         try await produce(
             HTTPBodyWriter(outlet: outlet) { buffer in
                 try Task.checkCancellation()
@@ -257,6 +256,7 @@ final class HTTPConnection: Sendable {
                     try await self.write(.body(.byteBuffer(piece)), within: timeout)
                 }
             })
+        // What fails before this ends the connection, and the outlet with it.
         outlet.close()
         exchange.stopStreaming()
         try await self.write(.end(nil), within: timeout)

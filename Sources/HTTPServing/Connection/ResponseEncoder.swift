@@ -30,15 +30,9 @@ final class ResponseEncoder: ChannelOutboundHandler, RemovableChannelHandler {
         case .end:
             if isChunked { append(context, 8) { $0.writeStaticString("0\r\n\r\n") } }
         }
-        guard let promise else { return }
-        if let pendingPromise {
-            pendingPromise.futureResult.cascade(to: promise)
-        } else if pending != nil {
-            pendingPromise = promise
-        } else {
-            // Nothing of its own to be sent: done when what went before is.
-            context.write(wrapOutboundOut(.byteBuffer(ByteBuffer())), promise: promise)
-        }
+        guard pending == nil else { return pendingPromise.setOrCascade(to: promise) }
+        // Nothing of its own to be sent: done when what went before is.
+        if let promise { context.write(wrapOutboundOut(.byteBuffer(ByteBuffer())), promise: promise) }
     }
 
     func flush(context: ChannelHandlerContext) {

@@ -8,8 +8,8 @@ import NIOSSL
 
 /// A server of HTTP/1.1 over TLS, TCP or a Unix socket, and of HTTP/2 over TLS for clients that choose it.
 ///
-/// Each connection is a task of its own below ``run(onBound:)``, and each stream of HTTP/2 a task below that: one that fails ends alone, and cancelling the run
-/// closes all of them.
+/// Each connection is a task of its own below ``run(onBound:)``, and each stream of HTTP/2 a task below that: one that
+/// fails ends alone, and cancelling the run closes all of them.
 public struct HTTPServer: Sendable {
     private let configuration: HTTPServerConfiguration
     private let group: MultiThreadedEventLoopGroup

@@ -148,13 +148,13 @@ public final class Informer: Sendable {
 
     private static func withoutOwners(_ list: ObjectList) -> ObjectList {
         var list = list
-        for index in list.items.indices { list.items[index].dropOwners() }
+        for index in list.items.indices { list.items[index].dropManagedFields() }
         return list
     }
 
     private static func withoutOwners(_ event: WatchEvent) -> WatchEvent {
         var event = event
-        event.object.dropOwners()
+        event.object.dropManagedFields()
         return event
     }
 
@@ -176,7 +176,8 @@ public final class Informer: Sendable {
 }
 
 extension KubeObject {
-    fileprivate mutating func dropOwners() {
+    /// What informers do not keep. An object without it stays shared as it is.
+    package mutating func dropManagedFields() {
         if metadata["managedFields"] != nil { metadata["managedFields"] = nil }
     }
 }
