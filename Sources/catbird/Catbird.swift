@@ -39,6 +39,7 @@ struct Catbird: AsyncParsableCommand {
             Glibc.exit(await AddressTool.run(arguments))
         }
         do {
+            try MachinePaths.checkEnvironment()
             try NotYet.check(
                 arguments,
                 among: configuration.subcommands.flatMap {

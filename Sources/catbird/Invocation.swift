@@ -63,11 +63,21 @@ enum Invocation {
 
 /// The options that every command on a cluster takes.
 struct ProfileOptions: ParsableArguments {
-    @Option(name: [.customShort("p"), .long], help: "The profile: which cluster is meant.")
-    var profile: String?
+    @Option(
+        name: [.customShort("p"), .long], help: "The profile: which cluster is meant.",
+        transform: { text throws in try ProfileName(text) })
+    var profile: ProfileName?
 
-    /// The profile that was named, else the active one, else the program's default.
-    var name: String {
-        profile ?? ProfileStore().activeProfile ?? (Invocation.isMinikube ? "minikube" : "catbird")
+    /// The profile that was named, here or in the environment, else the active one, else the program's default.
+    var name: ProfileName {
+        get throws(LocalClusterError) {
+            if let profile { return profile }
+            for variable in ["CATBIRD_PROFILE", "MINIKUBE_PROFILE"] {
+                if let name = HostEnvironment.value(variable) {
+                    return try ProfileName(name, from: "the environment's \(variable)")
+                }
+            }
+            return try ProfileStore().activeProfile ?? (Invocation.isMinikube ? .minikube : .catbird)
+        }
     }
 }

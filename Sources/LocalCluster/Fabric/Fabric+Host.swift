@@ -63,9 +63,11 @@ extension Fabric {
         guard let text = try? Files.text(names.changedSettings), let record = try? JSON(parsing: text).object else {
             return
         }
-        let others = (try? Files.list(names.runDirectory))?.map(\.name).filter { $0 != names.profile } ?? []
-        let heir = others.map { FabricNames(profile: $0, runDirectory: names.runDirectory) }
-            .first { Namespaces.isPinned($0.fabricNamespace) }
+        let others = (try? Files.list(names.runDirectory))?.compactMap { try? ProfileName($0.name) } ?? []
+        let heir = others.filter { $0 != names.profile }.map {
+            FabricNames(profile: $0, runDirectory: names.runDirectory)
+        }
+        .first { Namespaces.isPinned($0.fabricNamespace) }
         if let heir {
             var inherited = (try? JSON(parsing: Files.text(heir.changedSettings)))?.object ?? [:]
             for (key, value) in record.members where inherited[key] == nil { inherited[key] = value }

@@ -31,7 +31,7 @@ extension Fabric {
     ///   - removeFiles: the nodes' file systems too. What else is in the profile's folder is the caller's.
     ///   - host: the network namespace that plays the host; nil for this process's own.
     public static func destroyEverything(
-        profile: String, runDirectory: String = "/run/catbird", stateDirectory: String = "/var/lib/catbird",
+        profile: ProfileName, runDirectory: String = "/run/catbird", stateDirectory: String = "/var/lib/catbird",
         removeFiles: Bool, host: NamespaceRef? = nil
     ) async throws {
         let names = FabricNames(profile: profile, runDirectory: runDirectory, stateDirectory: stateDirectory)

@@ -15,7 +15,9 @@ public struct Fabric: Sendable {
     /// What cables carry at most.
     public static let mtu = 1500
 
-    public init(profile: String, plan: FabricPlan, runDirectory: String = "/run/catbird", resolvers: Resolvers? = nil) {
+    public init(
+        profile: ProfileName, plan: FabricPlan, runDirectory: String = "/run/catbird", resolvers: Resolvers? = nil
+    ) {
         names = FabricNames(profile: profile, runDirectory: runDirectory)
         self.plan = plan
         self.resolvers = resolvers ?? Resolvers.ofHost(hostAddress: plan.hostAddress)

@@ -3,11 +3,13 @@ public import Values
 
 /// What the things on the machine are called, so that they are found again by name alone.
 public struct FabricNames: Sendable, Hashable {
-    public let profile: String
+    public let profile: ProfileName
     public let runDirectory: String
     public let stateDirectory: String
 
-    public init(profile: String, runDirectory: String = "/run/catbird", stateDirectory: String = "/var/lib/catbird") {
+    public init(
+        profile: ProfileName, runDirectory: String = "/run/catbird", stateDirectory: String = "/var/lib/catbird"
+    ) {
         self.profile = profile
         self.runDirectory = runDirectory
         self.stateDirectory = stateDirectory
@@ -18,13 +20,14 @@ public struct FabricNames: Sendable, Hashable {
 
     /// The host's end of the uplink; a link name has at most 15 bytes, so a long profile name is cut and hashed.
     public var hostLink: String {
-        if profile.utf8.count <= 10 { return Self.linkPrefix + profile }
-        let hash = profile.utf8.reduce(UInt32(2_166_136_261)) { ($0 ^ UInt32($1)) &* 16_777_619 }
+        let bytes = profile.text.utf8
+        if bytes.count <= 10 { return Self.linkPrefix + profile.text }
+        let hash = bytes.reduce(UInt32(2_166_136_261)) { ($0 ^ UInt32($1)) &* 16_777_619 }
         let digits = Hex.text([
             UInt8(truncatingIfNeeded: hash >> 16), UInt8(truncatingIfNeeded: hash >> 8),
             UInt8(truncatingIfNeeded: hash),
         ])
-        let start = String(decoding: profile.utf8.prefix(4), as: UTF8.self)
+        let start = String(decoding: bytes.prefix(4), as: UTF8.self)
         return "\(Self.linkPrefix)\(start)\(digits)"
     }
 

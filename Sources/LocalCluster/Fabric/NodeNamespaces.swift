@@ -26,7 +26,7 @@ public struct NodeNamespaces: Sendable {
     }
 
     public struct Configuration: Sendable {
-        public var profile: String
+        public var profile: ProfileName
         /// The node's name, that is its host name too.
         public var name: String
         public var runDirectory: String
@@ -39,7 +39,7 @@ public struct NodeNamespaces: Sendable {
         public var resolvers: Resolvers
 
         public init(
-            profile: String, name: String, runDirectory: String = "/run/catbird",
+            profile: ProfileName, name: String, runDirectory: String = "/run/catbird",
             stateDirectory: String = "/var/lib/catbird", binds: [Bind] = [], binaries: [String: String] = [:],
             hosts: [(address: IPAddress, names: [String])] = [],
             resolvers: Resolvers = Resolvers(nameservers: [])

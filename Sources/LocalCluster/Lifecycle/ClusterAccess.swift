@@ -25,7 +25,7 @@ public struct ClusterAccess: Sendable {
     /// Of a running profile.
     ///
     /// - Throws: `LocalClusterError` when it does not exist or does not run.
-    public init(running name: String) throws {
+    public init(running name: ProfileName) throws {
         let store = ProfileStore()
         let profile = try store.load(name)
         guard store.isRunning(name) else {

@@ -8,10 +8,10 @@ public struct ClusterRemoval: Sendable {
     private let paths: ProfilePaths
     private let store = ProfileStore()
 
-    public init(profile: String) { paths = store.paths(profile) }
+    public init(profile: ProfileName) { paths = store.paths(profile) }
 
     /// Whether anything of a profile is on the machine although it has no description.
-    public static func hasLeftovers(_ name: String) -> Bool {
+    public static func hasLeftovers(_ name: ProfileName) -> Bool {
         let paths = ProfileStore().paths(name)
         return Files.exists(paths.state) || Files.exists(paths.run)
     }
@@ -60,8 +60,8 @@ public struct ClusterRemoval: Sendable {
     public func run() async throws {
         try await stop()
         try await ClusterFabric.destroy(paths: paths, removingDisks: true)
-        try Kubeconfig().remove(profile: paths.profile)
-        if store.activeProfile == paths.profile { try store.setActive(nil) }
+        try Kubeconfig().remove(profile: paths.profile.text)
+        if (try? store.activeProfile) == paths.profile { try store.setActive(nil) }
         // Last: as long as the folder is there, `delete` finds it and can be repeated.
         try Files.removeTree(paths.state)
     }

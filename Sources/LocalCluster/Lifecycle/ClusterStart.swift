@@ -32,10 +32,6 @@ public struct ClusterStart: Sendable {
     /// - Returns: false when the profile was running already, and nothing was done.
     @discardableResult
     public func run() async throws -> Bool {
-        guard Profile.isValid(name: options.profile) else {
-            throw LocalClusterError(
-                .usage, "\"\(options.profile)\" cannot name a profile: a name is \(Profile.namePattern).")
-        }
         try Requirements.check()
         let isNew = !store.exists(options.profile)
         let paths = store.paths(options.profile)
@@ -88,7 +84,7 @@ public struct ClusterStart: Sendable {
         var profile = Profile(name: options.profile, plan: plan, builtinImages: options.builtinImages)
         for _ in 0..<nodes { try profile.addNode() }
         try store.save(profile)
-        if store.activeProfile == nil { try store.setActive(profile.name) }
+        if (try? store.activeProfile) == nil { try store.setActive(profile.name) }
         step(
             "profile", .begin,
             "Creating \"\(profile.name)\": \(nodes) node(s) in \(racks) rack(s), "
@@ -152,7 +148,7 @@ public struct ClusterStart: Sendable {
 
     private func writeKubeconfig(_ profile: Profile, _ pki: ProfilePKI) throws {
         try Kubeconfig().add(
-            profile: profile.name, server: server(profile), certificateAuthorityPEM: pki.authority.certificatePEM,
+            profile: profile.name.text, server: server(profile), certificateAuthorityPEM: pki.authority.certificatePEM,
             credentials: pki.administrator())
     }
 }

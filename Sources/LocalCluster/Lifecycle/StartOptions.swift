@@ -2,13 +2,13 @@
 
 /// What `catbird start` was asked for.
 public struct StartOptions: Sendable {
-    public var profile: String
+    public var profile: ProfileName
     /// Nil keeps what the profile has, or makes one.
     public var nodes: Int?
     public var racks: Int?
     public var builtinImages = true
 
-    public init(profile: String) { self.profile = profile }
+    public init(profile: ProfileName) { self.profile = profile }
 }
 
 /// One thing that was done on the way to a running cluster.

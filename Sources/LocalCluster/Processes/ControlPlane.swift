@@ -16,7 +16,7 @@ public struct ControlPlane: Sendable {
     private let paths: ProfilePaths
     private let log: Logger
 
-    public init(profile name: String, log: Logger) throws {
+    public init(profile name: ProfileName, log: Logger) throws {
         let store = ProfileStore()
         profile = try store.load(name)
         paths = store.paths(name)

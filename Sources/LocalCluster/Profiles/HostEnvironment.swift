@@ -16,6 +16,12 @@ public enum HostEnvironment {
         return result
     }
 
+    /// A variable's value; nil also when it is empty, as programs take it that ask for one.
+    public static func value(_ name: String) -> String? {
+        guard let text = getenv(name).map({ String(cString: $0) }), !text.isEmpty else { return nil }
+        return text
+    }
+
     /// The file that this process runs.
     public static var executable: String? {
         var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))

@@ -6,7 +6,7 @@ public import Values
 public struct Profile: Sendable, Hashable {
     public typealias Node = FabricPlan.Node
 
-    public let name: String
+    public let name: ProfileName
     /// Racks and nodes with their addresses, which never change.
     public private(set) var plan: FabricPlan
     /// Names of nodes that `node stop` has stopped.
@@ -17,7 +17,7 @@ public struct Profile: Sendable, Hashable {
     public let createdAt: Timestamp
 
     public init(
-        name: String, plan: FabricPlan, stopped: Set<String> = [], nextNode: Int = 1, builtinImages: Bool = true,
+        name: ProfileName, plan: FabricPlan, stopped: Set<String> = [], nextNode: Int = 1, builtinImages: Bool = true,
         createdAt: Timestamp = .now
     ) {
         self.name = name
@@ -44,7 +44,7 @@ public struct Profile: Sendable, Hashable {
     @discardableResult
     public mutating func addNode(rack: Int? = nil) throws(FabricError) -> Node {
         let suffix = nextNode < 10 ? "0\(nextNode)" : "\(nextNode)"
-        let node = try plan.addNode(nextNode == 1 ? name : "\(name)-m\(suffix)", rack: rack)
+        let node = try plan.addNode(nextNode == 1 ? name.text : "\(name)-m\(suffix)", rack: rack)
         nextNode += 1
         return node
     }
@@ -53,31 +53,24 @@ public struct Profile: Sendable, Hashable {
         plan.removeNode(name)
         stopped.remove(name)
     }
-
-    public static let namePattern = "two to 40 lower-case letters, digits and dashes, a letter or digit at both ends"
-
-    /// Whether `name` can name a profile: it becomes the name of a node and part of names of cgroups and tables.
-    public static func isValid(name: String) -> Bool {
-        let bytes = Array(name.utf8)
-        let alphanumeric = { (byte: UInt8) in (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte) }
-        return (2...40).contains(bytes.count) && bytes.allSatisfy { alphanumeric($0) || $0 == UInt8(ascii: "-") }
-            && bytes.first.map(alphanumeric) == true && bytes.last.map(alphanumeric) == true && name != "images"
-    }
 }
 
 extension Profile {
     public var json: JSON {
         [
-            "name": JSON(name), "fabric": plan.json, "stopped": JSON(stopped.sorted()), "nextNode": JSON(nextNode),
+            "name": JSON(name.text), "fabric": plan.json, "stopped": JSON(stopped.sorted()), "nextNode": JSON(nextNode),
             "builtinImages": JSON(builtinImages), "createdAt": JSON(createdAt.description),
         ]
     }
 
     /// Nil when a field is missing or makes no sense.
     public init?(_ json: JSON) {
-        guard let name = json["name"].string, let fabric = json["fabric"], let plan = try? FabricPlan(fabric),
+        guard let name = json["name"].string.flatMap({ try? ProfileName($0) }), let fabric = json["fabric"],
+            let plan = try? FabricPlan(fabric),
             let nextNode = json["nextNode"].int, let createdAt = json["createdAt"].string.flatMap({ Timestamp($0) })
         else { return nil }
+        // Folders and control groups are made of the nodes' names.
+        guard plan.nodes.allSatisfy({ ProfileName.isLabel($0.name, length: 2...63) }) else { return nil }
         self.init(
             name: name, plan: plan, stopped: Set((json["stopped"].array ?? []).compactMap(\.string)),
             nextNode: nextNode,

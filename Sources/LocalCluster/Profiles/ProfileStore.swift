@@ -6,40 +6,35 @@ import Values
 
 /// The profiles of this machine: a folder each below the state root.
 public struct ProfileStore: Sendable {
-    public let stateRoot: String
-    public let runRoot: String
+    public let machine: MachinePaths
 
-    public init() {
-        let paths = ProfilePaths(profile: "")
-        stateRoot = paths.stateRoot
-        runRoot = paths.runRoot
-    }
+    public init(_ machine: MachinePaths = MachinePaths()) { self.machine = machine }
 
-    public func paths(_ name: String) -> ProfilePaths {
-        ProfilePaths(profile: name, stateRoot: stateRoot, runRoot: runRoot)
-    }
+    public func paths(_ name: ProfileName) -> ProfilePaths { machine.profile(name) }
 
     /// Names of all profiles with a description, sorted.
-    public func names() -> [String] {
-        let entries = (try? Files.list(stateRoot)) ?? []
-        return entries.map(\.name).filter { exists($0) }.sorted()
+    public func names() -> [ProfileName] {
+        let entries = (try? Files.list(machine.stateRoot)) ?? []
+        return entries.compactMap { try? ProfileName($0.name) }.filter { exists($0) }.sorted()
     }
 
-    public func exists(_ name: String) -> Bool { access(paths(name).description, F_OK) == 0 }
+    public func exists(_ name: ProfileName) -> Bool { access(paths(name).description, F_OK) == 0 }
 
     /// - Throws: `LocalClusterError` that names the profiles there are when this is none of them, or when its
     ///   description cannot be read.
-    public func load(_ name: String) throws(LocalClusterError) -> Profile {
+    public func load(_ name: ProfileName) throws(LocalClusterError) -> Profile {
         let path = paths(name).description
         guard let bytes = try? Files.read(path) else {
             let others = names()
             throw LocalClusterError(
                 .guestNotFound,
                 "Profile \"\(name)\" not found. "
-                    + (others.isEmpty ? "There are no profiles." : "There is: \(others.joined(separator: ", "))."),
+                    + (others.isEmpty
+                        ? "There are no profiles." : "There is: \(others.map(\.text).joined(separator: ", "))."),
                 nextStep: "To create it: catbird start -p \(name). To see all: catbird profile list")
         }
-        guard let json = try? JSON(parsing: bytes), let profile = Profile(json) else {
+        guard let json = try? JSON(parsing: bytes), let profile = Profile(json), profile.name == name
+        else {
             throw LocalClusterError(
                 .guestError, "The description of profile \"\(name)\" at \(path) cannot be read: it is damaged.",
                 nextStep: "Remove the cluster and start it anew: catbird delete -p \(name)")
@@ -54,24 +49,30 @@ public struct ProfileStore: Sendable {
     }
 
     /// What `-p` says when it is not said.
-    public var activeProfile: String? {
-        guard let bytes = try? Files.read(paths("").activeProfile) else { return nil }
-        let name = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isWhitespace).first.map(String.init)
-        return name
+    ///
+    /// - Throws: `LocalClusterError` when the file says something that cannot name a profile.
+    public var activeProfile: ProfileName? {
+        get throws(LocalClusterError) {
+            let path = machine.activeProfile
+            guard let bytes = try? Files.read(path) else { return nil }
+            let words = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isWhitespace)
+            guard let name = words.first else { return nil }
+            return try ProfileName(String(name), from: "in \(path); catbird profile NAME writes it anew")
+        }
     }
 
-    public func setActive(_ name: String?) throws {
-        let path = paths("").activeProfile
+    public func setActive(_ name: ProfileName?) throws {
+        let path = machine.activeProfile
         guard let name else {
             unlink(path)
             return
         }
-        try Files.makeDirectories(stateRoot, mode: 0o755)
+        try Files.makeDirectories(machine.stateRoot, mode: 0o755)
         try Files.replace(path, with: Array("\(name)\n".utf8), mode: 0o644)
     }
 
     /// Whether the profile's supervisor runs.
-    public func isRunning(_ name: String) -> Bool {
+    public func isRunning(_ name: ProfileName) -> Bool {
         ProcessRecord.running(at: paths(name).pidFile("supervisor")) != nil
     }
 }

@@ -22,11 +22,11 @@ struct ClusterFabric: Sendable {
     func attach(_ node: Profile.Node) async throws -> NodeNamespaces {
         let folder = Files.directory(of: executable)
         let fabric = fabric
-        try Files.makeDirectories(paths.images, mode: 0o755)
+        try Files.makeDirectories(paths.machine.images, mode: 0o755)
         let namespaces = NodeNamespaces(
             NodeNamespaces.Configuration(
                 profile: profile.name, name: node.name, runDirectory: paths.runRoot, stateDirectory: paths.stateRoot,
-                binds: [NodeNamespaces.Bind(paths.images, at: "/var/lib/catbird/images")],
+                binds: [NodeNamespaces.Bind(paths.machine.images, at: "/var/lib/catbird/images")],
                 binaries: ["catbird": executable, "catbird-cni": "\(folder)/catbird-cni"],
                 hosts: profile.nodes.map { ($0.address, [$0.name]) }, resolvers: fabric.resolvers))
         if !namespaces.exists {
@@ -54,7 +54,7 @@ struct ClusterFabric: Sendable {
         try write("pki/ca.crt", pki.authority.certificatePEM)
         let client = try pki.node(node.name)
         let kubeconfig = Kubeconfig.document(
-            profile: profile.name, server: "https://\(first.address):\(Profile.apiPort)",
+            profile: profile.name.text, server: "https://\(first.address):\(Profile.apiPort)",
             certificateAuthorityPEM: pki.authority.certificatePEM, credentials: client)
         try write("kubeconfig", kubeconfig.text(indent: 2))
         let description = NodeProcess.Description(
@@ -83,7 +83,7 @@ struct ClusterFabric: Sendable {
 
 /// The namespaces of nodes as other commands enter them.
 public enum NodeAccess {
-    public static func namespaces(of node: String, in profile: String) -> Namespaces.Target {
+    public static func namespaces(of node: String, in profile: ProfileName) -> Namespaces.Target {
         let paths = ProfileStore().paths(profile)
         return NodeNamespaces(
             NodeNamespaces.Configuration(

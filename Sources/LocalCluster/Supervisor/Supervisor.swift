@@ -22,7 +22,7 @@ public actor Supervisor {
     private let stop: AsyncStream<Void>.Continuation
     private var isStopping = false
 
-    public init(profile name: String, executable: String, log: Logger) throws {
+    public init(profile name: ProfileName, executable: String, log: Logger) throws {
         store = ProfileStore()
         paths = store.paths(name)
         profile = try store.load(name)
@@ -74,7 +74,7 @@ public actor Supervisor {
         if node.name == profile.controlPlaneNode?.name {
             keep(
                 SupervisedProcess(
-                    name: "controlplane", executable: executable, arguments: ["controlplane", "-p", profile.name],
+                    name: "controlplane", executable: executable, arguments: ["controlplane", "-p", profile.name.text],
                     namespaces: Namespaces.Target(net: namespaces.target.net), paths: paths))
         }
         keep(
@@ -92,7 +92,7 @@ public actor Supervisor {
                 .hostUnsupported, "busybox was not found.",
                 nextStep: "Install with: sudo apt-get install busybox-static")
         }
-        try await ImageStore(root: paths.images).installBuiltins(
+        try await ImageStore(root: paths.machine.images).installBuiltins(
             from: BuiltinSources(
                 catbird: executable, plugin: "\(Files.directory(of: executable))/catbird-cni", busybox: busybox))
     }
@@ -136,7 +136,7 @@ public actor Supervisor {
     private func keepGuard() {
         keep(
             SupervisedProcess(
-                name: "guard", executable: executable, arguments: ["supervise", "--guard", "-p", profile.name],
+                name: "guard", executable: executable, arguments: ["supervise", "--guard", "-p", profile.name.text],
                 paths: paths))
     }
 
@@ -161,8 +161,12 @@ public actor Supervisor {
         ]
     }
 
+    private func unknown(_ node: String) -> LocalClusterError {
+        LocalClusterError(.guestNotFound, "Node \"\(node)\" does not exist in profile \"\(profile.name)\".")
+    }
+
     func startNode(_ name: String) async throws {
-        guard let node = profile.node(named: name) else { return }
+        guard let node = profile.node(named: name) else { throw unknown(name) }
         profile.stopped.remove(name)
         try store.save(profile)
         try await bringUp(node)
@@ -170,7 +174,7 @@ public actor Supervisor {
 
     /// As if the node's power went: its processes end, its addresses are gone, its disk stays.
     func stopNode(_ name: String, forGood: Bool = false) async throws {
-        guard let index = profile.nodes.firstIndex(where: { $0.name == name }) else { return }
+        guard let index = profile.nodes.firstIndex(where: { $0.name == name }) else { throw unknown(name) }
         let node = profile.nodes[index]
         if forGood { profile.removeNode(name) } else { profile.stopped.insert(name) }
         try store.save(profile)

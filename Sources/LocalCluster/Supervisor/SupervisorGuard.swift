@@ -6,7 +6,7 @@ import Linux
 /// The supervisor's own supervisor: a process that does nothing but wait for it to end, and start it again.
 public enum SupervisorGuard {
     /// Runs until the profile is stopped. The supervisor in turn starts the guard again when that one dies.
-    public static func run(profile: String, executable: String) async throws {
+    public static func run(profile: ProfileName, executable: String) async throws {
         let paths = ProfileStore().paths(profile)
         let supervisor = supervisorProcess(paths: paths, executable: executable)
         // A guard that was started while its profile was being removed has nothing to guard.
@@ -22,6 +22,7 @@ public enum SupervisorGuard {
     /// How a supervisor is started: by `catbird start`, and by the guard.
     static func supervisorProcess(paths: ProfilePaths, executable: String) -> SupervisedProcess {
         SupervisedProcess(
-            name: "supervisor", executable: executable, arguments: ["supervise", "-p", paths.profile], paths: paths)
+            name: "supervisor", executable: executable, arguments: ["supervise", "-p", paths.profile.text], paths: paths
+        )
     }
 }

@@ -11,9 +11,10 @@ struct Doctor: AsyncParsableCommand {
     @Option(name: [.customShort("o"), .long], help: "text or json.") var output: String = "text"
 
     func run() async throws {
-        let access = try ClusterAccess(running: common.name)
-        let stopped = try ProfileStore().load(common.name).stopped
-        let disk = DiskRoom(of: ProfilePaths(profile: common.name).state)?.finding
+        let name = try common.name
+        let access = try ClusterAccess(running: name)
+        let stopped = try ProfileStore().load(name).stopped
+        let disk = DiskRoom(of: ProfilePaths(profile: name).state)?.finding
         let findings =
             [disk].compactMap { $0 }
             + (try await Examination(client: access.client, stoppedNodes: stopped).findings())
@@ -21,7 +22,7 @@ struct Doctor: AsyncParsableCommand {
         switch output {
         case "json": print(JSON.array(findings.map(\.json)).text(indent: 2))
         case "text":
-            if findings.isEmpty { Terminal.line("✅", "Nothing is wrong with \"\(common.name)\".") }
+            if findings.isEmpty { Terminal.line("✅", "Nothing is wrong with \"\(name)\".") }
             for finding in findings {
                 print("\(finding.object): \(finding.problem)")
                 print("  why:  \(finding.cause)")

@@ -11,7 +11,7 @@ struct Image: AsyncParsableCommand {
         abstract: "The image store, which all nodes share.",
         subcommands: [Load.self, List.self, Pull.self, Tag.self, Remove.self])
 
-    static func store() -> ImageStore { ImageStore(root: ProfileStore().paths("").images) }
+    static func store() -> ImageStore { ImageStore(root: ProfileStore().machine.images) }
 
     /// What the store says of an image becomes what the program says.
     static func explaining<Result>(_ body: () async throws -> Result) async throws -> Result {

@@ -11,7 +11,7 @@ struct Stop: AsyncParsableCommand {
 
     func run() async throws {
         let store = ProfileStore()
-        for name in all ? store.names() : [common.name] {
+        for name in all ? store.names() : [try common.name] {
             let profile = try store.load(name)
             for node in profile.nodes { Terminal.line("✋", "Stopping node \"\(node.name)\"  ...") }
             try await ClusterRemoval(profile: name).stop()
@@ -28,7 +28,7 @@ struct Delete: AsyncParsableCommand {
 
     func run() async throws {
         let store = ProfileStore()
-        let names = all ? store.names() : [common.name]
+        let names = all ? store.names() : [try common.name]
         for name in names {
             guard store.exists(name) || ClusterRemoval.hasLeftovers(name) else {
                 Terminal.line("🙄", "\"\(name)\" profile does not exist, trying anyway.")
@@ -41,7 +41,7 @@ struct Delete: AsyncParsableCommand {
         }
         if all {
             Terminal.line("🔥", "Successfully deleted all profiles")
-            if purge { try Files.removeTree(store.paths("").images) }
+            if purge { try Files.removeTree(store.machine.images) }
         }
     }
 }

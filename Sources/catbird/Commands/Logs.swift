@@ -12,8 +12,9 @@ struct Logs: ParsableCommand {
 
     func run() throws {
         let store = ProfileStore()
-        _ = try store.load(common.name)
-        let folder = store.paths(common.name).logs
+        let name = try common.name
+        _ = try store.load(name)
+        let folder = store.paths(name).logs
         var text = ""
         for entry in try Files.list(folder) where entry.name.hasSuffix(".log") {
             let lines = ((try? Files.text("\(folder)/\(entry.name)")) ?? "").split(

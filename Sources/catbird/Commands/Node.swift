@@ -43,14 +43,15 @@ struct Node: AsyncParsableCommand {
                     .usage, "A second control plane is not available: Catbird's cluster has one.",
                     nextStep: "Add a worker: catbird node add")
             }
-            let (client, _) = try await NodeCommand.running(common.name)
+            let cluster = try common.name
+            let (client, _) = try await NodeCommand.running(cluster)
             let body: JSON? = rack.map { ["rack": JSON($0)] }
             let node = try await client.send("POST", "/nodes", body: body)
             let name = node["name"].string ?? ""
             let number = name.split(separator: "-").last.map(String.init) ?? name
-            Terminal.line("😄", "Adding node \(number) to cluster \(common.name) as [worker]")
-            try await NodeCommand.waitUntilReady(name, profile: common.name)
-            Terminal.line("🏄", "Successfully added \(number) to \(common.name)!")
+            Terminal.line("😄", "Adding node \(number) to cluster \(cluster) as [worker]")
+            try await NodeCommand.waitUntilReady(name, profile: cluster)
+            Terminal.line("🏄", "Successfully added \(number) to \(cluster)!")
         }
     }
 
@@ -117,7 +118,7 @@ struct Node: AsyncParsableCommand {
 
 enum NodeCommand {
     /// The supervisor of a running profile, and the profile.
-    static func running(_ name: String) async throws -> (SupervisorClient, Profile) {
+    static func running(_ name: ProfileName) async throws -> (SupervisorClient, Profile) {
         let store = ProfileStore()
         let profile = try store.load(name)
         guard store.isRunning(name) else {
@@ -139,7 +140,7 @@ enum NodeCommand {
     }
 
     /// Follows the node by a watch until it reports Ready.
-    static func waitUntilReady(_ name: String, profile: String) async throws {
+    static func waitUntilReady(_ name: String, profile: ProfileName) async throws {
         let access = try ClusterAccess(running: profile)
         let informer = Informer(access.client, .nodes, fieldSelector: "metadata.name=\(name)")
         let began = Timestamp.now

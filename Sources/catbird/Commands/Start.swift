@@ -32,7 +32,7 @@ struct Start: AsyncParsableCommand {
         guard let executable = HostEnvironment.executable else {
             throw LocalClusterError(.hostUnsupported, "/proc/self/exe cannot be read.", nextStep: "Mount /proc.")
         }
-        var options = StartOptions(profile: common.name)
+        var options = try StartOptions(profile: common.name)
         options.nodes = nodes
         options.racks = racks
         options.builtinImages = builtinImages == "true"

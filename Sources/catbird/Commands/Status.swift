@@ -45,7 +45,7 @@ struct Status: AsyncParsableCommand {
                 if let name = process["name"].string { processes[name] = process["running"].bool ?? false }
             }
         }
-        let server = Kubeconfig().server(ofContext: profile.name)
+        let server = Kubeconfig().server(ofContext: profile.name.text)
         let isConfigured =
             profile.controlPlaneNode.map { server == "https://\($0.address):\(Profile.apiPort)" } ?? false
         return profile.nodes.enumerated().map { index, node in
@@ -68,7 +68,7 @@ struct Status: AsyncParsableCommand {
             return ["Name": JSON(name), "StatusCode": JSON(status.0), "StatusName": JSON(status.1)]
         }
         let states = nodes.flatMap { [$0.host, $0.kubelet, $0.apiServer] }.filter { $0 != "Irrelevant" }
-        var cluster = component(profile.name, states.first { $0 != "Running" } ?? "Running")
+        var cluster = component(profile.name.text, states.first { $0 != "Running" } ?? "Running")
         cluster["BinaryVersion"] = JSON(Version.number)
         if let first = nodes.first(where: { !$0.isWorker }) {
             cluster["Components"] = ["kubeconfig": component("kubeconfig", first.kubeconfig)]

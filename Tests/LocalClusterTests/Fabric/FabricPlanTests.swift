@@ -59,15 +59,17 @@ import Values
         #expect(error?.description.contains("189 nodes") == true)
     }
 
-    @Test func linkNamesFit() {
-        for profile in ["lab", "a", "exactlyten", "a-profile-with-a-very-long-name", "a-profile-with-a-very-long-nam2"]
-        {
-            let name = FabricNames(profile: profile).hostLink
+    @Test func linkNamesFit() throws {
+        for profile in [
+            "lab", "ab", "exactlyten", "a-profile-with-a-very-long-name", "a-profile-with-a-very-long-nam2",
+        ] {
+            let name = try FabricNames(profile: ProfileName(profile)).hostLink
             #expect(name.utf8.count <= 15 && name.hasPrefix(FabricNames.linkPrefix))
         }
-        #expect(
-            FabricNames(profile: "a-profile-with-a-very-long-name").hostLink
-                != FabricNames(profile: "a-profile-with-a-very-long-nam2").hostLink)
+        let similar = try ["a-profile-with-a-very-long-name", "a-profile-with-a-very-long-nam2"].map {
+            try FabricNames(profile: ProfileName($0)).hostLink
+        }
+        #expect(similar[0] != similar[1])
         #expect(FabricNames.port(IPAddress(192, 168, 149, 200)).utf8.count <= 15)
     }
 

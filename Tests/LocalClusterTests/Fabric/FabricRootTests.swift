@@ -9,14 +9,14 @@ import Values
 @Suite(.enabled(if: geteuid() == 0)) struct FabricRootTests {
     private struct Stage: Sendable {
         let folder: String
-        let profile: String
+        let profile: ProfileName
         var hostPin: String { "\(folder)/host" }
         var host: NamespaceRef { .path(hostPin) }
         var run: String { "\(folder)/run" }
         var state: String { "\(folder)/state" }
 
         init() throws {
-            profile = "t\(UInt32.random(in: 0 ... .max))"
+            profile = try ProfileName("t\(UInt32.random(in: 0 ... .max))")
             folder = "/tmp/catbird-test-\(profile)"
             try Files.makeDirectories(folder)
             try Namespaces.createPinned([.net: hostPin]) {

@@ -76,26 +76,3 @@ import YAMLCoding
         }
     }
 }
-
-@Suite struct ProfileTests {
-    @Test func nodesAreNamedAndPlaced() throws {
-        var profile = Profile(
-            name: "lab", plan: try FabricPlan.choose(racks: 2, occupied: []), createdAt: Timestamp(seconds: 0))
-        for _ in 0..<3 { try profile.addNode() }
-        #expect(profile.nodes.map(\.name) == ["lab", "lab-m02", "lab-m03"])
-        #expect(profile.nodes.map(\.rack) == [1, 2, 1])
-        profile.removeNode("lab-m03")
-        try profile.addNode()
-        #expect(profile.nodes.last?.name == "lab-m04")
-        #expect(profile.node(named: "m02")?.name == "lab-m02")
-        profile.stopped.insert("lab-m02")
-        #expect(Profile(profile.json) == profile)
-        #expect(Profile(["name": "lab"]) == nil)
-    }
-
-    @Test(arguments: [
-        ("lab", true), ("multinode-cluster", true), ("a", false), ("Lab", false), ("-x", false), ("x/y", false),
-        ("images", false),
-    ])
-    func namesOfProfiles(name: String, isValid: Bool) { #expect(Profile.isValid(name: name) == isValid) }
-}
