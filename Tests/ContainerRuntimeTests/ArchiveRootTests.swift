@@ -104,42 +104,94 @@ import Values
         var up = Tar()
         up.add("../../outside", content: [1])
         try await refused(layer: up, "leads upwards")
-        var absolute = Tar()
-        absolute.add("/etc/cron.d/evil", content: [1])
-        try await refused(layer: absolute, "is absolute")
         var inner = Tar()
         inner.add("a/../../b", content: [1])
         try await refused(layer: inner, "leads upwards")
     }
 
-    @Test func linksThatLeadOutAreNotFollowed() async throws {
+    /// Builders write such names; they mean what a container would find there.
+    @Test func absoluteMeansInsideTheImage() async throws {
         let outside = scratch.path + "/outside"
-        try Files.makeDirectories(outside)
-        var link = Tar()
-        link.add("way", "2", link: outside)
-        link.add("way/evil", content: [1])
-        try await refused(layer: link, "through a symbolic link")
-        var climbing = Tar()
-        climbing.add("way", "2", link: "../../../../../../..\(outside)")
-        climbing.add("way/evil", content: [1])
-        try await refused(layer: climbing, "through a symbolic link")
+        let secret = try scratch.write("outside/secret", "secret")
+        var tar = Tar()
+        tar.add("/opt/", "5", mode: 0o755)
+        tar.add("/opt/one", content: Array("1".utf8))
+        tar.add("opt/two", "1", link: "/opt/one")
+        tar.add("opt/three", "1", link: "//opt/./two")
+        // Below links of the same layer: to what is there, to what is not there yet, and through one another.
+        tar.add("run/", "5", mode: 0o755)
+        tar.add("var/run", "2", link: "/run")
+        tar.add("var/run/here", content: Array("here".utf8))
+        tar.add("way", "2", link: outside)
+        tar.add("way/new", content: Array("new".utf8))
+        tar.add("other", "2", link: "way/../deep/er")
+        tar.add("other/x/y", content: Array("y".utf8))
+        tar.add("climbing", "2", link: "../../../../../../..\(outside)")
+        tar.add("climbing/high", content: Array("high".utf8))
+        tar.add("same", "1", link: "/way/new")
+        let layer = try await load(layer: tar)
+        var info = stat()
+        #expect(stat(layer + "/opt/one", &info) == 0 && info.st_nlink == 3)
+        #expect(try Files.text(layer + "/opt/three") == "1")
+        #expect(try Files.text(layer + "/run/here") == "here")
+        #expect(try Files.target(ofLink: layer + "/var/run") == "/run")
+        #expect(try Files.text(layer + outside + "/new") == "new")
+        #expect(try Files.text(layer + outside + "/high") == "high")
+        #expect(try Files.text(layer + "/same") == "new")
+        #expect(try Files.text(layer + Files.directory(of: outside) + "/deep/er/x/y") == "y")
+        #expect(try Files.list(outside).map(\.name) == ["secret"])
+        #expect(try Files.text(secret) == "secret")
+    }
+
+    @Test func linksThatLeadNowhereUsableAreRefused() async throws {
+        let outside = scratch.path + "/outside"
+        _ = try scratch.write("outside/file", "secret")
         var twice = Tar()
         twice.add("a", "2", link: "b")
         twice.add("b", "2", link: "a")
         twice.add("a/evil", content: [1])
-        try await refused(layer: twice, "through a symbolic link")
+        try await refused(layer: twice, "in a circle")
+        var growing = Tar()
+        growing.add("a", "2", link: "b/c")
+        growing.add("b", "2", link: "a")
+        growing.add("a/evil", content: [1])
+        try await refused(layer: growing, "in a circle")
         var hard = Tar()
         hard.add("way", "2", link: outside)
         hard.add("copy", "1", link: "way/file")
-        _ = try scratch.write("outside/file", "secret")
-        try await refused(layer: hard, "through a symbolic link")
+        try await refused(layer: hard, "not in the archive")
         var passwd = Tar()
         passwd.add("copy", "1", link: "/etc/passwd")
-        try await refused(layer: passwd, "is absolute")
+        try await refused(layer: passwd, "not in the archive")
         var upwards = Tar()
         upwards.add("copy", "1", link: "../../../etc/passwd")
         try await refused(layer: upwards, "leads upwards")
+        var below = Tar()
+        below.add("file", content: [1])
+        below.add("file/evil", content: [1])
+        try await refused(layer: below, "not a folder")
         #expect(try Files.list(outside).map(\.name) == ["file"])
+    }
+
+    /// Each name that an archive's documents give is opened without waiting for whoever writes to it.
+    @Test func pipesInAnArchiveAreNotWaitedFor() async throws {
+        for name in ["manifest.json", "index.json"] {
+            var tar = Tar()
+            tar.add(name, "6")
+            try await refused(tar.finished, "\"\(name)\" is not a file")
+        }
+        let manifest = #"[{"Config":"c.json","RepoTags":["a:1"],"Layers":["l.tar"]}]"#
+        let config = try await TestImage([Tar().finished]).config
+        for pipe in ["c.json", "l.tar"] {
+            var tar = Tar()
+            tar.add("manifest.json", content: Array(manifest.utf8))
+            if pipe != "c.json" { tar.add("c.json", content: config) }
+            tar.add(pipe, "6")
+            try await refused(tar.finished, "\"\(pipe)\" is not a file")
+        }
+        let pipe = scratch.path + "/pipe"
+        #expect(mkfifo(pipe, 0o600) == 0)
+        await #expect(throws: ImageError.self) { _ = try await store.load(archive: pipe) }
     }
 
     @Test func aFileOverALinkReplacesTheLink() async throws {
@@ -203,6 +255,24 @@ import Values
         tar.add("manifest.json", content: Array(#"[{"Config":"c.json","RepoTags":["a:1"],"Layers":[]}]"#.utf8))
         tar.add("c.json", "2", link: "/etc/passwd")
         try await refused(tar.finished, "leads out of it")
+    }
+
+    @Test func standardInputIsTakenInAndNotWaitedForForEver() async throws {
+        let image = try await TestImage([Tar().finished])
+        let archive = try FileDescriptor.inMemory(try await gzip(image.dockerArchive(["test/piped:1"])))
+        #expect(try await store.load(from: archive.rawValue) == ["docker.io/test/piped:1"])
+        let ends = try FileDescriptor.pipe().take()
+        defer {
+            close(ends.read)
+            close(ends.write)
+        }
+        try FileDescriptor.write(ends.write, Array(image.dockerArchive(["test/cut:1"]).prefix(700)))
+        let error = await #expect(throws: ImageError.self) {
+            _ = try await store.load(from: ends.read, patience: .milliseconds(1))
+        }
+        #expect(error?.message.contains("standard input") == true)
+        #expect(error?.message.contains("nothing came") == true)
+        #expect(try Files.list(store.root + "/tmp").isEmpty)
     }
 
     @Test func severalStoresLoadTheSameAtOnce() async throws {

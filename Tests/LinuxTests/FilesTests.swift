@@ -51,6 +51,25 @@ import Testing
         #expect(taken)
     }
 
+    /// A pipe at a path where a file belongs: no writer is an empty file, a slow one has a limit, a good one is read.
+    @Test func pipesAreReadWithALimitToTheirTime() throws {
+        let folder = try TemporaryFolder()
+        let path = "\(folder.path)/pipe"
+        #expect(mkfifo(path, 0o600) == 0)
+        #expect(try Files.read(path) == [])
+        let ends = try FileDescriptor.pipe()
+        try ends.write.write([1, 2])
+        let silent = "/proc/self/fd/\(ends.read.rawValue)"
+        let error = #expect(throws: Errno.self) { _ = try Files.read(silent, patience: .milliseconds(1)) }
+        #expect(error?.code == ETIMEDOUT)
+        try ends.write.write([3, 4, 5])
+        #expect(throws: Errno.self) { _ = try Files.read(silent, limit: 2, patience: .seconds(60)) }
+        let (read, write) = ends.take()
+        let reader = FileDescriptor(owning: read)
+        close(write)
+        #expect(try Files.read("/proc/self/fd/\(reader.rawValue)") == [])
+    }
+
     @Test func errorsNameCallAndPath() {
         let error = #expect(throws: Errno.self) { _ = try Files.read("/no/such/file") }
         #expect(error?.description == "open /no/such/file: No such file or directory")

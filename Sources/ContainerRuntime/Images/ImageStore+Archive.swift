@@ -9,10 +9,35 @@ extension ImageStore {
     /// Takes in the images of a docker or OCI archive (tar, also compressed) and returns their references; of an image
     /// without a name its id.
     public func load(archive path: String) async throws -> [String] {
-        try await OwnThread.run(awaiting: { try self.loadArchive(path) })
+        try await OwnThread.run(awaiting: { try self.loadArchive(path, named: path) })
     }
 
-    private func loadArchive(_ path: String) throws -> [String] {
+    /// The same from a pipe, `docker save IMAGE | catbird image load -`. Whoever writes must not fall silent for
+    /// longer than `patience`.
+    public func load(from input: Int32, patience: Duration = .seconds(60)) async throws -> [String] {
+        let name = "standard input"
+        return try await OwnThread.run(awaiting: {
+            do {
+                let work = try WorkFolder(in: self)
+                let path = work.path + "/archive.tar"
+                let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_EXCL)
+                var room = UnpackLimits().bytes
+                while true {
+                    guard FileDescriptor.hasInput(input, until: .now + patience) else {
+                        throw ArchiveDamage(reason: "nothing came for \(patience), and it is not at its end")
+                    }
+                    let part = try FileDescriptor.read(input, upTo: 1 << 20)
+                    if part.isEmpty { break }
+                    room -= part.count
+                    guard room >= 0 else { throw ArchiveDamage(reason: "more than \(UnpackLimits().bytes) bytes") }
+                    try file.write(part)
+                }
+                return try self.loadArchive(path, named: name)
+            } catch { throw ImageError.wrapping(error, image: name, doing: "loading") }
+        })
+    }
+
+    private func loadArchive(_ path: String, named name: String) throws -> [String] {
         guard Files.kind(path, follow: true) == .file else {
             throw ImageError(
                 .notFound,
@@ -32,7 +57,7 @@ extension ImageStore {
             let file = try DecompressedFile(path)
             try unpacker.unpack(file)
             guard file.byteCount > 0 else { throw ArchiveDamage(reason: "it is empty") }
-            let archive = ImageArchive(folder, path)
+            let archive = ImageArchive(folder, name)
             let images = try archive.images()
             guard !images.isEmpty else {
                 throw ArchiveDamage(reason: "it holds no image")
@@ -51,7 +76,7 @@ extension ImageStore {
         } catch {
             // Layers that were unpacked before the damage showed belong to nobody.
             try? collectGarbage()
-            throw ImageError.wrapping(error, image: path, doing: "loading")
+            throw ImageError.wrapping(error, image: name, doing: "loading")
         }
     }
 }
@@ -75,14 +100,16 @@ struct ImageArchive {
             reason: "neither manifest.json (docker save) nor index.json (OCI) is in it; it is not an image archive")
     }
 
-    private func exists(_ name: String) -> Bool { (try? resolve(name)) != nil }
+    private func exists(_ name: String) -> Bool { Files.kind("\(folder)/\(name)") != nil }
 
     /// The real path of a file of the archive, with the links in it followed below the folder.
     private func resolve(_ name: String) throws -> String {
         let directory = try FileDescriptor.open(folder, O_RDONLY | O_DIRECTORY)
-        let fd = catbird_open_below(directory.rawValue, name, O_RDONLY, 0, 0)
+        // What is a pipe in it is opened too, without waiting for its other end, and then refused.
+        let fd = catbird_open_below(directory.rawValue, name, O_RDONLY | O_NONBLOCK, 0, 0)
         guard fd >= 0 else {
             if errno == ENOENT { throw ArchiveDamage(reason: "\"\(name)\" is named but not in it") }
+            if errno == ENXIO { throw ArchiveDamage(reason: "\"\(name)\" is not a file") }
             throw ArchiveDamage(reason: "\"\(name)\" leads out of it")
         }
         let file = FileDescriptor(owning: fd)

@@ -19,7 +19,11 @@ final class DecompressedFile {
         self.path = path
         guard let handle = archive_read_new() else { throw ImageError(.other, "libarchive: out of memory") }
         self.handle = handle
-        archive_read_support_filter_all(handle)
+        // Each by name: some of libarchive's other filters start a program of that name.
+        archive_read_support_filter_gzip(handle)
+        archive_read_support_filter_zstd(handle)
+        archive_read_support_filter_xz(handle)
+        archive_read_support_filter_bzip2(handle)
         archive_read_support_format_raw(handle)
         archive_read_support_format_empty(handle)
         guard archive_read_open_filename(handle, path, 1 << 17) == ARCHIVE_OK else {

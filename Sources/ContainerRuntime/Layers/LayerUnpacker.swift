@@ -14,9 +14,10 @@ struct UnpackLimits {
 
 /// Unpacks a tar stream into a folder, with no trust in what the tar says.
 ///
-/// Every path is resolved by the kernel below the folder (openat2, RESOLVE_BENEATH): `..`, absolute paths and symbolic
-/// links that lead out are refused. Device nodes are left out: a runtime gives containers their devices. Of extended
-/// attributes only those are kept that mean nothing to the overlay file system.
+/// Every path is resolved by the kernel with the folder as its root (openat2, RESOLVE_IN_ROOT): what is absolute, a
+/// name, a hard link's target or a symbolic link on the way, means inside the image, as it does in a container, and
+/// nothing leads out. Names with `..` are refused. Device nodes are left out: a runtime gives containers their devices.
+/// Of extended attributes only those are kept that mean nothing to the overlay file system.
 struct LayerUnpacker {
     private let root: FileDescriptorBox
     private let limits: UnpackLimits
@@ -59,13 +60,10 @@ struct LayerUnpacker {
 
     private static func text(_ path: [UInt8]) -> String { String(decoding: path, as: UTF8.self) }
 
-    /// The path's parts without `.`; throws for `..` and absolute ones.
+    /// The path's parts without `.`, from the root of the image; throws for `..`.
     private static func parts(_ path: [UInt8], _ what: String) throws -> [ArraySlice<UInt8>] {
         if path.contains(0) { throw ArchiveDamage(reason: "\(what) holds a zero byte") }
         let parts = path.split(separator: UInt8(ascii: "/")).filter { $0 != [UInt8(ascii: ".")] }
-        if path.first == UInt8(ascii: "/"), !parts.isEmpty {
-            throw ArchiveDamage(reason: "\(what) \"\(text(path))\" is absolute")
-        }
         if parts.contains([UInt8(ascii: "."), UInt8(ascii: ".")]) {
             throw ArchiveDamage(reason: "\(what) \"\(text(path))\" leads upwards (..)")
         }
@@ -88,31 +86,53 @@ struct LayerUnpacker {
     }
 
     private func openFolder(_ parts: [ArraySlice<UInt8>], of path: [UInt8]) throws -> FileDescriptorBox {
-        func open(_ parts: some Collection<ArraySlice<UInt8>>) -> Int32 {
-            let text = Self.text(Array(parts.joined(separator: [UInt8(ascii: "/")])))
-            return catbird_open_below(root.fd, text, Int32(CATBIRD_O_PATH) | O_DIRECTORY, 0, 0)
-        }
-        let fd = open(parts)
+        let fd = openInside(parts)
         if fd >= 0 { return FileDescriptorBox(fd) }
         guard errno == ENOENT else { throw Self.refusal(path, errno) }
-        // Tars need not name the folders above an entry.
+        // Tars need not name the folders above an entry, nor those that a symbolic link of theirs leads to.
         var current = root
-        for count in 1...parts.count {
-            let name = Self.text(Array(parts[count - 1]))
-            if mkdirat(current.fd, name, 0o755) != 0, errno != EEXIST { throw Errno("mkdir", Self.text(path)) }
-            let fd = open(parts.prefix(count))
+        var done: [ArraySlice<UInt8>] = []
+        var rest = parts[...]
+        var links = 0
+        while let name = rest.popFirst() {
+            var fd = openInside(done + [name])
+            if fd < 0, errno == ENOENT {
+                if mkdirat(current.fd, Self.text(Array(name)), 0o755) != 0 {
+                    guard errno == EEXIST else { throw Errno("mkdir", Self.text(path)) }
+                    links += 1
+                    guard links < 40 else { throw Self.refusal(path, ELOOP) }
+                    let target = try Self.target(of: Self.text(Array(name)), in: current.fd, path)
+                    if target.first == UInt8(ascii: "/") { (done, current) = ([], root) }
+                    rest = (target.split(separator: UInt8(ascii: "/")) + rest)[...]
+                    continue
+                }
+                fd = openInside(done + [name])
+            }
             guard fd >= 0 else { throw Self.refusal(path, errno) }
             current = FileDescriptorBox(fd)
+            done.append(name)
         }
         return current
     }
 
+    private func openInside(_ parts: [ArraySlice<UInt8>]) -> Int32 {
+        let text = parts.isEmpty ? "." : Self.text(Array(parts.joined(separator: [UInt8(ascii: "/")])))
+        return catbird_open_below(root.fd, text, Int32(CATBIRD_O_PATH) | O_DIRECTORY, 0, 1)
+    }
+
+    private static func target(of name: String, in folder: Int32, _ path: [UInt8]) throws -> [UInt8] {
+        var target = [UInt8](repeating: 0, count: 4096)
+        let count = target.withUnsafeMutableBytes { space in
+            space.baseAddress.map { readlinkat(folder, name, $0.assumingMemoryBound(to: CChar.self), space.count) } ?? -1
+        }
+        guard count > 0 else { throw refusal(path, ENOTDIR) }
+        return Array(target.prefix(count))
+    }
+
     private static func refusal(_ path: [UInt8], _ code: Int32) -> any Error {
         switch code {
-        case EXDEV, ELOOP:
-            ArchiveDamage(reason: "entry \"\(text(path))\" leads out of the archive through a symbolic link")
+        case ELOOP: ArchiveDamage(reason: "entry \"\(text(path))\" lies below symbolic links that lead in a circle")
         case ENOTDIR: ArchiveDamage(reason: "entry \"\(text(path))\" lies below what is not a folder")
-        case ENOENT: ArchiveDamage(reason: "entry \"\(text(path))\" lies below a symbolic link that leads nowhere")
         default: Errno(code: code, call: "openat2", detail: text(path))
         }
     }
@@ -260,9 +280,7 @@ struct LayerUnpacker {
         guard let last = parts.last else {
             throw ArchiveDamage(reason: "hard link \"\(Self.text(path))\" has no target")
         }
-        let above = Self.text(Array(parts.dropLast().joined(separator: [UInt8(ascii: "/")])))
-        let fd = catbird_open_below(
-            root.fd, above.isEmpty ? "." : above, Int32(CATBIRD_O_PATH) | O_DIRECTORY, 0, 0)
+        let fd = openInside(Array(parts.dropLast()))
         guard fd >= 0 else {
             if errno == ENOENT { throw Self.dangling(path, target) }
             throw Self.refusal(target, errno)
@@ -275,8 +293,10 @@ struct LayerUnpacker {
             throw ArchiveDamage(
                 reason: "hard link \"\(Self.text(path))\" to \"\(Self.text(target))\", which is not a file")
         }
-        if Array(parts.joined(separator: [UInt8(ascii: "/")]))
-            == Array(try Self.parts(path, "entry").joined(separator: [UInt8(ascii: "/")]))
+        // The same file under its own name, on whatever way: clearing the name would lose it.
+        var own = stat()
+        if fstatat(directory.fd, name, &own, AT_SYMLINK_NOFOLLOW) == 0, own.st_dev == info.st_dev,
+            own.st_ino == info.st_ino
         {
             return
         }

@@ -46,16 +46,39 @@ public struct FileDescriptor: ~Copyable, Sendable {
         try FileDescriptor.read(rawValue, upTo: count)
     }
 
-    /// Reads to the end, or throws `EFBIG` past `limit` bytes.
-    public func readToEnd(limit: Int = 64 << 20) throws(Errno) -> [UInt8] {
+    /// Reads to the end, or throws `EFBIG` past `limit` bytes. Of what was opened without waiting (`O_NONBLOCK`) and
+    /// is a pipe, the writer gets `patience` in all, then it is `ETIMEDOUT`.
+    public func readToEnd(limit: Int = 64 << 20, patience: Duration = .seconds(10)) throws(Errno) -> [UInt8] {
         var result: [UInt8] = []
+        var end: ContinuousClock.Instant?
         while true {
-            let part = try read(upTo: 65536)
+            let part: [UInt8]
+            do throws(Errno) { part = try read(upTo: 65536) } catch {
+                guard error.code == EAGAIN else { throw error }
+                let until = end ?? .now + patience
+                end = until
+                guard FileDescriptor.hasInput(rawValue, until: until) else {
+                    throw Errno(code: ETIMEDOUT, call: "read", detail: "no end within \(patience)")
+                }
+                continue
+            }
             if part.isEmpty { return result }
             result += part
             guard result.count <= limit else {
                 throw Errno(code: EFBIG, call: "read", detail: "more than \(limit) bytes")
             }
+        }
+    }
+
+    /// Waits until there is something to read, or the end of it; false when the time is over before.
+    public static func hasInput(_ fd: Int32, until end: ContinuousClock.Instant) -> Bool {
+        while true {
+            let (seconds, fraction) = max(.zero, ContinuousClock.now.duration(to: end)).components
+            let milliseconds = min(seconds, 1_000_000) * 1000 + fraction / 1_000_000_000_000_000
+            var entry = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
+            let count = poll(&entry, 1, Int32(clamping: milliseconds))
+            if count > 0 { return true }
+            if count == 0 || errno != EINTR { return false }
         }
     }
 

@@ -15,9 +15,13 @@ public enum Files {
         public let kind: Kind?
     }
 
-    public static func read(_ path: String, limit: Int = 64 << 20) throws(Errno) -> [UInt8] {
-        let file = try FileDescriptor.open(path, O_RDONLY)
-        do { return try file.readToEnd(limit: limit) } catch {
+    /// All of a file, with a limit to its size; what is no file but a pipe also has one to its time.
+    public static func read(
+        _ path: String, limit: Int = 64 << 20, patience: Duration = .seconds(10)
+    ) throws(Errno) -> [UInt8] {
+        // Without waiting: opening a pipe that nobody writes to would never return.
+        let file = try FileDescriptor.open(path, O_RDONLY | O_NONBLOCK)
+        do { return try file.readToEnd(limit: limit, patience: patience) } catch {
             throw Errno(code: error.code, call: error.call, detail: path)
         }
     }

@@ -24,11 +24,14 @@ struct Image: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Loads a docker or OCI archive; no node needs it again.")
         @OptionGroup var common: ProfileOptions
-        @Argument(help: "Archives: .tar, .tar.gz.") var archives: [String]
+        @Argument(help: "Archives: .tar, .tar.gz; - for standard input.") var archives: [String]
 
         func run() async throws {
             for archive in archives {
-                _ = try await Image.explaining { try await Image.store().load(archive: archive) }
+                _ = try await Image.explaining {
+                    let store = Image.store()
+                    return archive == "-" ? try await store.load(from: 0) : try await store.load(archive: archive)
+                }
             }
         }
     }
