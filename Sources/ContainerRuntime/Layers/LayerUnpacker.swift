@@ -53,11 +53,12 @@ struct LayerUnpacker {
         for folder in folders.reversed() {
             guard let (directory, name) = try? place(folder.path) else { continue }
             var times = [folder.modified, folder.modified]
-            utimensat(directory.fd, name, &times, AT_SYMLINK_NOFOLLOW)
+            utimensat(directory.fd, name.cString, &times, AT_SYMLINK_NOFOLLOW)
         }
     }
 
-    private static func text(_ path: [UInt8]) -> String { String(decoding: path, as: UTF8.self) }
+    /// For messages alone: names in archives are bytes.
+    private static func text(_ path: [UInt8]) -> String { FileName(path).description }
 
     /// The path's parts without `.`; throws for `..` and absolute ones.
     private static func parts(_ path: [UInt8], _ what: String) throws -> [ArraySlice<UInt8>] {
@@ -76,21 +77,21 @@ struct LayerUnpacker {
     }
 
     /// Opens the folder that an entry belongs into, making it if need be, and gives the entry's name in it.
-    private mutating func place(_ path: [UInt8]) throws -> (FileDescriptorBox, String) {
+    private mutating func place(_ path: [UInt8]) throws -> (FileDescriptorBox, FileName) {
         let parts = try Self.parts(path, "entry")
-        guard let last = parts.last else { return (root, ".") }
+        guard let last = parts.last else { return (root, FileName(".")) }
         let above = Array(parts.dropLast().joined(separator: [UInt8(ascii: "/")]))
-        if above.isEmpty { return (root, Self.text(Array(last))) }
-        if let parent, parent.path == above { return (parent.fd, Self.text(Array(last))) }
+        if above.isEmpty { return (root, FileName(last)) }
+        if let parent, parent.path == above { return (parent.fd, FileName(last)) }
         let folder = try openFolder(Array(parts.dropLast()), of: path)
         parent = (above, folder)
-        return (folder, Self.text(Array(last)))
+        return (folder, FileName(last))
     }
 
     private func openFolder(_ parts: [ArraySlice<UInt8>], of path: [UInt8]) throws -> FileDescriptorBox {
         func open(_ parts: some Collection<ArraySlice<UInt8>>) -> Int32 {
-            let text = Self.text(Array(parts.joined(separator: [UInt8(ascii: "/")])))
-            return catbird_open_below(root.fd, text, Int32(CATBIRD_O_PATH) | O_DIRECTORY, 0, 0)
+            let name = FileName(parts.joined(separator: [UInt8(ascii: "/")]))
+            return catbird_open_below(root.fd, name.cString, Int32(CATBIRD_O_PATH) | O_DIRECTORY, 0, 0)
         }
         let fd = open(parts)
         if fd >= 0 { return FileDescriptorBox(fd) }
@@ -98,8 +99,13 @@ struct LayerUnpacker {
         // Tars need not name the folders above an entry.
         var current = root
         for count in 1...parts.count {
-            let name = Self.text(Array(parts[count - 1]))
-            if mkdirat(current.fd, name, 0o755) != 0, errno != EEXIST { throw Errno("mkdir", Self.text(path)) }
+            let name = FileName(parts[count - 1])
+            if mkdirat(current.fd, name.cString, 0o755) == 0 {
+                // Whatever the umask is.
+                fchmodat(current.fd, name.cString, 0o755, 0)
+            } else if errno != EEXIST {
+                throw Errno("mkdir", Self.text(path))
+            }
             let fd = open(parts.prefix(count))
             guard fd >= 0 else { throw Self.refusal(path, errno) }
             current = FileDescriptorBox(fd)
@@ -121,7 +127,7 @@ struct LayerUnpacker {
         let path = entry.path
         guard !path.isEmpty else { throw ArchiveDamage(reason: "an entry has no name") }
         let (directory, name) = try place(path)
-        if limits.whiteouts, name.hasPrefix(".wh.") { return try whiteout(path, directory, name) }
+        if limits.whiteouts, name.bytes.starts(with: Self.whiteoutMark) { return try whiteout(path, directory, name) }
         let kind = entry.kind
         if let target = entry.hardLink { return try link(path, directory, name, to: target) }
         switch kind {
@@ -132,24 +138,30 @@ struct LayerUnpacker {
                 throw ArchiveDamage(reason: "symbolic link \"\(Self.text(path))\" has no usable target")
             }
             try clear(path, directory, name)
-            guard symlinkat(Self.text(target), directory.fd, name) == 0 else { throw Errno("symlink", Self.text(path)) }
-            fchownat(directory.fd, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW)
+            guard symlinkat(FileName(target).cString, directory.fd, name.cString) == 0 else {
+                throw Errno("symlink", Self.text(path))
+            }
+            fchownat(directory.fd, name.cString, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW)
             var times = [entry.modified, entry.modified]
-            utimensat(directory.fd, name, &times, AT_SYMLINK_NOFOLLOW)
+            utimensat(directory.fd, name.cString, &times, AT_SYMLINK_NOFOLLOW)
         case UInt32(CATBIRD_PIPE):
             try clear(path, directory, name)
-            guard mkfifoat(directory.fd, name, entry.permissions) == 0 else { throw Errno("mkfifo", Self.text(path)) }
-            fchownat(directory.fd, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW)
-            fchmodat(directory.fd, name, entry.permissions, 0)
+            guard mkfifoat(directory.fd, name.cString, entry.permissions) == 0 else {
+                throw Errno("mkfifo", Self.text(path))
+            }
+            fchownat(directory.fd, name.cString, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW)
+            fchmodat(directory.fd, name.cString, entry.permissions, 0)
         case UInt32(CATBIRD_CHARACTER_DEVICE), UInt32(CATBIRD_BLOCK_DEVICE):
             notes.append("device node \"\(Self.text(path))\" left out")
         default: notes.append("\"\(Self.text(path))\" is neither file, folder nor link: left out")
         }
     }
 
+    private static let whiteoutMark = Array(".wh.".utf8)
+
     /// Turns the marks of a layer's tar into those of the overlay file system.
-    private mutating func whiteout(_ path: [UInt8], _ directory: FileDescriptorBox, _ name: String) throws {
-        if name == ".wh..wh..opq" {
+    private mutating func whiteout(_ path: [UInt8], _ directory: FileDescriptorBox, _ name: FileName) throws {
+        if name == FileName(".wh..wh..opq") {
             let own = "/proc/self/fd/\(directory.fd)/."
             guard catbird_set_path_xattr(own, "trusted.overlay.opaque", "y", 1) == 0 else {
                 throw Errno("setxattr trusted.overlay.opaque", Self.text(path))
@@ -157,23 +169,23 @@ struct LayerUnpacker {
             return
         }
         // Others that begin so are AUFS's own bookkeeping.
-        if name.hasPrefix(".wh..wh.") { return }
-        let hidden = String(name.dropFirst(4))
-        guard !hidden.isEmpty, hidden != ".", hidden != ".." else {
+        if name.bytes.starts(with: Self.whiteoutMark + Self.whiteoutMark) { return }
+        let hidden = FileName(name.bytes.dropFirst(Self.whiteoutMark.count))
+        guard ![FileName(""), FileName("."), FileName("..")].contains(hidden) else {
             throw ArchiveDamage(reason: "whiteout \"\(Self.text(path))\" names nothing")
         }
         var info = stat()
-        if fstatat(directory.fd, hidden, &info, AT_SYMLINK_NOFOLLOW) == 0 { return }
-        guard catbird_mknod_at(directory.fd, hidden, UInt32(CATBIRD_CHARACTER_DEVICE), 0, 0) == 0 else {
+        if fstatat(directory.fd, hidden.cString, &info, AT_SYMLINK_NOFOLLOW) == 0 { return }
+        guard catbird_mknod_at(directory.fd, hidden.cString, UInt32(CATBIRD_CHARACTER_DEVICE), 0, 0) == 0 else {
             throw Errno("mknod", Self.text(path))
         }
     }
 
     /// A later entry of the same name takes the earlier one's place.
-    private func clear(_ path: [UInt8], _ directory: FileDescriptorBox, _ name: String) throws {
-        guard name != "." else { throw ArchiveDamage(reason: "the archive's root is not a folder in it") }
-        if unlinkat(directory.fd, name, 0) == 0 || errno == ENOENT { return }
-        if errno == EISDIR || errno == EPERM, unlinkat(directory.fd, name, AT_REMOVEDIR) == 0 { return }
+    private func clear(_ path: [UInt8], _ directory: FileDescriptorBox, _ name: FileName) throws {
+        guard name != FileName(".") else { throw ArchiveDamage(reason: "the archive's root is not a folder in it") }
+        if unlinkat(directory.fd, name.cString, 0) == 0 || errno == ENOENT { return }
+        if errno == EISDIR || errno == EPERM, unlinkat(directory.fd, name.cString, AT_REMOVEDIR) == 0 { return }
         if errno == ENOTEMPTY {
             throw ArchiveDamage(reason: "\"\(Self.text(path))\" is a folder and, later, something else")
         }
@@ -181,19 +193,19 @@ struct LayerUnpacker {
     }
 
     private mutating func makeFolder(
-        _ entry: TarEntry, _ path: [UInt8], _ directory: FileDescriptorBox, _ name: String
+        _ entry: TarEntry, _ path: [UInt8], _ directory: FileDescriptorBox, _ name: FileName
     ) throws {
-        if name != ".", mkdirat(directory.fd, name, 0o700) != 0 {
+        if name != FileName("."), mkdirat(directory.fd, name.cString, 0o700) != 0 {
             var info = stat()
-            guard errno == EEXIST, fstatat(directory.fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0 else {
+            guard errno == EEXIST, fstatat(directory.fd, name.cString, &info, AT_SYMLINK_NOFOLLOW) == 0 else {
                 throw Errno("mkdir", Self.text(path))
             }
             if info.st_mode & 0o170000 != UInt32(CATBIRD_FOLDER) {
                 try clear(path, directory, name)
-                guard mkdirat(directory.fd, name, 0o700) == 0 else { throw Errno("mkdir", Self.text(path)) }
+                guard mkdirat(directory.fd, name.cString, 0o700) == 0 else { throw Errno("mkdir", Self.text(path)) }
             }
         }
-        let fd = catbird_open_below(directory.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, 0)
+        let fd = catbird_open_below(directory.fd, name.cString, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, 0)
         guard fd >= 0 else { throw Self.refusal(path, errno) }
         defer { close(fd) }
         try finish(entry, path, fd)
@@ -201,11 +213,11 @@ struct LayerUnpacker {
     }
 
     private mutating func makeFile(
-        _ entry: TarEntry, _ path: [UInt8], _ directory: FileDescriptorBox, _ name: String, _ reader: TarReader
+        _ entry: TarEntry, _ path: [UInt8], _ directory: FileDescriptorBox, _ name: FileName, _ reader: TarReader
     ) throws {
         try clear(path, directory, name)
         let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
-        let fd = catbird_open_below(directory.fd, name, flags, 0o600, 0)
+        let fd = catbird_open_below(directory.fd, name.cString, flags, 0o600, 0)
         guard fd >= 0 else { throw Errno("open", Self.text(path)) }
         defer { close(fd) }
         let limit = limits.bytes
@@ -254,23 +266,25 @@ struct LayerUnpacker {
     }
 
     private mutating func link(
-        _ path: [UInt8], _ directory: FileDescriptorBox, _ name: String, to target: [UInt8]
+        _ path: [UInt8], _ directory: FileDescriptorBox, _ name: FileName, to target: [UInt8]
     ) throws {
         let parts = try Self.parts(target, "the target of hard link \"\(Self.text(path))\":")
         guard let last = parts.last else {
             throw ArchiveDamage(reason: "hard link \"\(Self.text(path))\" has no target")
         }
-        let above = Self.text(Array(parts.dropLast().joined(separator: [UInt8(ascii: "/")])))
+        let above = FileName(parts.count > 1 ? Array(parts.dropLast().joined(separator: [UInt8(ascii: "/")])) : [0x2E])
         let fd = catbird_open_below(
-            root.fd, above.isEmpty ? "." : above, Int32(CATBIRD_O_PATH) | O_DIRECTORY, 0, 0)
+            root.fd, above.cString, Int32(CATBIRD_O_PATH) | O_DIRECTORY, 0, 0)
         guard fd >= 0 else {
             if errno == ENOENT { throw Self.dangling(path, target) }
             throw Self.refusal(target, errno)
         }
         defer { close(fd) }
-        let targetName = Self.text(Array(last))
+        let targetName = FileName(last)
         var info = stat()
-        guard fstatat(fd, targetName, &info, AT_SYMLINK_NOFOLLOW) == 0 else { throw Self.dangling(path, target) }
+        guard fstatat(fd, targetName.cString, &info, AT_SYMLINK_NOFOLLOW) == 0 else {
+            throw Self.dangling(path, target)
+        }
         guard [UInt32(CATBIRD_FILE), UInt32(CATBIRD_SYMBOLIC_LINK)].contains(info.st_mode & 0o170000) else {
             throw ArchiveDamage(
                 reason: "hard link \"\(Self.text(path))\" to \"\(Self.text(target))\", which is not a file")
@@ -281,7 +295,9 @@ struct LayerUnpacker {
             return
         }
         try clear(path, directory, name)
-        guard linkat(fd, targetName, directory.fd, name, 0) == 0 else { throw Errno("link", Self.text(path)) }
+        guard linkat(fd, targetName.cString, directory.fd, name.cString, 0) == 0 else {
+            throw Errno("link", Self.text(path))
+        }
     }
 
     private static func dangling(_ path: [UInt8], _ target: [UInt8]) -> ArchiveDamage {
