@@ -2,6 +2,7 @@
 #define _GNU_SOURCE 1
 #include "CLinux.h"
 
+#include <linux/openat2.h>
 #include <pty.h>
 #include <sys/syscall.h>
 #include <termios.h>
@@ -9,6 +10,18 @@
 int catbird_open(const char *path, int flags, mode_t mode) { return open(path, flags | O_CLOEXEC, mode); }
 int catbird_openat(int directory, const char *path, int flags, mode_t mode) {
     return openat(directory, path, flags | O_CLOEXEC, mode);
+}
+int catbird_openat2(int directory, const char *path, int flags, mode_t mode, uint64_t resolve) {
+    struct open_how how;
+    memset(&how, 0, sizeof how);
+    how.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC);
+    how.mode = flags & (O_CREAT | __O_TMPFILE) ? mode : 0;
+    how.resolve = resolve;
+    int fd;
+    // EAGAIN: somebody renamed something on the way, and the kernel cannot tell where it was.
+    do fd = (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+    while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+    return fd;
 }
 int catbird_dup_cloexec(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 3); }
 int catbird_pipe(int fds[2]) { return pipe2(fds, O_CLOEXEC); }

@@ -46,6 +46,8 @@ struct Catbird: AsyncParsableCommand {
                     [$0.configuration.commandName ?? "\($0)".lowercased()] + $0.configuration.aliases
                 })
             var command = try parseAsRoot(arguments)
+            // What these write belongs to the cluster; what kubectl, ssh and cp write belongs to who calls them.
+            if !(command is Kubectl || command is SSH || command is Copy) { Surroundings.useUsualFileMask() }
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
             } else {

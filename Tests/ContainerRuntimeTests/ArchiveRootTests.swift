@@ -100,6 +100,30 @@ import Values
         #expect(try await load(try await gzip(archive)) == ["quay.io/a/b:1"])
     }
 
+    /// Names in layers are bytes, and stay what they are: entries, folders above them, links and whiteouts.
+    @Test func namesThatAreNoTextStayWhatTheyAre() async throws {
+        let name: [UInt8] = [0x62, 0xFF, 0xE9]
+        let inner = Array("folder-".utf8) + [0xFE]
+        var tar = Tar()
+        tar.add(bytes: name, content: Array("one".utf8))
+        tar.add(bytes: inner + [0x2F] + name, content: Array("two".utf8))
+        tar.add(bytes: Array("hard-".utf8) + name, "1", link: inner + [0x2F] + name)
+        tar.add(bytes: Array("soft-".utf8) + name, "2", link: name)
+        tar.add(bytes: Array(".wh.gone-".utf8) + name)
+        let layer = try await load(layer: tar)
+        let entries = try Files.list(layer)
+        #expect(
+            entries.map(\.fileName)
+                == [
+                    FileName(name), FileName(inner), FileName(Array("gone-".utf8) + name),
+                    FileName(Array("hard-".utf8) + name), FileName(Array("soft-".utf8) + name),
+                ])
+        #expect(entries.map(\.kind) == [.file, .directory, .characterDevice, .file, .symbolicLink])
+        #expect(try Files.list(store.root + "/tmp").isEmpty)
+        for image in store.list() { try store.remove(image.reference) }
+        #expect(try Files.list(store.root + "/layers").isEmpty)
+    }
+
     @Test func pathsThatLeadOutAreRefused() async throws {
         var up = Tar()
         up.add("../../outside", content: [1])

@@ -13,6 +13,16 @@ struct Tar {
         _ path: String, _ type: Character = "0", content: [UInt8] = [], link: String = "", mode: Int = 0o644,
         uid: Int = 0, size: Int? = nil, device: (Int, Int) = (0, 0), attributes: [(String, String)] = []
     ) {
+        add(
+            bytes: Array(path.utf8), type, content: content, link: Array(link.utf8), mode: mode, uid: uid, size: size,
+            device: device, attributes: attributes)
+    }
+
+    /// The same with names that need not be text.
+    mutating func add(
+        bytes path: [UInt8], _ type: Character = "0", content: [UInt8] = [], link: [UInt8] = [], mode: Int = 0o644,
+        uid: Int = 0, size: Int? = nil, device: (Int, Int) = (0, 0), attributes: [(String, String)] = []
+    ) {
         if !attributes.isEmpty {
             var records: [UInt8] = []
             for (name, value) in attributes {
@@ -24,9 +34,10 @@ struct Tar {
             add("PaxHeaders/x", "x", content: records)
         }
         var header = [UInt8](repeating: 0, count: 512)
-        func put(_ text: String, at offset: Int, _ width: Int) {
-            for (index, byte) in text.utf8.prefix(width).enumerated() { header[offset + index] = byte }
+        func put(_ text: some Sequence<UInt8>, at offset: Int, _ width: Int) {
+            for (index, byte) in text.prefix(width).enumerated() { header[offset + index] = byte }
         }
+        func put(_ text: String, at offset: Int, _ width: Int) { put(text.utf8, at: offset, width) }
         func octal(_ number: Int, _ width: Int) -> String {
             let digits = String(number, radix: 8)
             return String(repeating: "0", count: max(0, width - digits.count)) + digits

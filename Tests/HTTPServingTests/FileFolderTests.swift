@@ -59,6 +59,13 @@ import Testing
             let page = try await Self.text(folder.look("/logs/", below: "/logs"))
             #expect(page.contains("<a href=\"pods/\">pods/</a>\n"))
             #expect(page.contains("<a href=\"a.log\">a.log</a>\n"))
+            // A name that is no text stands in the list and leads nowhere.
+            let alien: [CChar] = Array(root.utf8CString.dropLast()) + [0x2F, 0x62, -1, 0]
+            close(open(alien, O_WRONLY | O_CREAT, 0o600))
+            defer { unlink(alien) }
+            let second = try await Self.text(folder.look("/logs/", below: "/logs"))
+            #expect(second.contains("\nb\u{FFFD}\n"))
+            #expect(second.contains("<a href=\"a.log\">a.log</a>\n"))
         }
     }
 }

@@ -43,6 +43,16 @@ int catbird_set_process_name(const char *name);
 // open(2) with O_CLOEXEC; the variadic original cannot be called from Swift with a mode everywhere.
 int catbird_open(const char *path, int flags, mode_t mode);
 int catbird_openat(int directory, const char *path, int flags, mode_t mode);
+// openat2(2) with O_CLOEXEC; `resolve` is of the values below.
+int catbird_openat2(int directory, const char *path, int flags, mode_t mode, uint64_t resolve);
+enum {
+    CATBIRD_RESOLVE_NO_XDEV = 0x01,
+    CATBIRD_RESOLVE_NO_MAGICLINKS = 0x02,
+    CATBIRD_RESOLVE_NO_SYMLINKS = 0x04,
+    CATBIRD_RESOLVE_BENEATH = 0x08,
+    CATBIRD_RESOLVE_IN_ROOT = 0x10,
+    CATBIRD_OPEN_PATH = 010000000,
+};
 int catbird_dup_cloexec(int fd);
 int catbird_pipe(int fds[2]);
 int catbird_set_nonblocking(int fd, int enabled);

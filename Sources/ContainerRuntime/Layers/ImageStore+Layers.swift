@@ -78,8 +78,11 @@ extension ImageStore {
             layers.formUnion(json["layers"].array?.compactMap(\.string) ?? [])
         }
         let work = try WorkFolder(in: self)
+        let layersHandle = try FileDescriptor.open(layersFolder, O_RDONLY | O_DIRECTORY)
+        let workHandle = try FileDescriptor.open(work.path, O_RDONLY | O_DIRECTORY)
         for entry in (try? Files.list(layersFolder)) ?? [] where !layers.contains(entry.name) {
-            _ = rename("\(layersFolder)/\(entry.name)", "\(work.path)/\(entry.name)")
+            let name = entry.fileName.cString
+            _ = renameat(layersHandle.rawValue, name, workHandle.rawValue, name)
         }
         for entry in (try? Files.list(blobsFolder)) ?? [] where !blobs.contains(entry.name) {
             unlink("\(blobsFolder)/\(entry.name)")

@@ -54,11 +54,12 @@ struct LayerUnpacker {
         for folder in folders.reversed() {
             guard let (directory, name) = try? place(folder.path) else { continue }
             var times = [folder.modified, folder.modified]
-            utimensat(directory.fd, name, &times, AT_SYMLINK_NOFOLLOW)
+            utimensat(directory.fd, name.cString, &times, AT_SYMLINK_NOFOLLOW)
         }
     }
 
-    private static func text(_ path: [UInt8]) -> String { String(decoding: path, as: UTF8.self) }
+    /// For messages alone: names in archives are bytes.
+    private static func text(_ path: [UInt8]) -> String { FileName(path).description }
 
     /// The path's parts without `.`, from the root of the image; throws for `..`.
     private static func parts(_ path: [UInt8], _ what: String) throws -> [ArraySlice<UInt8>] {
@@ -74,15 +75,15 @@ struct LayerUnpacker {
     }
 
     /// Opens the folder that an entry belongs into, making it if need be, and gives the entry's name in it.
-    private mutating func place(_ path: [UInt8]) throws -> (FileDescriptorBox, String) {
+    private mutating func place(_ path: [UInt8]) throws -> (FileDescriptorBox, FileName) {
         let parts = try Self.parts(path, "entry")
-        guard let last = parts.last else { return (root, ".") }
+        guard let last = parts.last else { return (root, FileName(".")) }
         let above = Array(parts.dropLast().joined(separator: [UInt8(ascii: "/")]))
-        if above.isEmpty { return (root, Self.text(Array(last))) }
-        if let parent, parent.path == above { return (parent.fd, Self.text(Array(last))) }
+        if above.isEmpty { return (root, FileName(last)) }
+        if let parent, parent.path == above { return (parent.fd, FileName(last)) }
         let folder = try openFolder(Array(parts.dropLast()), of: path)
         parent = (above, folder)
-        return (folder, Self.text(Array(last)))
+        return (folder, FileName(last))
     }
 
     private func openFolder(_ parts: [ArraySlice<UInt8>], of path: [UInt8]) throws -> FileDescriptorBox {
@@ -97,11 +98,15 @@ struct LayerUnpacker {
         while let name = rest.popFirst() {
             var fd = openInside(done + [name])
             if fd < 0, errno == ENOENT {
-                if mkdirat(current.fd, Self.text(Array(name)), 0o755) != 0 {
+                let file = FileName(name)
+                if mkdirat(current.fd, file.cString, 0o755) == 0 {
+                    // Whatever the umask is.
+                    fchmodat(current.fd, file.cString, 0o755, 0)
+                } else {
                     guard errno == EEXIST else { throw Errno("mkdir", Self.text(path)) }
                     links += 1
                     guard links < 40 else { throw Self.refusal(path, ELOOP) }
-                    let target = try Self.target(of: Self.text(Array(name)), in: current.fd, path)
+                    let target = try Self.target(of: file, in: current.fd, path)
                     if target.first == UInt8(ascii: "/") { (done, current) = ([], root) }
                     rest = (target.split(separator: UInt8(ascii: "/")) + rest)[...]
                     continue
@@ -116,14 +121,16 @@ struct LayerUnpacker {
     }
 
     private func openInside(_ parts: [ArraySlice<UInt8>]) -> Int32 {
-        let text = parts.isEmpty ? "." : Self.text(Array(parts.joined(separator: [UInt8(ascii: "/")])))
-        return catbird_open_below(root.fd, text, Int32(CATBIRD_O_PATH) | O_DIRECTORY, 0, 1)
+        let name = parts.isEmpty ? FileName(".") : FileName(parts.joined(separator: [UInt8(ascii: "/")]))
+        return catbird_open_below(root.fd, name.cString, Int32(CATBIRD_O_PATH) | O_DIRECTORY, 0, 1)
     }
 
-    private static func target(of name: String, in folder: Int32, _ path: [UInt8]) throws -> [UInt8] {
+    private static func target(of name: FileName, in folder: Int32, _ path: [UInt8]) throws -> [UInt8] {
         var target = [UInt8](repeating: 0, count: 4096)
         let count = target.withUnsafeMutableBytes { space in
-            space.baseAddress.map { readlinkat(folder, name, $0.assumingMemoryBound(to: CChar.self), space.count) } ?? -1
+            space.baseAddress.map {
+                readlinkat(folder, name.cString, $0.assumingMemoryBound(to: CChar.self), space.count)
+            } ?? -1
         }
         guard count > 0 else { throw refusal(path, ENOTDIR) }
         return Array(target.prefix(count))
@@ -141,7 +148,7 @@ struct LayerUnpacker {
         let path = entry.path
         guard !path.isEmpty else { throw ArchiveDamage(reason: "an entry has no name") }
         let (directory, name) = try place(path)
-        if limits.whiteouts, name.hasPrefix(".wh.") { return try whiteout(path, directory, name) }
+        if limits.whiteouts, name.bytes.starts(with: Self.whiteoutMark) { return try whiteout(path, directory, name) }
         let kind = entry.kind
         if let target = entry.hardLink { return try link(path, directory, name, to: target) }
         switch kind {
@@ -152,24 +159,30 @@ struct LayerUnpacker {
                 throw ArchiveDamage(reason: "symbolic link \"\(Self.text(path))\" has no usable target")
             }
             try clear(path, directory, name)
-            guard symlinkat(Self.text(target), directory.fd, name) == 0 else { throw Errno("symlink", Self.text(path)) }
-            fchownat(directory.fd, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW)
+            guard symlinkat(FileName(target).cString, directory.fd, name.cString) == 0 else {
+                throw Errno("symlink", Self.text(path))
+            }
+            fchownat(directory.fd, name.cString, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW)
             var times = [entry.modified, entry.modified]
-            utimensat(directory.fd, name, &times, AT_SYMLINK_NOFOLLOW)
+            utimensat(directory.fd, name.cString, &times, AT_SYMLINK_NOFOLLOW)
         case UInt32(CATBIRD_PIPE):
             try clear(path, directory, name)
-            guard mkfifoat(directory.fd, name, entry.permissions) == 0 else { throw Errno("mkfifo", Self.text(path)) }
-            fchownat(directory.fd, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW)
-            fchmodat(directory.fd, name, entry.permissions, 0)
+            guard mkfifoat(directory.fd, name.cString, entry.permissions) == 0 else {
+                throw Errno("mkfifo", Self.text(path))
+            }
+            fchownat(directory.fd, name.cString, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW)
+            fchmodat(directory.fd, name.cString, entry.permissions, 0)
         case UInt32(CATBIRD_CHARACTER_DEVICE), UInt32(CATBIRD_BLOCK_DEVICE):
             notes.append("device node \"\(Self.text(path))\" left out")
         default: notes.append("\"\(Self.text(path))\" is neither file, folder nor link: left out")
         }
     }
 
+    private static let whiteoutMark = Array(".wh.".utf8)
+
     /// Turns the marks of a layer's tar into those of the overlay file system.
-    private mutating func whiteout(_ path: [UInt8], _ directory: FileDescriptorBox, _ name: String) throws {
-        if name == ".wh..wh..opq" {
+    private mutating func whiteout(_ path: [UInt8], _ directory: FileDescriptorBox, _ name: FileName) throws {
+        if name == FileName(".wh..wh..opq") {
             let own = "/proc/self/fd/\(directory.fd)/."
             guard catbird_set_path_xattr(own, "trusted.overlay.opaque", "y", 1) == 0 else {
                 throw Errno("setxattr trusted.overlay.opaque", Self.text(path))
@@ -177,23 +190,23 @@ struct LayerUnpacker {
             return
         }
         // Others that begin so are AUFS's own bookkeeping.
-        if name.hasPrefix(".wh..wh.") { return }
-        let hidden = String(name.dropFirst(4))
-        guard !hidden.isEmpty, hidden != ".", hidden != ".." else {
+        if name.bytes.starts(with: Self.whiteoutMark + Self.whiteoutMark) { return }
+        let hidden = FileName(name.bytes.dropFirst(Self.whiteoutMark.count))
+        guard ![FileName(""), FileName("."), FileName("..")].contains(hidden) else {
             throw ArchiveDamage(reason: "whiteout \"\(Self.text(path))\" names nothing")
         }
         var info = stat()
-        if fstatat(directory.fd, hidden, &info, AT_SYMLINK_NOFOLLOW) == 0 { return }
-        guard catbird_mknod_at(directory.fd, hidden, UInt32(CATBIRD_CHARACTER_DEVICE), 0, 0) == 0 else {
+        if fstatat(directory.fd, hidden.cString, &info, AT_SYMLINK_NOFOLLOW) == 0 { return }
+        guard catbird_mknod_at(directory.fd, hidden.cString, UInt32(CATBIRD_CHARACTER_DEVICE), 0, 0) == 0 else {
             throw Errno("mknod", Self.text(path))
         }
     }
 
     /// A later entry of the same name takes the earlier one's place.
-    private func clear(_ path: [UInt8], _ directory: FileDescriptorBox, _ name: String) throws {
-        guard name != "." else { throw ArchiveDamage(reason: "the archive's root is not a folder in it") }
-        if unlinkat(directory.fd, name, 0) == 0 || errno == ENOENT { return }
-        if errno == EISDIR || errno == EPERM, unlinkat(directory.fd, name, AT_REMOVEDIR) == 0 { return }
+    private func clear(_ path: [UInt8], _ directory: FileDescriptorBox, _ name: FileName) throws {
+        guard name != FileName(".") else { throw ArchiveDamage(reason: "the archive's root is not a folder in it") }
+        if unlinkat(directory.fd, name.cString, 0) == 0 || errno == ENOENT { return }
+        if errno == EISDIR || errno == EPERM, unlinkat(directory.fd, name.cString, AT_REMOVEDIR) == 0 { return }
         if errno == ENOTEMPTY {
             throw ArchiveDamage(reason: "\"\(Self.text(path))\" is a folder and, later, something else")
         }
@@ -201,19 +214,19 @@ struct LayerUnpacker {
     }
 
     private mutating func makeFolder(
-        _ entry: TarEntry, _ path: [UInt8], _ directory: FileDescriptorBox, _ name: String
+        _ entry: TarEntry, _ path: [UInt8], _ directory: FileDescriptorBox, _ name: FileName
     ) throws {
-        if name != ".", mkdirat(directory.fd, name, 0o700) != 0 {
+        if name != FileName("."), mkdirat(directory.fd, name.cString, 0o700) != 0 {
             var info = stat()
-            guard errno == EEXIST, fstatat(directory.fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0 else {
+            guard errno == EEXIST, fstatat(directory.fd, name.cString, &info, AT_SYMLINK_NOFOLLOW) == 0 else {
                 throw Errno("mkdir", Self.text(path))
             }
             if info.st_mode & 0o170000 != UInt32(CATBIRD_FOLDER) {
                 try clear(path, directory, name)
-                guard mkdirat(directory.fd, name, 0o700) == 0 else { throw Errno("mkdir", Self.text(path)) }
+                guard mkdirat(directory.fd, name.cString, 0o700) == 0 else { throw Errno("mkdir", Self.text(path)) }
             }
         }
-        let fd = catbird_open_below(directory.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, 0)
+        let fd = catbird_open_below(directory.fd, name.cString, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, 0)
         guard fd >= 0 else { throw Self.refusal(path, errno) }
         defer { close(fd) }
         try finish(entry, path, fd)
@@ -221,11 +234,11 @@ struct LayerUnpacker {
     }
 
     private mutating func makeFile(
-        _ entry: TarEntry, _ path: [UInt8], _ directory: FileDescriptorBox, _ name: String, _ reader: TarReader
+        _ entry: TarEntry, _ path: [UInt8], _ directory: FileDescriptorBox, _ name: FileName, _ reader: TarReader
     ) throws {
         try clear(path, directory, name)
         let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
-        let fd = catbird_open_below(directory.fd, name, flags, 0o600, 0)
+        let fd = catbird_open_below(directory.fd, name.cString, flags, 0o600, 0)
         guard fd >= 0 else { throw Errno("open", Self.text(path)) }
         defer { close(fd) }
         let limit = limits.bytes
@@ -274,7 +287,7 @@ struct LayerUnpacker {
     }
 
     private mutating func link(
-        _ path: [UInt8], _ directory: FileDescriptorBox, _ name: String, to target: [UInt8]
+        _ path: [UInt8], _ directory: FileDescriptorBox, _ name: FileName, to target: [UInt8]
     ) throws {
         let parts = try Self.parts(target, "the target of hard link \"\(Self.text(path))\":")
         guard let last = parts.last else {
@@ -286,9 +299,11 @@ struct LayerUnpacker {
             throw Self.refusal(target, errno)
         }
         defer { close(fd) }
-        let targetName = Self.text(Array(last))
+        let targetName = FileName(last)
         var info = stat()
-        guard fstatat(fd, targetName, &info, AT_SYMLINK_NOFOLLOW) == 0 else { throw Self.dangling(path, target) }
+        guard fstatat(fd, targetName.cString, &info, AT_SYMLINK_NOFOLLOW) == 0 else {
+            throw Self.dangling(path, target)
+        }
         guard [UInt32(CATBIRD_FILE), UInt32(CATBIRD_SYMBOLIC_LINK)].contains(info.st_mode & 0o170000) else {
             throw ArchiveDamage(
                 reason: "hard link \"\(Self.text(path))\" to \"\(Self.text(target))\", which is not a file")
@@ -301,7 +316,9 @@ struct LayerUnpacker {
             return
         }
         try clear(path, directory, name)
-        guard linkat(fd, targetName, directory.fd, name, 0) == 0 else { throw Errno("link", Self.text(path)) }
+        guard linkat(fd, targetName.cString, directory.fd, name.cString, 0) == 0 else {
+            throw Errno("link", Self.text(path))
+        }
     }
 
     private static func dangling(_ path: [UInt8], _ target: [UInt8]) -> ArchiveDamage {

@@ -19,6 +19,9 @@ package struct FileFolder: Sendable {
 
     private let root: String
 
+    /// O_PATH, which the C library keeps for itself.
+    private static let nameOnly: CInt = 0o10000000
+
     package init(root: String) { self.root = root }
 
     /// What a decoded path means, of which `prefix` is the folder itself.
@@ -27,9 +30,11 @@ package struct FileFolder: Sendable {
         guard path.hasPrefix(prefix), !parts.contains(where: { $0 == ".." || $0.utf8.contains(0) }) else {
             return .nothing
         }
-        guard let file = OpenFile(([root[...]] + parts).joined(separator: "/")), isInside(file.descriptor) else {
-            return .nothing
-        }
+        // Where it is and what it is is asked before it is opened: opening a device may be an act of its own.
+        let found = open(([root[...]] + parts).joined(separator: "/"), Self.nameOnly | O_CLOEXEC)
+        guard found >= 0 else { return .nothing }
+        defer { close(found) }
+        guard isInside(found), let file = OpenFile(found) else { return .nothing }
         switch file.kind {
         case S_IFREG: return .file(file)
         case S_IFDIR:
@@ -39,38 +44,47 @@ package struct FileFolder: Sendable {
         }
     }
 
-    /// Where an open file really is: links have been followed by then, and nobody can change them any more.
+    /// Where an open file really is: links have been followed by then, and nobody can change them any more. Compared as
+    /// bytes, which names are.
     private func isInside(_ descriptor: CInt) -> Bool {
         guard let there = Self.target("/proc/self/fd/\(descriptor)"), let real = realpath(root, nil) else {
             return false
         }
         defer { free(real) }
-        let own = String(cString: real)
-        return there == own || there.hasPrefix(own == "/" ? own : own + "/")
+        let own = Array(String(cString: real).utf8)
+        return there == own || there.starts(with: own.last == Self.slash ? own : own + [Self.slash])
     }
 
-    private static func target(_ link: String) -> String? {
+    private static let slash = UInt8(ascii: "/")
+
+    private static func target(_ link: String) -> [UInt8]? {
         var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
         let count = readlink(link, &buffer, buffer.count - 1)
-        return count > 0 ? String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
+        return count > 0 ? buffer[..<count].map { UInt8(bitPattern: $0) } : nil
     }
 
     private func listing(_ descriptor: CInt) -> String {
-        var names: [String] = []
-        if let folder = fdopendir(dup(descriptor)) {
+        var lines: [(name: [UInt8], line: String)] = []
+        let own = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if own >= 0, let folder = fdopendir(own) {
             while let entry = readdir(folder) {
-                let isFolder = entry.pointee.d_type == UInt8(DT_DIR)
-                let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-                }
-                if name != ".", name != ".." { names.append(isFolder ? name + "/" : name) }
+                var name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
+                if name == Array(".".utf8) || name == Array("..".utf8) { continue }
+                if entry.pointee.d_type == UInt8(DT_DIR) { name.append(Self.slash) }
+                lines.append((name, Self.line(name)))
             }
             closedir(folder)
         }
-        let lines = names.sorted().map { name in
-            "<a href=\"\(PercentCoding.encoded(name, allowing: "/"))\">\(Self.escaped(name))</a>\n"
+        let text = lines.sorted { $0.name.lexicographicallyPrecedes($1.name) }.map(\.line).joined()
+        return "<!doctype html>\n<pre>\n\(text)</pre>\n"
+    }
+
+    /// A name that is no UTF-8 has no address here: it is shown, and leads nowhere.
+    private static func line(_ name: [UInt8]) -> String {
+        guard let text = String(validating: name, as: UTF8.self) else {
+            return escaped(String(decoding: name, as: UTF8.self)) + "\n"
         }
-        return "<!doctype html>\n<pre>\n\(lines.joined())</pre>\n"
+        return "<a href=\"\(PercentCoding.encoded(text, allowing: "/"))\">\(escaped(text))</a>\n"
     }
 
     private static func escaped(_ text: String) -> String {
@@ -92,10 +106,14 @@ package struct FileFolder: Sendable {
         /// In bytes, when it was opened.
         package let size: Int
 
-        fileprivate init?(_ path: String) {
-            // Not held up by a pipe that nobody writes to.
-            descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+        /// Of a file or folder that is open by name only.
+        fileprivate init?(_ found: CInt) {
             var info = stat()
+            guard fstat(found, &info) == 0, [S_IFREG, S_IFDIR].contains(info.st_mode & S_IFMT) else {
+                (descriptor, kind, size) = (-1, 0, 0)
+                return nil
+            }
+            descriptor = open("/proc/self/fd/\(found)", O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
             guard descriptor >= 0, fstat(descriptor, &info) == 0 else {
                 (kind, size) = (0, 0)
                 return nil

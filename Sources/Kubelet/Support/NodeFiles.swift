@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Linux
 
 /// A call on a file failed.
 package struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
@@ -107,18 +108,10 @@ package enum NodeFiles {
 
     package static func text(_ path: String) -> String? { read(path).map { String(decoding: $0, as: UTF8.self) } }
 
-    /// The names in a directory, sorted; empty when it is not there.
+    /// The names in a directory, sorted; empty when it is not there. Names that are no text are left out: the kubelet
+    /// made none of them, and no path can be made of them.
     package static func list(_ path: String) -> [String] {
-        guard let directory = opendir(path) else { return [] }
-        defer { closedir(directory) }
-        var names: [String] = []
-        while let entry = readdir(directory) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != ".", name != ".." { names.append(name) }
-        }
-        return names.sorted()
+        ((try? Files.list(path)) ?? []).compactMap(\.fileName.text)
     }
 
     package static func link(_ path: String) -> String? {
@@ -129,21 +122,13 @@ package enum NodeFiles {
         return count < 0 ? nil : String(decoding: buffer[..<count], as: UTF8.self)
     }
 
-    /// Removes a file, or a directory with what is in it, never following links and never leaving a file system:
-    /// what is mounted below stays as it is, and the error says so.
-    package static func removeTree(_ path: String) throws(FileError) {
-        guard kind(path, followLinks: false) == .directory else {
-            if unlink(path) != 0, errno != ENOENT { throw FileError(call: "unlink", path: path, code: errno) }
-            return
+    /// Removes a file, or a directory with what is in it, whatever it is called and however deep it is, never following
+    /// links and never leaving a file system.
+    ///
+    /// - Parameter detachingMounts: what is mounted below is let go, and stays as it is; otherwise it is an error.
+    package static func removeTree(_ path: String, detachingMounts: Bool = false) throws(FileError) {
+        do throws(Errno) { try Files.removeTree(path, detachingMounts: detachingMounts) } catch {
+            throw FileError(call: error.call, path: error.detail, code: error.code)
         }
-        for name in list(path) {
-            var above = stat()
-            var below = stat()
-            let child = "\(path)/\(name)"
-            guard lstat(path, &above) == 0, lstat(child, &below) == 0 else { continue }
-            guard above.st_dev == below.st_dev else { throw FileError(call: "remove", path: child, code: EBUSY) }
-            try removeTree(child)
-        }
-        if rmdir(path) != 0, errno != ENOENT { throw FileError(call: "rmdir", path: path, code: errno) }
     }
 }

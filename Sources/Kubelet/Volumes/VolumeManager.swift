@@ -142,9 +142,8 @@ struct VolumeManager: Sendable {
     /// Unmounts and removes everything of a pod on this node but its logs.
     func tearDown(_ uid: String) throws {
         let path = configuration.podDirectory(uid)
-        guard NodeFiles.exists(path) else { return }
-        try Mounts.unmountAll(below: path)
-        try NodeFiles.removeTree(path)
+        // A container may have mounted there what no list can name by a path.
+        try NodeFiles.removeTree(path, detachingMounts: true)
     }
 
     /// The uids of pods that have left something on this node.

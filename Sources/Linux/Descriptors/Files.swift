@@ -6,13 +6,43 @@ import Glibc
 public enum Files {
     public enum Kind: Sendable, Hashable {
         case file, directory, symbolicLink, socket, pipe, characterDevice, blockDevice
+
+        init(mode: mode_t) {
+            self =
+                switch mode & S_IFMT {
+                case S_IFDIR: .directory
+                case S_IFLNK: .symbolicLink
+                case S_IFSOCK: .socket
+                case S_IFIFO: .pipe
+                case S_IFCHR: .characterDevice
+                case S_IFBLK: .blockDevice
+                default: .file
+                }
+        }
+
+        /// Of the kernel's `d_type`, which not every file system fills in.
+        init?(entryType: Int) {
+            switch entryType {
+            case 1: self = .pipe
+            case 2: self = .characterDevice
+            case 4: self = .directory
+            case 6: self = .blockDevice
+            case 8: self = .file
+            case 10: self = .symbolicLink
+            case 12: self = .socket
+            default: return nil
+            }
+        }
     }
 
     /// One entry of a folder.
     public struct Entry: Sendable, Hashable {
-        public let name: String
+        public let fileName: FileName
         /// Nil when the file system does not tell.
         public let kind: Kind?
+        /// The name as text. Of a name that is no UTF-8 it is no more than something to show: no path can be made of
+        /// it, and nothing is there if one is.
+        public var name: String { fileName.text ?? fileName.description }
     }
 
     /// All of a file, with a limit to its size; what is no file but a pipe also has one to its time.
@@ -92,72 +122,22 @@ public enum Files {
     public static func kind(_ path: String, follow: Bool = false) -> Kind? {
         var info = stat()
         guard (follow ? stat(path, &info) : lstat(path, &info)) == 0 else { return nil }
-        switch info.st_mode & S_IFMT {
-        case S_IFDIR: return .directory
-        case S_IFLNK: return .symbolicLink
-        case S_IFSOCK: return .socket
-        case S_IFIFO: return .pipe
-        case S_IFCHR: return .characterDevice
-        case S_IFBLK: return .blockDevice
-        default: return .file
-        }
+        return Kind(mode: info.st_mode)
     }
 
     /// The entries of a folder but `.` and `..`, by name.
     public static func list(_ path: String) throws(Errno) -> [Entry] {
-        guard let stream = opendir(path) else { throw Errno("opendir", path) }
-        defer { closedir(stream) }
-        var result: [Entry] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name == "." || name == ".." { continue }
-            let kind: Kind? =
-                switch Int(entry.pointee.d_type) {
-                case 4: .directory
-                case 8: .file
-                case 10: .symbolicLink
-                case 12: .socket
-                case 1: .pipe
-                case 2: .characterDevice
-                case 6: .blockDevice
-                default: Files.kind("\(path)/\(name)")
-                }
-            result.append(Entry(name: name, kind: kind))
-        }
-        return result.sorted { $0.name < $1.name }
+        let folder = try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY)
+        return try entries(ofFolder: folder.rawValue, path: path).map { entry in
+            if entry.kind != nil { return entry }
+            return Entry(fileName: entry.fileName, kind: kind(entry.fileName, in: folder.rawValue))
+        }.sorted { $0.fileName < $1.fileName }
     }
 
-    /// Removes a file or a folder with all in it; nothing there is no error. Symbolic links are not followed and
-    /// mounted file systems are not entered: what is mounted below makes it fail with `EBUSY`.
-    public static func removeTree(_ path: String) throws(Errno) {
+    private static func kind(_ name: FileName, in folder: Int32) -> Kind? {
         var info = stat()
-        guard lstat(path, &info) == 0 else {
-            if errno == ENOENT || errno == ENOTDIR { return }
-            throw Errno("lstat", path)
-        }
-        try removeTree(path, device: info.st_dev, isDirectory: info.st_mode & S_IFMT == S_IFDIR)
-    }
-
-    private static func removeTree(_ path: String, device: dev_t, isDirectory: Bool) throws(Errno) {
-        guard isDirectory else {
-            if unlink(path) == 0 || errno == ENOENT { return }
-            throw Errno("unlink", path)
-        }
-        var info = stat()
-        guard lstat(path, &info) == 0 else {
-            if errno == ENOENT { return }
-            throw Errno("lstat", path)
-        }
-        guard info.st_dev == device else {
-            throw Errno(code: EBUSY, call: "rmdir", detail: "\(path) (another file system is mounted there)")
-        }
-        for entry in try list(path) {
-            try removeTree("\(path)/\(entry.name)", device: device, isDirectory: entry.kind == .directory)
-        }
-        if rmdir(path) == 0 || errno == ENOENT { return }
-        throw Errno("rmdir", path)
+        guard fstatat(folder, name.cString, &info, AT_SYMLINK_NOFOLLOW) == 0 else { return nil }
+        return Kind(mode: info.st_mode)
     }
 
     public static func link(_ target: String, at path: String) throws(Errno) {

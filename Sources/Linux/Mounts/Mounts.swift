@@ -142,16 +142,21 @@ public enum Mounts {
     ///
     /// - Parameter detach: it disappears at once, and ends when it is no longer in use.
     public static func unmount(_ target: String, detach: Bool = true) throws(Errno) {
+        try unmount(Array(target.utf8), detach: detach)
+    }
+
+    private static func unmount(_ target: [UInt8], detach: Bool) throws(Errno) {
         let noFollow: Int32 = 8
-        if umount2(target, (detach ? Int32(MNT_DETACH) : 0) | noFollow) == 0 { return }
+        let path = target.map { CChar(bitPattern: $0) } + [0]
+        if umount2(path, (detach ? Int32(MNT_DETACH) : 0) | noFollow) == 0 { return }
         if errno == EINVAL || errno == ENOENT { return }
-        throw Errno("umount2", target)
+        throw Errno("umount2", String(decoding: target, as: UTF8.self))
     }
 
     /// Unmounts everything at or below `path`, the innermost first.
     public static func unmountAll(below path: String) throws(Errno) {
         for entry in try list().reversed() where entry.target == path || entry.isBelow(path) {
-            try unmount(entry.target)
+            try unmount(entry.targetBytes, detach: true)
         }
     }
 

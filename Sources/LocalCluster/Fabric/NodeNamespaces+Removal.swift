@@ -22,8 +22,7 @@ extension NodeNamespaces {
         guard removeFiles else { return }
         let folder = stateFolder
         try await OwnThread.run(awaiting: {
-            try Mounts.unmountAll(below: folder)
-            try Files.removeTree(folder)
+            try Files.removeTree(folder, detachingMounts: true)
         })
     }
 

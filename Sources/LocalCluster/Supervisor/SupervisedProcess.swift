@@ -10,7 +10,8 @@ struct SupervisedProcess: Sendable {
     /// Path as seen inside `namespaces`.
     let executable: String
     let arguments: [String]
-    var environment: [String: String] = [:]
+    /// Whole: nothing of the starter's comes besides.
+    var environment = Surroundings.environment()
     var namespaces = Namespaces.Target()
     var cgroup: String?
     let paths: ProfilePaths
@@ -27,9 +28,10 @@ struct SupervisedProcess: Sendable {
     private func start() throws -> ChildProcess {
         let log = try FileDescriptor.open(paths.log(name), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, mode: 0o600)
         let null = try FileDescriptor.open("/dev/null", O_RDWR | O_CLOEXEC)
-        var spawner = ProcessSpawner(executable, arguments)
+        var spawner = ProcessSpawner(executable, arguments, environment: environment)
         spawner.name = "catbird"
-        for (key, value) in environment { spawner.environment[key] = value }
+        spawner.directory = "/"
+        spawner.umask = 0o022
         spawner.descriptors = [0: null.rawValue, 1: log.rawValue, 2: log.rawValue]
         spawner.namespaces = namespaces
         spawner.cgroup = cgroup

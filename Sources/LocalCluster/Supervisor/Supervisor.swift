@@ -80,7 +80,8 @@ public actor Supervisor {
         keep(
             SupervisedProcess(
                 name: "node-\(node.name)", executable: "\(NodeNamespaces.binaryFolder)/catbird",
-                arguments: ["node", "--name", node.name], environment: NodeNamespaces.environment,
+                arguments: ["node", "--name", node.name],
+                environment: Surroundings.environment(ofNode: NodeNamespaces.environment),
                 namespaces: namespaces.target, cgroup: namespaces.processCgroup, paths: paths))
         progress.note("node", "Node \(node.name) is started at \(node.address)", ["node": JSON(node.name)])
     }

@@ -18,6 +18,7 @@ struct Node: AsyncParsableCommand {
         @Option var name: String
 
         func run() async throws {
+            Surroundings.adopt()
             try await NodeProcess(name: name, log: Logger(label: "catbird.node")).run()
         }
     }

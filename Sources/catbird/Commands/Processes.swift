@@ -19,6 +19,7 @@ struct Supervise: AsyncParsableCommand {
     @Flag(name: .customLong("guard")) var isGuard = false
 
     func run() async throws {
+        Surroundings.adopt()
         guard let executable = HostEnvironment.executable else { throw ExitCode.failure }
         if isGuard {
             try await SupervisorGuard.run(profile: common.name, executable: executable)
@@ -36,6 +37,7 @@ struct ControlPlaneCommand: AsyncParsableCommand {
     @OptionGroup var common: ProfileOptions
 
     func run() async throws {
+        Surroundings.adopt()
         try await ControlPlane(profile: common.name, log: Logger(label: "catbird.controlplane")).run()
     }
 }
