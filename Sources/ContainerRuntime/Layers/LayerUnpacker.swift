@@ -310,7 +310,7 @@ struct LayerUnpacker {
         }
         // The same file under its own name, on whatever way: clearing the name would lose it.
         var own = stat()
-        if fstatat(directory.fd, name, &own, AT_SYMLINK_NOFOLLOW) == 0, own.st_dev == info.st_dev,
+        if fstatat(directory.fd, name.cString, &own, AT_SYMLINK_NOFOLLOW) == 0, own.st_dev == info.st_dev,
             own.st_ino == info.st_ino
         {
             return
