@@ -10,6 +10,7 @@ public struct LocalClusterError: Error, Sendable, CustomStringConvertible {
         case hostUnsupported = 36
         case hostPermission = 37
         case guestError = 80
+        case guestTimeout = 82
         case guestNotFound = 85
         case guestNotRunning = 89
         case serviceNotFound = 115

@@ -8,7 +8,7 @@ import Testing
 @Suite(.serialized, .enabled(if: geteuid() == 0))
 struct LifecycleTests {
     /// Runs `body` on a new cluster's profile, deletes it, and holds what is left against it.
-    private func withCluster(_ name: String, _ body: (TestCluster) async throws -> Void) async throws {
+    func withCluster(_ name: String, _ body: (TestCluster) async throws -> Void) async throws {
         let cluster = try await TestCluster(name)
         do {
             try await body(cluster)

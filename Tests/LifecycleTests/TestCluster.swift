@@ -64,6 +64,11 @@ struct TestCluster {
         try await Self.run(catbird, verb + ["-p", profile], environment)
     }
 
+    /// The same of another profile of this test's, which ``remove()`` does not know.
+    func attempt(_ verb: [String], on other: String) async throws -> ProcessOutput {
+        try await Self.run(catbird, verb + ["-p", other], environment)
+    }
+
     @discardableResult
     func catbird(_ verb: String...) async throws -> String {
         let output = try await attempt(verb)

@@ -5,7 +5,9 @@ import Glibc
 extension CgroupLayout {
     /// Kills every process in a group and below, and returns when none is left. Processes that start others while they
     /// are being killed are stopped first, where the machine has a freezer; this process itself is spared.
-    public func killAll(in group: String, signal: Int32 = 9) async throws(Errno) {
+    ///
+    /// - Throws: `ETIMEDOUT` with the processes that do not end in spite of it.
+    public func killAll(in group: String) async throws(Errno) {
         while true {
             let pids = processes(in: group).subtracting([getpid()])
             if pids.isEmpty { return }
@@ -16,14 +18,16 @@ extension CgroupLayout {
                     let process = try ChildProcess.adopt(pid)
                     // The number may have passed to somebody else between reading and opening it.
                     guard isMember(pid, of: group) else { continue }
-                    try process.signal(signal)
+                    try process.signal(SIGKILL)
                     waiting.append(process)
                 } catch  where error.code == ESRCH {
                     continue
                 }
             }
             thaw(group)
-            for process in waiting { _ = await process.wait() }
+            if let stuck = await ChildProcess.endAll(waiting).first {
+                throw Errno(code: ETIMEDOUT, call: "kill", detail: "\(stuck)")
+            }
         }
     }
 

@@ -94,6 +94,14 @@ public struct CgroupLayout: Sendable, Hashable {
 
     /// Makes a group and those above it in every hierarchy. An existing one stays as it is.
     public func create(_ group: String) throws(Errno) {
+        // One above may be removed by somebody who found it empty, before there is one in it; not again and again.
+        for _ in 0..<16 {
+            do throws(Errno) { return try createOnce(group) } catch  where error.code == ENOENT { continue }
+        }
+        try createOnce(group)
+    }
+
+    private func createOnce(_ group: String) throws(Errno) {
         let parts = group.split(separator: "/")
         for hierarchy in hierarchies {
             var folder = hierarchy.mountPoint

@@ -41,6 +41,13 @@ public struct FileDescriptor: ~Copyable, Sendable {
         try check("fcntl") { catbird_set_nonblocking(rawValue, enabled ? 1 : 0) }
     }
 
+    /// Goes to `count` bytes before the end, or to the beginning of what is shorter; returns how many bytes follow.
+    public func seek(toEnd count: Int) throws(Errno) -> Int {
+        let size = lseek(rawValue, 0, SEEK_END)
+        guard size >= 0, lseek(rawValue, max(0, size - count), SEEK_SET) >= 0 else { throw Errno("lseek") }
+        return min(count, size)
+    }
+
     /// Reads at most `count` bytes; none means the end.
     public func read(upTo count: Int) throws(Errno) -> [UInt8] {
         try FileDescriptor.read(rawValue, upTo: count)

@@ -98,17 +98,22 @@ public enum Files {
 
     /// Makes a folder and those above it. Existing ones stay as they are.
     public static func makeDirectories(_ path: String, mode: UInt32 = 0o755) throws(Errno) {
-        if mkdir(path, mode) == 0 { return }
-        switch errno {
-        case EEXIST where kind(path, follow: true) == .directory: return
-        case ENOENT:
-            let parent = directory(of: path)
-            guard parent != path else { throw Errno(code: ENOENT, call: "mkdir", detail: path) }
-            try makeDirectories(parent, mode: mode)
-            if mkdir(path, mode) == 0 || errno == EEXIST { return }
-            throw Errno("mkdir", path)
-        default: throw Errno("mkdir", path)
+        // Somebody else may remove a folder as soon as it is there and empty; not again and again.
+        for _ in 0..<16 {
+            if mkdir(path, mode) == 0 { return }
+            switch errno {
+            case EEXIST:
+                guard let found = kind(path, follow: true) else { continue }
+                guard found == .directory else { throw Errno(code: EEXIST, call: "mkdir", detail: path) }
+                return
+            case ENOENT:
+                let parent = directory(of: path)
+                guard parent != path else { throw Errno(code: ENOENT, call: "mkdir", detail: path) }
+                try makeDirectories(parent, mode: mode)
+            default: throw Errno("mkdir", path)
+            }
         }
+        throw Errno("mkdir", path)
     }
 
     /// Makes an empty file if there is none: something to mount onto.

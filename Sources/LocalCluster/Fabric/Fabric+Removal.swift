@@ -10,6 +10,12 @@ extension Fabric {
     func removeFabric() throws { try Self.removeFabric(names) }
 
     static func removeFabric(_ names: FabricNames) throws {
+        let machine = try FolderLock.hold(names.stateDirectory)
+        defer { machine.release() }
+        try removeFabricHoldingLock(names)
+    }
+
+    static func removeFabricHoldingLock(_ names: FabricNames) throws {
         let host = try NetlinkSocket()
         // By name, and by what is written on it: the name's hash may have changed between versions.
         for link in try host.links() where link.name == names.hostLink || link.alias == names.linkAlias {
@@ -56,6 +62,8 @@ extension Fabric {
         }
         try await Namespaces.enter(Namespaces.Target(net: host)) { try removeFabric(names) }
         try await layout.destroy(names.cgroup)
+        let machine = try await FolderLock.acquire(stateDirectory, mode: 0o755) { _ in }
+        defer { machine.release() }
         // Catbird's own root group goes with the last profile; a group that has others in it stays.
         for hierarchy in layout.hierarchies { rmdir(hierarchy.path(of: "/catbird")) }
         if removeFiles { rmdir(names.nodesStateFolder) }

@@ -16,9 +16,10 @@ public struct Fabric: Sendable {
     public static let mtu = 1500
 
     public init(
-        profile: ProfileName, plan: FabricPlan, runDirectory: String = "/run/catbird", resolvers: Resolvers? = nil
+        profile: ProfileName, plan: FabricPlan, runDirectory: String = "/run/catbird",
+        stateDirectory: String = "/var/lib/catbird", resolvers: Resolvers? = nil
     ) {
-        names = FabricNames(profile: profile, runDirectory: runDirectory)
+        names = FabricNames(profile: profile, runDirectory: runDirectory, stateDirectory: stateDirectory)
         self.plan = plan
         self.resolvers = resolvers ?? Resolvers.ofHost(hostAddress: plan.hostAddress)
     }
@@ -28,6 +29,9 @@ public struct Fabric: Sendable {
 
     /// Makes what is not there yet. When it fails, what it made is removed.
     public func create() throws {
+        // The machine's settings are changed and put back by all profiles.
+        let machine = try FolderLock.hold(names.stateDirectory)
+        defer { machine.release() }
         let isNew = !Namespaces.isPinned(names.fabricNamespace)
         do {
             if isNew { try Namespaces.createPinned([.net: names.fabricNamespace]) { try Self.prepareNamespace() } }
@@ -38,7 +42,7 @@ public struct Fabric: Sendable {
             try routeLoadBalancers(host, fabric)
             try prepareHost(host)
         } catch {
-            if isNew { try? removeFabric() }
+            if isNew { try? Self.removeFabricHoldingLock(names) }
             throw error
         }
     }

@@ -45,11 +45,10 @@ extension NodeNamespaces {
                     (try? NamespaceRef.pid(pid).identity(kind)) == identity
                 }
                 guard isInside, let process = try? ChildProcess.adopt(pid) else { continue }
-                try process.signal(SIGKILL)
                 killed.append(process)
             }
             if killed.isEmpty { return }
-            for process in killed { _ = await process.wait() }
+            if let stuck = await ChildProcess.endAll(killed).first { throw stuck }
         }
     }
 }

@@ -9,11 +9,53 @@ import Values
 struct ClusterReadiness: Sendable {
     let profile: Profile
     let pki: ProfilePKI
+    /// When it is given up, with what is in the way.
+    var limit: Duration = .seconds(360)
+    /// After so long a wait it is said what is waited for.
+    var patience: Duration = .seconds(60)
 
     typealias Report = @Sendable (_ name: String, _ mark: StartStep.Mark, _ message: String) -> Void
 
     func wait(report: @escaping Report) async throws {
-        let client = try ClusterAccess(profile: profile, pki: pki).client
+        let access = try ClusterAccess(profile: profile, pki: pki)
+        let client = access.client
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await follow(client, report) }
+            group.addTask { try await watchClock(client, report) }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+        await access.shutdown()
+    }
+
+    /// Says what is in the way when the wait is long, and ends it when it is too long.
+    private func watchClock(_ client: KubeClient, _ report: Report) async throws {
+        let clock = ContinuousClock()
+        let end = clock.now + limit
+        while clock.now + patience < end {
+            try await Task.sleep(for: patience)
+            report("waiting", .warning, "Still waiting: \(await obstacles(client)).")
+        }
+        try await Task.sleep(until: end)
+        throw LocalClusterError(
+            .guestTimeout,
+            "\"\(profile.name)\" is not ready after \(limit.components.seconds) s: \(await obstacles(client)).",
+            nextStep: "It goes on as it is. See what is wrong: catbird doctor -p \(profile.name)")
+    }
+
+    /// What `doctor` finds, in one line.
+    private func obstacles(_ client: KubeClient) async -> String {
+        do {
+            let findings = try await Examination(client: client, stoppedNodes: profile.stopped).findings()
+            guard !findings.isEmpty else {
+                return "DNS does not answer at \(Self.dnsAddress), and nothing is seen to be wrong"
+            }
+            let rest = findings.count > 3 ? ", and \(findings.count - 3) more" : ""
+            return findings.prefix(3).map { "\($0.object) \($0.problem) (\($0.cause))" }.joined(separator: "; ") + rest
+        } catch { return "the API server does not answer (\(error))" }
+    }
+
+    private func follow(_ client: KubeClient, _ report: @escaping Report) async throws {
         let nodes = Informer(client, .nodes)
         let slices = Informer(
             client, .endpointSlices, namespace: "kube-system", labelSelector: "kubernetes.io/service-name=kube-dns")

@@ -13,6 +13,7 @@ public struct ClusterStart: Sendable {
     private let executable: String
     private let report: @Sendable (StartStep) -> Void
     private let began = ContinuousClock.now
+    private let since = Timestamp.now.micro
     private let store = ProfileStore()
 
     public init(_ options: StartOptions, executable: String, report: @escaping @Sendable (StartStep) -> Void) {
@@ -33,31 +34,55 @@ public struct ClusterStart: Sendable {
     @discardableResult
     public func run() async throws -> Bool {
         try Requirements.check()
-        let isNew = !store.exists(options.profile)
         let paths = store.paths(options.profile)
+        // Whoever starts, stops or deletes the same profile comes after us, or we after them.
+        let lock = try await FolderLock.acquire(paths.state) { holder in
+            step(
+                "profile", .note,
+                "Another catbird is at work on \"\(options.profile)\" and is waited for: "
+                    + "\(holder.map { "\($0)" } ?? "a process that is not seen here")")
+        }
+        defer { lock.release() }
         if store.isRunning(options.profile) {
-            step("done", .done, "Profile \"\(options.profile)\" is running already: nothing was done.")
-            try writeKubeconfig(store.load(options.profile), ProfilePKI(paths: paths))
+            try await joinRunning(paths)
             return false
         }
+        let isNew = !store.exists(options.profile)
         do {
-            let profile = try prepare(isNew: isNew)
+            let profile = try await prepare(isNew: isNew)
             try await bringUp(profile, paths)
             return true
+        } catch let error as LocalClusterError where error.code == .guestTimeout {
+            // What is there is left for its user to look at.
+            throw error
         } catch {
             // Asked before what was made is removed: that makes room.
             let full = DiskRoom.full(paths)
-            if isNew { try? await ClusterRemoval(profile: options.profile).run() } else { try? await stopLeftovers() }
+            let removal = ClusterRemoval(profile: options.profile)
+            if isNew { try? await removal.run() } else { try? await removal.stop() }
             throw full?.error(after: error) ?? error
         }
     }
 
-    private func stopLeftovers() async throws {
-        try await ClusterRemoval(profile: options.profile).stop()
+    /// A cluster that is said to run is looked at: its supervisor may not have been able to bring it up.
+    private func joinRunning(_ paths: ProfilePaths) async throws {
+        let profile = try store.load(options.profile)
+        let pki = try ProfilePKI(paths: paths)
+        let supervisor = SupervisorClient(paths: paths)
+        let state = try await supervisor.send("GET", "/status", limit: ClusterRemoval.answerLimit)["bringUp"]
+        if state["state"].string == "failed" {
+            step(
+                "supervisor", .warning,
+                "\"\(profile.name)\" could not be brought up in \(state["attempts"].int ?? 0) attempt(s) and is tried "
+                    + "again now: \(state["reason"].string ?? "")")
+            try await supervisor.send("POST", "/retry")
+        }
+        try await follow(profile, paths, pki, ending: nil, ready: FileAppearance(paths.apiReadyFile))
+        step("done", .done, "Profile \"\(profile.name)\" is running already: nothing was done.")
     }
 
     /// The description of the cluster: the one of the earlier start, or a new one.
-    private func prepare(isNew: Bool) throws -> Profile {
+    private func prepare(isNew: Bool) async throws -> Profile {
         guard isNew else {
             let profile = try store.load(options.profile)
             if let nodes = options.nodes, nodes != profile.nodes.count {
@@ -66,6 +91,7 @@ public struct ClusterStart: Sendable {
                     "The profile has \(profile.nodes.count) node(s); --nodes \(nodes) is ignored. "
                         + "To change it: catbird node add, catbird node delete")
             }
+            try checkRanges(of: profile)
             step(
                 "profile", .begin, "Starting \"\(profile.name)\" again: \(profile.nodes.count) node(s), same addresses")
             return profile
@@ -79,7 +105,11 @@ public struct ClusterStart: Sendable {
             throw LocalClusterError(
                 .usage, "--nodes \(nodes) is out of range: with \(racks) rack(s) it is \(racks) to \(190 * racks).")
         }
-        let plan = try FabricPlan.choose(racks: racks, occupied: HostNetwork.occupied(by: NetlinkSocket()))
+        // Until the description is there, nobody else chooses.
+        let machine = try await FolderLock.acquire(store.machine.stateRoot, mode: 0o755) { _ in }
+        defer { machine.release() }
+        let plan = try FabricPlan.choose(
+            racks: racks, occupied: HostNetwork.occupied(by: NetlinkSocket()) + store.occupied())
         for note in plan.notes { step("addresses", .warning, note) }
         var profile = Profile(name: options.profile, plan: plan, builtinImages: options.builtinImages)
         for _ in 0..<nodes { try profile.addNode() }
@@ -92,20 +122,55 @@ public struct ClusterStart: Sendable {
         return profile
     }
 
+    /// Ranges that were free when the cluster was made may have been taken while it was stopped.
+    private func checkRanges(of profile: Profile) throws {
+        let names = FabricNames(profile: profile.name, runDirectory: store.machine.runRoot)
+        let occupied = try HostNetwork.occupied(by: NetlinkSocket(), except: names)
+        for rack in profile.plan.racks {
+            guard let other = occupied.first(where: { $0.range.overlaps(rack.subnet) }) else { continue }
+            // What is wider than the rack goes on without it; what is as narrow would be cut off.
+            guard other.range.prefixLength >= rack.subnet.prefixLength else {
+                step(
+                    "addresses", .warning,
+                    "\(rack.subnet) of \(rack.name) is also in use on this machine: \(other.use). What is there "
+                        + "cannot be reached while the cluster runs.")
+                continue
+            }
+            throw LocalClusterError(
+                .resourceInUse,
+                "\(rack.subnet) of \(rack.name) of \"\(profile.name)\" is now in use on this machine: \(other.use).",
+                nextStep: "Stop what uses it and start again; or make the cluster anew, with other ranges: "
+                    + "catbird delete -p \(profile.name) && catbird start -p \(profile.name)")
+        }
+    }
+
     private func bringUp(_ profile: Profile, _ paths: ProfilePaths) async throws {
         let pki = try ProfilePKI(paths: paths)
         try Files.makeDirectories("\(paths.run)/pids", mode: 0o700)
         unlink(paths.apiReadyFile)
         let ready = try FileAppearance(paths.apiReadyFile)
         let child = try SupervisorGuard.supervisorProcess(paths: paths, executable: executable).adoptOrStart().process
+        try await follow(profile, paths, pki, ending: child, ready: ready)
+        step(
+            "done", .done,
+            "Done! kubectl is now configured to use \"\(profile.name)\" cluster and \"default\" namespace by default")
+    }
+
+    /// Waits for the API, writes the kubeconfig, and waits for nodes and names.
+    private func follow(
+        _ profile: Profile, _ paths: ProfilePaths, _ pki: ProfilePKI, ending child: ChildProcess?, ready: FileAppearance
+    ) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
-            let ends = ending(of: child)
-            group.addTask {
-                for await status in ends {
-                    throw LocalClusterError(
-                        .guestError,
-                        "The cluster's supervisor ended (\(status)). Its last words: \(lastLine(paths.log("supervisor")))",
-                        nextStep: "See catbird logs -p \(profile.name)")
+            if let child {
+                let ends = ending(of: child)
+                group.addTask {
+                    for await status in ends {
+                        throw LocalClusterError(
+                            .guestError,
+                            "The cluster's supervisor ended (\(status)). Its last words: "
+                                + LastWords.of(paths.log("supervisor")),
+                            nextStep: "See catbird logs -p \(profile.name)")
+                    }
                 }
             }
             group.addTask {
@@ -116,24 +181,35 @@ public struct ClusterStart: Sendable {
             try await group.next()
             try writeKubeconfig(profile, pki)
             group.addTask {
-                try await ClusterReadiness(profile: profile, pki: pki).wait { name, mark, message in
+                try await ClusterReadiness(profile: profile, pki: pki, limit: options.limit).wait {
+                    name, mark, message in
                     step(name, mark, message)
                 }
             }
             try await group.next()
             group.cancelAll()
         }
-        step(
-            "done", .done,
-            "Done! kubectl is now configured to use \"\(profile.name)\" cluster and \"default\" namespace by default")
     }
 
-    /// Ends, with an error, only when the supervisor tells of one.
+    /// Ends, with an error, only when the supervisor tells of one: that it cannot bring the cluster up, or that the
+    /// control plane does not stay.
     private func failures(_ paths: ProfilePaths) async throws {
         let socket = try FileAppearance(paths.supervisorSocket)
         try await socket.wait()
-        for try await event in try await SupervisorClient(paths: paths).events() where event["failed"].bool == true {
-            throw LocalClusterError(.guestError, event["message"].string ?? "the cluster did not come up")
+        var ends = 0
+        for try await event in try await SupervisorClient(paths: paths).events() {
+            // Of what a supervisor tells that runs already, the past is not ours.
+            guard (event["time"].string ?? "") >= since else { continue }
+            if event["failed"].bool == true {
+                throw LocalClusterError(.guestError, event["message"].string ?? "the cluster did not come up")
+            }
+            guard event["step"].string == "restart", event["process"].string == "controlplane" else { continue }
+            ends += 1
+            if ends == 3 {
+                throw LocalClusterError(
+                    .guestError, "The control plane does not stay. Its last words: \(event["lastWords"].string ?? "")",
+                    nextStep: "See catbird logs -p \(paths.profile)")
+            }
         }
         // The stream ended with the supervisor, whose end is watched: only cancellation ends the wait now.
         let (silence, end) = AsyncStream.makeStream(of: Void.self)
@@ -161,9 +237,4 @@ private func ending(of process: ChildProcess) -> AsyncStream<ExitStatus> {
         continuation.finish()
     }
     return stream
-}
-
-/// The last line of a log, for a message.
-func lastLine(_ path: String) -> String {
-    ((try? Files.text(path)) ?? "").split(separator: "\n").last.map(String.init) ?? "(none)"
 }

@@ -7,6 +7,8 @@ public struct StartOptions: Sendable {
     public var nodes: Int?
     public var racks: Int?
     public var builtinImages = true
+    /// How long nodes and names are waited for.
+    public var limit: Duration = .seconds(360)
 
     public init(profile: ProfileName) { self.profile = profile }
 }

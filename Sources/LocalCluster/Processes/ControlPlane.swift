@@ -69,7 +69,17 @@ public struct ControlPlane: Sendable {
                     }
                 ).run()
             }
-            // The first that fails ends the process, which is then started anew; only the addons' task ends by itself.
+            if let network = SupervisedProcess.hostNetwork, let executable = HostEnvironment.executable {
+                group.addTask {
+                    do {
+                        try await SupervisorGuard.stepIn(
+                            profile: profile.name, executable: executable, network: network)
+                    } catch is CancellationError {
+                    } catch { log.error("the supervisor cannot be watched", metadata: ["error": "\(error)"]) }
+                }
+            }
+            // The first that fails ends the process, which is then started anew; only the addons' task and the
+            // watch over the supervisor end by themselves.
             while try await group.next() != nil {}
         }
     }

@@ -18,6 +18,13 @@ public struct ProfileStore: Sendable {
         return entries.compactMap { try? ProfileName($0.name) }.filter { exists($0) }.sorted()
     }
 
+    /// The ranges of all profiles, whether they run or not, and of each whose they are.
+    func occupied() -> [OccupiedRange] {
+        names().compactMap { try? load($0) }.flatMap { profile in
+            profile.plan.racks.map { OccupiedRange($0.subnet, "the cluster \"\(profile.name)\" has it") }
+        }
+    }
+
     public func exists(_ name: ProfileName) -> Bool { access(paths(name).description, F_OK) == 0 }
 
     /// - Throws: `LocalClusterError` that names the profiles there are when this is none of them, or when its

@@ -14,7 +14,19 @@ struct SupervisedProcess: Sendable {
     var environment = Surroundings.environment()
     var namespaces = Namespaces.Target()
     var cgroup: String?
+    /// Whether the process is given the machine's network, that its own is not, as a descriptor.
+    var knowsHostNetwork = false
     let paths: ProfilePaths
+    /// It writes its number down itself: of several that are started at once only one may stay.
+    var recordsItself = false
+
+    private static let hostNetworkDescriptor: Int32 = 3
+    private static let hostNetworkVariable = "CATBIRD_HOST_NETWORK"
+
+    /// The machine's network, in a process that was given it.
+    static var hostNetwork: NamespaceRef? {
+        HostEnvironment.value(hostNetworkVariable).map { .path("/proc/self/fd/\($0)") }
+    }
 
     /// The running process: the one that an earlier supervisor left, or a new one.
     func adoptOrStart() throws -> (process: ChildProcess, isNew: Bool) {
@@ -33,32 +45,29 @@ struct SupervisedProcess: Sendable {
         spawner.directory = "/"
         spawner.umask = 0o022
         spawner.descriptors = [0: null.rawValue, 1: log.rawValue, 2: log.rawValue]
+        let network = try FileDescriptor.open("/proc/self/ns/net")
+        if knowsHostNetwork {
+            spawner.descriptors[Self.hostNetworkDescriptor] = network.rawValue
+            spawner.environment[Self.hostNetworkVariable] = "\(Self.hostNetworkDescriptor)"
+        }
         spawner.namespaces = namespaces
         spawner.cgroup = cgroup
         spawner.newSession = true
         let child = try spawner.spawn()
-        try ProcessRecord(pid: child.pid)?.write(to: paths.pidFile(name))
+        if !recordsItself { try ProcessRecord(pid: child.pid)?.write(to: paths.pidFile(name)) }
         return child
     }
 
     /// Ends the process left at the profile's pid file: politely, then by force when `grace` is over.
-    static func end(_ name: String, paths: ProfilePaths, grace: Duration) async {
+    ///
+    /// - Throws: `ProcessWillNotEnd` when that did not do it either.
+    static func end(_ name: String, paths: ProfilePaths, grace: Duration) async throws {
         let file = paths.pidFile(name)
         guard let record = ProcessRecord.running(at: file), let child = try? ChildProcess.adopt(record.pid) else {
             unlink(file)
             return
         }
-        try? child.signal(SIGTERM)
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { _ = await child.wait() }
-            group.addTask {
-                // A process that does not heed SIGTERM within the grace is killed: the only reason for this timer.
-                if (try? await Task.sleep(for: grace)) != nil { try? child.signal(SIGKILL) }
-            }
-            await group.next()
-            group.cancelAll()
-        }
-        _ = await child.wait()
+        try await child.end(grace: grace)
         unlink(file)
     }
 }

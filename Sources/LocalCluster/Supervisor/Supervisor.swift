@@ -21,6 +21,9 @@ public actor Supervisor {
     private let stopped: AsyncStream<Void>
     private let stop: AsyncStream<Void>.Continuation
     private var isStopping = false
+    private var bringUpState = BringUpState.working
+    /// The wait between two attempts to bring the cluster up.
+    private var pause: Task<Void, any Error>?
 
     public init(profile name: ProfileName, executable: String, log: Logger) throws {
         store = ProfileStore()
@@ -43,15 +46,39 @@ public actor Supervisor {
         let server = SupervisorServer(supervisor: self, socket: paths.supervisorSocket, log: log)
         let serving = Task { try await server.run() }
         defer { serving.cancel() }
-        do {
-            try await bringUp()
-        } catch {
-            progress.note("failed", "\(error)", ["failed": true])
-            log.error("the cluster did not come up", metadata: ["error": "\(error)"])
-        }
+        let bringingUp = Task { await bringUpUntilItStands() }
         for await _ in stopped { break }
+        bringingUp.cancel()
+        pause?.cancel()
         _ = lock
     }
+
+    /// Again and again, until it stands: what was in the way, a full disk for one, goes without anybody telling.
+    private func bringUpUntilItStands() async {
+        var attempts = 0
+        while !Task.isCancelled, !isStopping {
+            do {
+                try await bringUp()
+                bringUpState = .up
+                return
+            } catch {
+                if isStopping { return }
+                attempts += 1
+                let seconds = min(30, 1 << min(attempts - 1, 5))
+                bringUpState = .failed("\(error)", attempts: attempts, next: .now + .seconds(seconds))
+                progress.note("failed", "\(error)", ["failed": true, "attempts": JSON(attempts)])
+                log.error(
+                    "the cluster did not come up",
+                    metadata: ["error": "\(error)", "attempt": "\(attempts)", "next in": "\(seconds) s"])
+                let pause = Task { try await Task.sleep(for: .seconds(seconds)) }
+                self.pause = pause
+                _ = await pause.result
+            }
+        }
+    }
+
+    /// Does not wait any longer for the next attempt.
+    func tryAgain() { pause?.cancel() }
 
     private func bringUp() async throws {
         keepGuard()
@@ -75,7 +102,7 @@ public actor Supervisor {
             keep(
                 SupervisedProcess(
                     name: "controlplane", executable: executable, arguments: ["controlplane", "-p", profile.name.text],
-                    namespaces: Namespaces.Target(net: namespaces.target.net), paths: paths))
+                    namespaces: Namespaces.Target(net: namespaces.target.net), knowsHostNetwork: true, paths: paths))
         }
         keep(
             SupervisedProcess(
@@ -100,7 +127,7 @@ public actor Supervisor {
 
     /// Starts the process, and again whenever it ends, until told otherwise.
     private func keep(_ process: SupervisedProcess) {
-        guard watchers[process.name] == nil else { return }
+        guard watchers[process.name] == nil, !isStopping else { return }
         let log = log
         watchers[process.name] = Task {
             var quickDeaths = 0
@@ -131,7 +158,10 @@ public actor Supervisor {
 
     private func noteRestart(_ name: String, _ reason: String) {
         restarts[name, default: 0] += 1
-        progress.note("restart", "\(name) ended (\(reason)) and is started again", ["process": JSON(name)])
+        let words = LastWords.of(paths.log(name))
+        progress.note(
+            "restart", "\(name) ended (\(reason)) and is started again",
+            ["process": JSON(name), "lastWords": JSON(words)])
     }
 
     private func keepGuard() {
@@ -150,7 +180,7 @@ public actor Supervisor {
     func status() -> JSON {
         let names = ["supervisor", "guard", "controlplane"] + profile.nodes.map { "node-\($0.name)" }
         return [
-            "profile": profile.json,
+            "profile": profile.json, "bringUp": bringUpState.json,
             "processes": .array(
                 names.map { name in
                     let record = ProcessRecord.running(at: paths.pidFile(name))
@@ -179,8 +209,8 @@ public actor Supervisor {
         let node = profile.nodes[index]
         if forGood { profile.removeNode(name) } else { profile.stopped.insert(name) }
         try store.save(profile)
-        if index == 0 { await end("controlplane") }
-        await end("node-\(name)")
+        if index == 0 { try await end("controlplane") }
+        try await end("node-\(name)")
         try await fabric.detach(node, removingDisk: forGood)
         progress.note("node", "Node \(name) is stopped", ["node": JSON(name)])
     }
@@ -192,23 +222,53 @@ public actor Supervisor {
         return node
     }
 
+    /// Ends everything, and what hangs in the end by force.
+    ///
+    /// - Throws: what did not end; all else is gone then.
     func stopAll() async throws {
         guard !isStopping else { return }
         isStopping = true
-        await end("guard")
+        pause?.cancel()
+        var obstacle: (any Error)?
+        do { try await end("guard") } catch { obstacle = error }
         // Nodes first, so that pods end while the API still takes their last words.
         let nodes = profile.nodes.map { "node-\($0.name)" }
-        await withTaskGroup(of: Void.self) { group in
-            for name in nodes { group.addTask { await self.end(name) } }
+        await withTaskGroup(of: (any Error)?.self) { group in
+            for name in nodes {
+                group.addTask {
+                    do { try await self.end(name) } catch { return error }
+                    return nil
+                }
+            }
+            for await failure in group { obstacle = obstacle ?? failure }
         }
-        await end("controlplane")
-        try await ClusterFabric.destroy(paths: paths)
+        do { try await end("controlplane") } catch { obstacle = obstacle ?? error }
+        do { try await ClusterFabric.destroy(paths: paths) } catch { obstacle = obstacle ?? error }
         unlink(paths.pidFile("supervisor"))
         stop.finish()
+        if let obstacle { throw obstacle }
     }
 
-    private func end(_ name: String) async {
+    private func end(_ name: String) async throws {
         forget(name)
-        await SupervisedProcess.end(name, paths: paths, grace: .seconds(1))
+        try await SupervisedProcess.end(name, paths: paths, grace: .seconds(1))
+    }
+}
+
+/// How far a supervisor has come.
+enum BringUpState: Sendable {
+    case working, up
+    case failed(_ reason: String, attempts: Int, next: ContinuousClock.Instant)
+
+    var json: JSON {
+        switch self {
+        case .working: ["state": "working"]
+        case .up: ["state": "up"]
+        case .failed(let reason, let attempts, let next):
+            [
+                "state": "failed", "reason": JSON(reason), "attempts": JSON(attempts),
+                "secondsToNext": JSON(max(0, Int((next - .now).components.seconds))),
+            ]
+        }
     }
 }

@@ -14,7 +14,9 @@ public struct SupervisorClient: Sendable {
     private func request(_ method: String, _ path: String, body: JSON? = nil) -> HTTPClientRequest {
         var escaped = ""
         for byte in socket.utf8 {
-            escaped += byte == UInt8(ascii: "/") ? "%2F" : String(Character(Unicode.Scalar(byte)))
+            let isPlain =
+                byte < 0x80 && (Character(Unicode.Scalar(byte)).isLetter || Character(Unicode.Scalar(byte)).isNumber)
+            escaped += isPlain ? String(Character(Unicode.Scalar(byte))) : "%" + Hex.text([byte])
         }
         var request = HTTPClientRequest(url: "http+unix://\(escaped)\(path)")
         request.method = HTTPMethod(rawValue: method)
@@ -28,14 +30,17 @@ public struct SupervisorClient: Sendable {
     ///
     /// - Throws: `LocalClusterError` with the supervisor's own words, or when it cannot be reached.
     @discardableResult
-    public func send(_ method: String, _ path: String, body: JSON? = nil) async throws -> JSON {
+    public func send(
+        _ method: String, _ path: String, body: JSON? = nil, limit: Duration = .seconds(120)
+    ) async throws -> JSON {
         let response: HTTPClientResponse
         do {
-            response = try await HTTPClient.shared.execute(request(method, path, body: body), timeout: .minutes(2))
+            response = try await HTTPClient.shared.execute(
+                request(method, path, body: body), timeout: TimeAmount(limit))
         } catch {
             throw LocalClusterError(
                 .guestNotRunning, "The cluster's supervisor does not answer at \(socket): \(error)",
-                nextStep: "Start the cluster again: catbird start")
+                nextStep: "Stop what is left of the cluster, and start it again: catbird stop, catbird start")
         }
         let bytes = try await response.body.collect(upTo: 16 << 20)
         let json = (try? JSON(parsing: Array(buffer: bytes))) ?? .null

@@ -9,7 +9,7 @@ import Values
 /// The supervisor's door: HTTP on a Unix socket that only its owner may open.
 ///
 /// `GET /status`, `GET /events` (a JSON line each, until the reader goes), `POST /nodes`, `POST /nodes/NAME/start`,
-/// `POST /nodes/NAME/stop`, `DELETE /nodes/NAME`, `POST /stop`.
+/// `POST /nodes/NAME/stop`, `DELETE /nodes/NAME`, `POST /retry`, `POST /stop`.
 struct SupervisorServer: Sendable {
     let supervisor: Supervisor
     let socket: String
@@ -41,6 +41,9 @@ struct SupervisorServer: Sendable {
                 return answer([:])
             case ("DELETE", "nodes", 2):
                 try await supervisor.stopNode(parts[1], forGood: true)
+                return answer([:])
+            case ("POST", "retry", 1):
+                await supervisor.tryAgain()
                 return answer([:])
             case ("POST", "stop", 1):
                 try await supervisor.stopAll()

@@ -12,9 +12,13 @@ struct Stop: AsyncParsableCommand {
     func run() async throws {
         let store = ProfileStore()
         for name in all ? store.names() : [try common.name] {
+            _ = try store.load(name)
+            let removal = ClusterRemoval(profile: name) { Terminal.line("❗", $0) }
+            let lock = try await removal.lock()
+            defer { lock.release() }
             let profile = try store.load(name)
             for node in profile.nodes { Terminal.line("✋", "Stopping node \"\(node.name)\"  ...") }
-            try await ClusterRemoval(profile: name).stop()
+            try await removal.stop()
             Terminal.line("🛑", "\(profile.nodes.count) node\(profile.nodes.count == 1 ? "" : "s") stopped.")
         }
     }
@@ -35,8 +39,11 @@ struct Delete: AsyncParsableCommand {
                 try await ClusterRemoval(profile: name).run()
                 continue
             }
+            let removal = ClusterRemoval(profile: name) { Terminal.line("❗", $0) }
+            let lock = try await removal.lock()
+            defer { lock.release() }
             Terminal.line("🔥", "Deleting \"\(name)\" ...")
-            try await ClusterRemoval(profile: name).run()
+            try await removal.run()
             Terminal.line("💀", "Removed all traces of the \"\(name)\" cluster.")
         }
         if all {

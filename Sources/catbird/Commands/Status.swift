@@ -39,8 +39,8 @@ struct Status: AsyncParsableCommand {
     private func states(of profile: Profile, _ store: ProfileStore) async -> [NodeState] {
         let isRunning = store.isRunning(profile.name)
         var processes: [String: Bool] = [:]
-        if isRunning, let status = try? await SupervisorClient(paths: store.paths(profile.name)).send("GET", "/status")
-        {
+        if isRunning, let status = await Self.supervisorStatus(store.paths(profile.name)) {
+            Self.tellOfBringUp(status["bringUp"], of: profile)
             for process in status["processes"].array ?? [] {
                 if let name = process["name"].string { processes[name] = process["running"].bool ?? false }
             }
@@ -58,6 +58,24 @@ struct Status: AsyncParsableCommand {
                 kubeconfig: isWorker ? "Irrelevant" : !isUp ? "Stopped" : isConfigured ? "Configured" : "Misconfigured",
                 isWorker: isWorker)
         }
+    }
+
+    private static func supervisorStatus(_ paths: ProfilePaths) async -> JSON? {
+        do {
+            return try await SupervisorClient(paths: paths).send("GET", "/status", limit: .seconds(5))
+        } catch {
+            Terminal.note("❗", "\(error)")
+            return nil
+        }
+    }
+
+    private static func tellOfBringUp(_ state: JSON?, of profile: Profile) {
+        guard state["state"].string == "failed" else { return }
+        Terminal.note(
+            "❗",
+            "\"\(profile.name)\" could not be brought up in \(state["attempts"].int ?? 0) attempt(s): "
+                + "\(state["reason"].string ?? ""). The next is in \(state["secondsToNext"].int ?? 0) s; at once: "
+                + "catbird start -p \(profile.name)")
     }
 
     /// minikube's `--layout=cluster`: codes as HTTP has them.

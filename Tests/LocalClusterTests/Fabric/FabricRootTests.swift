@@ -138,7 +138,7 @@ import Values
             #expect(Files.exists("\(node.root)/var/lib/kubelet/here") && !Files.exists("/run/here"))
             #expect(try Mounts.list().allSatisfy { !$0.isBelow(node.root) })
             let layout = try CgroupLayout.detect()
-            #expect(try Set(layout.hierarchies.map { Files.exists($0.path(of: node.podCgroup)) }) == [true])
+            #expect(Set(layout.hierarchies.map { Files.exists($0.path(of: node.podCgroup)) }) == [true])
             try await node.destroy(removeFiles: false)
             #expect(!node.exists && !layout.exists(node.cgroup))
             #expect(Files.exists("\(node.root)/var/lib/kubelet/here"))
