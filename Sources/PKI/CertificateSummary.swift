@@ -47,6 +47,14 @@ public struct CertificateSummary: Sendable, Hashable {
         return summaries
     }
 
+    /// Whether the first certificate of `pem` was signed with the key of the authority's.
+    public static func isSigned(pem: String, byAuthority authority: String) -> Bool {
+        guard let certificate = try? Certificate(pemEncoded: pem),
+            let authority = try? Certificate(pemEncoded: authority)
+        else { return false }
+        return authority.publicKey.isValidSignature(certificate.signature, for: certificate)
+    }
+
     private init(_ certificate: Certificate) throws {
         (commonName, organizations) = CertificateName.parts(of: certificate.subject)
         var dnsNames: [String] = []

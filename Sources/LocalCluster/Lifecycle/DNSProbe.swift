@@ -21,6 +21,14 @@ struct DNSProbe: Sendable {
         throw CancellationError()
     }
 
+    /// Whether the server answers now: asked up to ten times, a second in all.
+    func answers(_ name: String) async throws -> Bool {
+        try await Namespaces.enter(Namespaces.Target(net: namespace)) {
+            // On a thread of its own that ends with it, as above.
+            (0..<10).contains { _ in self.ask(name) }
+        }
+    }
+
     /// Whether an answer with a record came within the patience.
     private func ask(_ name: String) -> Bool {
         let fd = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)

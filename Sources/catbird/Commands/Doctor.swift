@@ -12,13 +12,7 @@ struct Doctor: AsyncParsableCommand {
 
     func run() async throws {
         let name = try common.name
-        let access = try ClusterAccess(running: name)
-        let stopped = try ProfileStore().load(name).stopped
-        let disk = DiskRoom(of: ProfilePaths(profile: name).state)?.finding
-        let findings =
-            [disk].compactMap { $0 }
-            + (try await Examination(client: access.client, stoppedNodes: stopped).findings())
-        await access.shutdown()
+        let findings = try await LocalExamination(running: name).findings()
         switch output {
         case "json": print(JSON.array(findings.map(\.json)).text(indent: 2))
         case "text":

@@ -52,9 +52,19 @@ public struct DiskRoom: Sendable, Hashable {
 
     /// What `doctor` says of a full disk.
     public var finding: Finding? {
-        guard isFull else { return nil }
+        guard isFull else { return nearlyFull }
         return Finding(
-            object: "disk of \(folder)", problem: "is full: the API refuses every write",
+            "DiskFull", object: "disk of \(folder)", problem: "is full: the API refuses every write",
             cause: "\(amounts), and less than \(Self.needed >> 10) KiB is too little", nextStep: nextStep)
     }
+
+    /// Before the API refuses anything: pods that write, and images, fill what is left.
+    private var nearlyFull: Finding? {
+        guard free < Self.scarce, free < total / 10 else { return nil }
+        return Finding(
+            "DiskNearlyFull", object: "disk of \(folder)", problem: "is nearly full", cause: amounts,
+            nextStep: nextStep)
+    }
+
+    static let scarce: UInt64 = 256 << 20
 }
