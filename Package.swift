@@ -179,7 +179,7 @@ let allTargets: [Target] = [
         ]),
     tests(
         "CalicoctlTests", ["Calicoctl", "APIServer", "Linux", "Storage", "PKI", "KubeClient", "KubeObjects", "Values"]),
-    tests("LifecycleTests", ["Linux", "Values"]),
+    tests("LifecycleTests", ["KubeClient", "KubeObjects", "Linux", "LocalCluster", "PKI", "Values"]),
     tests("LocalClusterTests", ["LocalCluster", "Linux", "PKI", "YAMLCoding", "Values", "KubeClient", "KubeObjects"]),
 ]
 

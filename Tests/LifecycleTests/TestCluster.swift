@@ -59,6 +59,34 @@ struct TestCluster {
 
     private var environment: [String: String] { ["KUBECONFIG": "\(folder)/kubeconfig"] }
 
+    /// Types a line into a shell that has `catbird` and `calicoctl` in its path, as a user would.
+    func type(_ line: String) async throws -> ProcessOutput {
+        let tools = "\(folder)/bin"
+        if !Files.exists(tools) {
+            try Files.makeDirectories(tools)
+            for name in ["catbird", "calicoctl"] { try Files.link(catbird, at: "\(tools)/\(name)") }
+        }
+        var environment = environment
+        environment["PATH"] = "\(tools):\(ProcessSpawner.ownEnvironment["PATH"] ?? "/usr/bin:/bin:/usr/sbin:/sbin")"
+        return try await Self.run("/bin/bash", ["-c", line], environment)
+    }
+
+    /// The same of a command that has to succeed.
+    @discardableResult
+    func typed(_ line: String) async throws -> String {
+        let output = try await type(line)
+        guard output.status == .exited(0) else {
+            throw Failure(description: "\(line): \(output.status): \(output.text)\(output.errorText)")
+        }
+        return output.text
+    }
+
+    func apply(_ manifests: String) async throws {
+        let file = "\(folder)/manifests.yaml"
+        try Files.replace(file, with: Array(manifests.utf8), mode: 0o600)
+        try await kubectl("apply", "-f", file)
+    }
+
     /// Runs a verb on the profile, whichever way it ends.
     func attempt(_ verb: [String]) async throws -> ProcessOutput {
         try await Self.run(catbird, verb + ["-p", profile], environment)

@@ -147,7 +147,8 @@ public struct ClusterStart: Sendable {
     private func bringUp(_ profile: Profile, _ paths: ProfilePaths) async throws {
         let pki = try ProfilePKI(paths: paths)
         try Files.makeDirectories("\(paths.run)/pids", mode: 0o700)
-        unlink(paths.apiReadyFile)
+        // A control plane whose supervisor and guard were killed goes on: it has said that it is ready, and says it once.
+        if ProcessRecord.running(at: paths.pidFile("controlplane")) == nil { unlink(paths.apiReadyFile) }
         let ready = try FileAppearance(paths.apiReadyFile)
         let child = try SupervisorGuard.supervisorProcess(paths: paths, executable: executable).adoptOrStart().process
         try await follow(profile, paths, pki, ending: child, ready: ready)
