@@ -46,7 +46,7 @@ struct ClusterReadiness: Sendable {
     /// What `doctor` finds, in one line.
     private func obstacles(_ client: KubeClient) async -> String {
         do {
-            let findings = try await Examination(client: client, stoppedNodes: profile.stopped).findings()
+            let findings = try await Examination(client: client, profile: profile).findings()
             guard !findings.isEmpty else {
                 return "DNS does not answer at \(Self.dnsAddress), and nothing is seen to be wrong"
             }

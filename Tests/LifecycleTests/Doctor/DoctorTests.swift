@@ -117,8 +117,8 @@ struct Patient {
 
     init(_ cluster: TestCluster) throws {
         self.cluster = cluster
-        profile = try ProfileStore().load(cluster.profile)
-        access = try ClusterAccess(running: cluster.profile)
+        profile = try ProfileStore().load(ProfileName(cluster.profile))
+        access = try ClusterAccess(running: ProfileName(cluster.profile))
     }
 
     /// What the command says, and that its exit code fits.

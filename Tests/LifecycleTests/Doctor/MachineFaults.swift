@@ -76,7 +76,7 @@ struct MachineFaults {
         let loop = Loop()
         return MachineFault("An object is written again and again", "configmap default/busy", .prints("managedFields"))
         {
-            let client = try ClusterAccess(running: cluster.profile).client
+            let client = try ClusterAccess(running: ProfileName(cluster.profile)).client
             _ = try await client.create(
                 .configMaps, KubeObject(.configMaps, kind: "ConfigMap", name: "busy", namespace: "default"))
             await loop.start {
@@ -114,9 +114,9 @@ struct MachineFaults {
             } takeBack: {
                 try await cluster.typed("ip link delete vpn0")
             },
-            MachineFault("Supervisor and guard are dead", "process supervisor") {
-                let pids = try ["guard", "supervisor"].map { try cluster.process($0) }
-                // Suspended first: each would start the other again.
+            MachineFault("Supervisor, guard and control plane are dead", "process supervisor") {
+                let pids = try ["guard", "supervisor", "controlplane"].map { try cluster.process($0) }
+                // Suspended first: each would start the others again.
                 for pid in pids { kill(pid, SIGSTOP) }
                 for pid in pids { kill(pid, SIGKILL) }
             },

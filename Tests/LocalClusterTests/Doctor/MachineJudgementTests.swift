@@ -181,7 +181,9 @@ import Values
 
     @Test func aSuspendedProcessIsSeen() async throws {
         let folder = "/tmp/catbird-facts-\(getpid())"
-        let paths = ProfilePaths(profile: "lab", stateRoot: "\(folder)/state", runRoot: "\(folder)/run")
+        let paths = ProfilePaths(
+            profile: try ProfileName("lab"),
+            machine: MachinePaths(stateRoot: "\(folder)/state", runRoot: "\(folder)/run"))
         try Files.makeDirectories("\(paths.run)/pids")
         try Files.makeDirectories(paths.logs)
         try Files.replace(paths.log("guard"), with: Array("first\nlast\n".utf8), mode: 0o600)

@@ -66,7 +66,7 @@ public struct MachineFacts: Sendable {
             profile: profile.name, runDirectory: paths.runRoot, stateDirectory: paths.stateRoot)
         let server = "https://\(profile.controlPlaneNode?.address.description ?? ""):\(Profile.apiPort)"
         var facts = MachineFacts(profile: profile.name.text, hostLink: names.hostLink, server: server)
-        facts.kubeconfigServer = Kubeconfig().server(ofContext: profile.name)
+        facts.kubeconfigServer = Kubeconfig().server(ofContext: profile.name.text)
         facts.disks = [paths.state, paths.run].compactMap { DiskRoom(of: $0) }
         facts.certificates = certificates(paths.pki)
         await facts.gatherProcesses(profile, paths)

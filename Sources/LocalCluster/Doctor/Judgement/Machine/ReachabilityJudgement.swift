@@ -19,7 +19,8 @@ public enum APIAnswer: Sendable, Hashable {
 enum ReachabilityJudgement {
     /// Reasons of the machine that explain by themselves that the API does not answer.
     private static let sufficient: Set<String> = [
-        "ControlPlaneDead", "NotBroughtUp", "FabricLinkGone", "RouteTaken", "DiskFull", "CertificateExpired", "CertificateUnknown",
+        "ControlPlaneDead", "NotBroughtUp", "FabricLinkGone", "RouteTaken", "DiskFull", "CertificateExpired",
+        "CertificateUnknown",
         "CertificateUnreadable", "CertificateNotYetValid",
     ]
 
