@@ -17,6 +17,8 @@ final class TinyRegistry: Sendable {
         var cutAfter: Int?
         /// A byte now and then, until the other side goes.
         var drips = false
+        /// Nothing after the head, until the other side goes.
+        var stalls = false
     }
 
     let port: UInt16
@@ -148,6 +150,11 @@ final class TinyRegistry: Sendable {
             }
             ?? Answer(
                 status: "404 Not Found", body: Array(#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no"}]}"#.utf8))
+        if answer.stalls {
+            try? FileDescriptor.write(connection, Array("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".utf8))
+            _ = try? FileDescriptor.read(connection, upTo: 1)
+            return
+        }
         if answer.drips {
             try? FileDescriptor.write(
                 connection, Array("HTTP/1.1 \(answer.status)\r\nContent-Length: 1000000\r\n\r\n".utf8))

@@ -73,13 +73,13 @@ struct Image: AsyncParsableCommand {
 
         func run() async throws {
             // What this command finds in its own environment, else what the cluster was started with.
-            var pulls = (try? ProfileStore().load(common.name))?.pulls ?? PullSettings()
+            var pulls = (try? ProfileStore().load(try common.name))?.pulls ?? PullSettings()
             let own = PullSettings(surroundings: HostEnvironment.current)
             if own.surroundings.values.contains(where: { !$0.isEmpty }) {
                 pulls.environment = [:]
                 pulls.surroundings = own.surroundings
             }
-            let store = ImageStore(root: ProfileStore().paths("").images, registries: pulls.registries)
+            let store = ImageStore(root: ProfileStore().machine.images, registries: pulls.registries)
             for reference in references {
                 if let proxy = store.proxy(for: reference) {
                     Terminal.line("🔗", "Pulling \(reference) through the proxy \(proxy)")
