@@ -72,6 +72,7 @@ install: build
 	install -d $(DESTDIR)/usr/local/bin
 	install -m 0755 $(BIN)/catbird $(BIN)/catbird-cni $(DESTDIR)/usr/local/bin/
 	ln -sf catbird $(DESTDIR)/usr/local/bin/calicoctl
+	ln -sf catbird $(DESTDIR)/usr/local/bin/kubectl-calico
 	ln -sf catbird $(DESTDIR)/usr/local/bin/kubectl-catbird
 
 clean:

@@ -85,7 +85,7 @@ let allTargets: [Target] = [
         nio + ["IPAM", "KubeClient", "KubeObjects", "NetworkModel", "CNIProtocol", "Linux", "Values", log]),
     library(
         "ContainerRuntime",
-        nio + ["Coordination", "Linux", "CNIProtocol", "Values", "CArchive", "CZlib", crypto, asyncHTTPClient, log]),
+        nioHTTP + ["Coordination", "Linux", "CNIProtocol", "Values", "CArchive", "CZlib", crypto, asyncHTTPClient, log]),
     library(
         "Kubelet",
         nioHTTP + [
@@ -170,7 +170,9 @@ let allTargets: [Target] = [
             "Calicoctl", "IPAM", "NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeClientTesting",
             "KubeObjects", "Linux", "Values",
         ]),
-    tests("ContainerRuntimeTests", ["ContainerRuntime", "Linux", "CNIProtocol", "Values"]),
+    tests(
+        "ContainerRuntimeTests",
+        nioHTTP + ["ContainerRuntime", "HTTPServing", "PKI", "Linux", "CNIProtocol", "Values", asyncHTTPClient]),
     tests(
         "KubeletTests",
         nioHTTP + [

@@ -5,7 +5,7 @@ import Calicoctl
 import Glibc
 import LocalCluster
 
-/// The program behind all names: `catbird`, and links named `minikube` and `calicoctl`.
+/// The program behind all names: `catbird`, and links named `minikube`, `calicoctl` and `kubectl-calico`.
 @main
 struct Catbird: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -23,8 +23,10 @@ struct Catbird: AsyncParsableCommand {
         signal(SIGPIPE, SIG_IGN)
         let arguments = CommandLine.arguments
         let name = arguments.first?.split(separator: "/").last.map(String.init) ?? "catbird"
-        if name == "calicoctl" || arguments.dropFirst().first == "calicoctl" { endBySignals() }
-        if name == "calicoctl" { Glibc.exit(await Calicoctl.run(Array(arguments.dropFirst()))) }
+        // kubectl runs what is called `kubectl-calico` for `kubectl calico …`, as Calico's documentation installs it.
+        let isCalicoctlByName = ["calicoctl", "kubectl-calico"].contains(name)
+        if isCalicoctlByName || arguments.dropFirst().first == "calicoctl" { endBySignals() }
+        if isCalicoctlByName { Glibc.exit(await Calicoctl.run(Array(arguments.dropFirst()))) }
         // calicoctl's -p is a patch, not a profile.
         let isCalicoctl = arguments.dropFirst().first == "calicoctl"
         let words = Array(arguments.dropFirst())

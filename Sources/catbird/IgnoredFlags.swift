@@ -31,7 +31,7 @@ enum IgnoredFlags {
     static let ofStart: [String: (meaning: Meaning, remark: String)] = {
         let shared = "nodes share this machine; nothing is set aside for them."
         let components = "ignored; the cluster configures its components."
-        let registries = "ignored; registries are reached as their names say, http only on loopback."
+        let registries = "ignored; mirrors stand in /etc/catbird/registries.json."
         let image = "ignored; nodes have no image, and nothing is downloaded."
         let ranges = "ignored; ranges are chosen against those the machine uses already."
         let driver = "nodes are network namespaces of this machine; no driver is needed."
@@ -60,7 +60,7 @@ enum IgnoredFlags {
             "--extra-config", "--feature-gates", "--apiserver-port", "--apiserver-name", "--apiserver-names",
             "--apiserver-ips", "--dns-domain", "--cri-socket", "--cert-expiration",
         ] { table[name] = (.option, components) }
-        for name in ["--insecure-registry", "--registry-mirror", "--image-repository", "--image-mirror-country"] {
+        for name in ["--registry-mirror", "--image-repository", "--image-mirror-country"] {
             table[name] = (.option, registries)
         }
         for name in ["--base-image", "--iso-url", "--binary-mirror"] { table[name] = (.option, image) }

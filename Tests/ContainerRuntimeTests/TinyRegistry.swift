@@ -15,6 +15,10 @@ final class TinyRegistry: Sendable {
         var body: [UInt8] = []
         /// Closes the connection after so many bytes of the body.
         var cutAfter: Int?
+        /// A byte now and then, until the other side goes.
+        var drips = false
+        /// Nothing after the head, until the other side goes.
+        var stalls = false
     }
 
     let port: UInt16
@@ -24,20 +28,31 @@ final class TinyRegistry: Sendable {
     private let content = Mutex<[String: (type: String, bytes: [UInt8])]>([:])
     let requests = Mutex<[Request]>([])
 
-    init() throws {
-        let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | 0o2000000, 0)
+    static func loopback(_ port: UInt16) -> sockaddr_in {
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        address.sin_port = port.bigEndian
+        return address
+    }
+
+    /// A listening socket of the loopback, and its port.
+    static func listen() throws -> (Int32, UInt16) {
+        let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | 0o2000000, 0)
+        var address = loopback(0)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         let bound = withUnsafeMutablePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(fd, $0, length) == 0 && listen(fd, 64) == 0 && getsockname(fd, $0, &length) == 0
+                bind(fd, $0, length) == 0 && Glibc.listen(fd, 64) == 0 && getsockname(fd, $0, &length) == 0
             }
         }
         guard bound else { throw Errno("bind") }
-        listening = fd
-        port = UInt16(bigEndian: address.sin_port)
+        return (fd, UInt16(bigEndian: address.sin_port))
+    }
+
+    init() throws {
+        let (fd, port) = try Self.listen()
+        (listening, self.port) = (fd, port)
         Task { [weak self] in
             defer { close(fd) }
             while let connection = try? await OwnThread.run(awaiting: { () throws -> Int32 in
@@ -103,6 +118,12 @@ final class TinyRegistry: Sendable {
         while bytes.firstRange(of: end) == nil {
             guard let part = try? FileDescriptor.read(connection, upTo: 65536), !part.isEmpty else { return }
             bytes += part
+            // TLS: answered as servers of HTTP do.
+            if bytes.first == 0x16 {
+                try? FileDescriptor.write(
+                    connection, Array("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".utf8))
+                return
+            }
         }
         guard let range = bytes.firstRange(of: end) else { return }
         let lines = String(decoding: bytes[..<range.lowerBound], as: UTF8.self).split(separator: "\r\n").map(
@@ -129,6 +150,20 @@ final class TinyRegistry: Sendable {
             }
             ?? Answer(
                 status: "404 Not Found", body: Array(#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no"}]}"#.utf8))
+        if answer.stalls {
+            try? FileDescriptor.write(connection, Array("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".utf8))
+            _ = try? FileDescriptor.read(connection, upTo: 1)
+            return
+        }
+        if answer.drips {
+            try? FileDescriptor.write(
+                connection, Array("HTTP/1.1 \(answer.status)\r\nContent-Length: 1000000\r\n\r\n".utf8))
+            // Waits for the other side's end, a little for each byte.
+            while !FileDescriptor.hasInput(connection, until: .now + .milliseconds(20)) {
+                guard (try? FileDescriptor.write(connection, [32])) != nil else { return }
+            }
+            return
+        }
         var head = "HTTP/1.1 \(answer.status)\r\nContent-Length: \(answer.body.count)\r\nConnection: close\r\n"
         for (name, value) in answer.headers { head += "\(name): \(value)\r\n" }
         try? FileDescriptor.write(connection, Array((head + "\r\n").utf8) + answer.body.prefix(answer.cutAfter ?? .max))

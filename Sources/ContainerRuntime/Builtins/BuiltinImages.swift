@@ -9,9 +9,15 @@ public enum BuiltinImages {
 
     private static let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+    /// The images of Calico's own components, here one; the newer `calico/calico` holds all of them.
+    private static let calicos = [
+        "node", "cni", "kube-controllers", "typha", "pod2daemon-flexvol", "csi", "node-driver-registrar", "apiserver",
+        "calico",
+    ].flatMap { ["calico/\($0)", "quay.io/calico/\($0)"] }
+
     /// The node agent and the CNI plugin that it installs.
     public static let node = BuiltinImage(
-        name: "catbird/node",
+        name: "catbird/node", standsInFor: calicos,
         layers: [
             .busybox, .catbird, .bird, .files([BuiltinImage.File("/usr/bin/calicoctl", linkTo: "/usr/bin/catbird")]),
         ], entrypoint: ["/usr/bin/catbird", "agent"],
@@ -24,7 +30,13 @@ public enum BuiltinImages {
     /// `calicoctl` where the original image has it.
     public static let ctl = BuiltinImage(
         name: "catbird/ctl", standsInFor: ["calico/ctl", "quay.io/calico/ctl"],
-        layers: [.busybox, .catbird, .files([BuiltinImage.File("/calicoctl", linkTo: "/usr/bin/catbird")])],
+        layers: [
+            .busybox, .catbird,
+            .files(
+                ["/calicoctl", "/usr/bin/calicoctl", "/usr/local/bin/calicoctl"].map {
+                    BuiltinImage.File($0, linkTo: "/usr/bin/catbird")
+                }),
+        ],
         entrypoint: ["/calicoctl"], environment: [path])
 
     /// Does nothing, and reaps the processes of a pod whose containers share theirs.
@@ -40,23 +52,14 @@ public enum BuiltinImages {
             .busybox,
             .files([
                 BuiltinImage.File("/usr/bin/lab-frontend", permissions: 0o755, text: frontendScript),
-                BuiltinImage.File("/www/cgi-bin/index.cgi", permissions: 0o755, text: frontendPage),
+                BuiltinImage.File("/usr/libexec/lab-frontend-answer", permissions: 0o755, text: frontendAnswer),
             ]),
-        ], entrypoint: ["/usr/bin/lab-frontend"], environment: [path], workingDirectory: "/www",
+        ], entrypoint: ["/usr/bin/lab-frontend"], environment: [path],
         exposedPorts: ["3000/tcp"])
 
-    /// The first process of a container is deaf to signals that it does not catch; the server catches none.
-    private static let frontendScript = """
-        #!/bin/sh
-        trap 'kill "$server"; exit 0' TERM INT
-        httpd -f -v -p 3000 -h /www &
-        server=$!
-        echo "listening on port 3000"
-        wait "$server"
-
-        """
-
-    private static let frontendPage = #"""
+    /// Makes the page once, and answers whatever is asked with it. The first process of a container is deaf to signals
+    /// that it does not catch.
+    private static let frontendScript = #"""
         #!/bin/sh
         escaped() { printf '%s' "$1" | sed 's/&/\&amp;/g; s/</\&lt;/g; s/>/\&gt;/g; s/"/\&quot;/g'; }
         name=$(hostname)
@@ -64,8 +67,8 @@ public enum BuiltinImages {
         if [ -z "$address" ]; then
             address=$(ip -4 -o addr show scope global 2>/dev/null | sed -n 's/.* inet \([0-9.]*\).*/\1/p' | head -n 1)
         fi
-        printf 'Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n\r\n'
-        cat <<PAGE
+        page=$(
+            cat <<PAGE
         <!DOCTYPE html>
         <html lang="en">
         <head><meta charset="utf-8"><title>$(escaped "$name")</title></head>
@@ -77,6 +80,38 @@ public enum BuiltinImages {
         </body>
         </html>
         PAGE
+        )
+        export page
+        export length=$(printf '%s\n' "$page" | wc -c)
+        trap 'kill "$server"; exit 0' TERM INT
+        nc -ll -p 3000 -e /usr/libexec/lab-frontend-answer &
+        server=$!
+        echo "listening on port 3000"
+        wait "$server"
+
+        """#
+
+    /// One request on the standard input, its answer on the standard output. Who asks has a minute for each line.
+    private static let frontendAnswer = #"""
+        #!/bin/sh
+        end=$(printf '\r')
+        IFS= read -r -t 60 request || exit
+        body=0
+        while IFS= read -r -t 60 line && [ -n "${line%"$end"}" ]; do
+            case $line in
+            [Cc]ontent-[Ll]ength:*) body=$(printf '%s' "${line#*:}" | tr -cd 0-9) ;;
+            [Ee]xpect:*) printf 'HTTP/1.1 100 Continue\r\n\r\n' ;;
+            esac
+        done
+        # What is not read would reset the connection.
+        [ "${body:-0}" = 0 ] || head -c "$body" >/dev/null
+        echo "${request%"$end"}" >&2
+        printf 'HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n'
+        printf 'Content-Length: %s\r\nConnection: close\r\n\r\n' "$length"
+        case $request in
+        HEAD*) ;;
+        *) printf '%s\n' "$page" ;;
+        esac
 
         """#
 }

@@ -104,7 +104,9 @@ private final class BuiltinLayers: @unchecked Sendable {
 
     /// A file, folder or link to be, and where its bytes come from.
     private struct Entry {
-        enum Content { case folder, link(String), text(String), copy(String, digest: String, size: Int) }
+        enum Content {
+            case folder, link(String), text(String), bytes([UInt8]), copy(String, digest: String, size: Int)
+        }
         var path: String
         var mode: UInt32
         var content: Content
@@ -116,6 +118,7 @@ private final class BuiltinLayers: @unchecked Sendable {
                 case .folder: "folder"
                 case .link(let target): "link \(target)"
                 case .text(let text): "text \(Digest.of(Array(text.utf8)))"
+                case .bytes(let bytes): "file \(Digest.of(bytes))"
                 case .copy(_, let digest, _): "file \(digest)"
                 }
             return "\(path) \(String(mode, radix: 8)) \(text)"
@@ -125,6 +128,7 @@ private final class BuiltinLayers: @unchecked Sendable {
             switch content {
             case .folder, .link: 0
             case .text(let text): text.utf8.count
+            case .bytes(let bytes): bytes.count
             case .copy(_, _, let size): size
             }
         }
@@ -239,8 +243,23 @@ private final class BuiltinLayers: @unchecked Sendable {
         entries.append(Entry(path: "/etc/nsswitch.conf", mode: 0o644, content: .text("hosts: files dns\n")))
         entries.append(try copy(sources.busybox, to: "/bin/busybox", mode: 0o755))
         entries += try libraries(closure)
-        for applet in known["applets"]["names"].array?.compactMap(\.string) ?? [] where applet != "bin/busybox" {
-            entries.append(Entry(path: "/" + applet, mode: 0o777, content: .link("/bin/busybox")))
+        let applets = known["applets"]["names"].array?.compactMap(\.string) ?? []
+        let names = applets.map { String($0.split(separator: "/").last ?? "") }
+        let original = try Files.read(sources.busybox)
+        var program = "/bin/busybox"
+        // Of busybox itself the shell would not look for another one either.
+        if let bytes = BuiltinTools.busybox(original, without: "wget", names: names)
+            .map({ BuiltinTools.busybox($0, without: "busybox", names: names) ?? $0 })
+        {
+            program = "/usr/libexec/busybox"
+            entries.append(Entry(path: program, mode: 0o755, content: .bytes(bytes)))
+        }
+        for applet in applets where applet != "bin/busybox" && !applet.hasSuffix("/wget") {
+            entries.append(Entry(path: "/" + applet, mode: 0o777, content: .link(program)))
+        }
+        entries.append(Entry(path: "/usr/bin/wget", mode: 0o755, content: .text(BuiltinTools.wget)))
+        if !names.contains("printenv") {
+            entries.append(Entry(path: "/usr/bin/printenv", mode: 0o755, content: .text(BuiltinTools.printenv)))
         }
         return entries
     }
@@ -293,10 +312,8 @@ private final class BuiltinLayers: @unchecked Sendable {
                 chmod(path, entry.mode)
             case .link(let target):
                 if symlink(target, path) != 0, errno != EEXIST { throw Errno("symlink", path) }
-            case .text(let text):
-                let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
-                try file.write(text.utf8)
-                fchmod(file.rawValue, entry.mode)
+            case .text(let text): try Self.write(Array(text.utf8), to: path, entry.mode)
+            case .bytes(let bytes): try Self.write(bytes, to: path, entry.mode)
             case .copy(let source, _, let size): try Self.copy(source, to: path, size: size, mode: entry.mode)
             }
         }
@@ -304,6 +321,12 @@ private final class BuiltinLayers: @unchecked Sendable {
         guard catbird_sync_filesystem(handle.rawValue) == 0 else { throw Errno("syncfs", root) }
         let target = "\(store.layersFolder)/\(name)"
         if rename(root, target) != 0, errno != EEXIST, errno != ENOTEMPTY { throw Errno("rename", target) }
+    }
+
+    private static func write(_ bytes: [UInt8], to path: String, _ mode: UInt32) throws {
+        let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
+        try file.write(bytes)
+        fchmod(file.rawValue, mode)
     }
 
     /// Shares blocks where the file system can. No hard link: a build that writes its program in place would change

@@ -22,10 +22,13 @@ public struct ImageError: Error, Sendable, Hashable, CustomStringConvertible {
 
     public let kind: Kind
     public let message: String
+    /// The message without what to do next: for those who know better what that is.
+    public let reason: String
 
-    public init(_ kind: Kind, _ message: String) {
+    public init(_ kind: Kind, _ reason: String, next: String? = nil) {
         self.kind = kind
-        self.message = message
+        self.reason = reason
+        message = next.map { "\(reason): \($0)" } ?? reason
     }
 
     public var description: String { message }

@@ -125,7 +125,7 @@ public struct ImageReference: Sendable, Hashable, CustomStringConvertible {
         return true
     }
 
-    private static func isDomain(_ text: String) -> Bool {
+    static func isDomain(_ text: String) -> Bool {
         var host = Substring(text)
         if let colon = host.lastIndex(of: ":"), !host.hasSuffix("]") {
             let port = host[host.index(after: colon)...]

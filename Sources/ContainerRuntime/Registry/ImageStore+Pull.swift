@@ -45,17 +45,33 @@ extension ImageStore {
     private func fetch(_ name: ImageReference, _ credentials: [RegistryCredential]) async throws -> LocalImage {
         let docker = DockerConfig.read(registries.dockerConfigPath)
         var failure: (any Error)?
+        var attempt: (any Error)?
         for endpoint in registries.endpoints(for: name) {
             let client = RegistryClient(
-                name, endpoint, credentials: credentials + docker.credentials, helper: docker.helper(for: name))
+                name, endpoint, registries, credentials: credentials + docker.credentials,
+                helper: docker.helper(for: name))
             do {
                 return try await pull(name, from: client)
+            } catch let error as ImageError where endpoint.isAttempt && error.kind == .unreachable {
+                // It may speak TLS; what is said in the end is what was said first, unless TLS got an answer.
+                attempt = error
             } catch let error as ImageError where endpoint.isMirror && error.kind != .noSpace {
                 // The next one may have it; the registry's own word is the one that counts.
                 failure = error
-            } catch { throw ImageError.wrapping(error, image: name.description, doing: "pulling") }
+            } catch {
+                if let attempt, (error as? ImageError)?.kind == .unreachable { throw attempt }
+                throw ImageError.wrapping(error, image: name.description, doing: "pulling")
+            }
         }
         throw failure ?? ImageError(.unreachable, "pulling image \"\(name)\": no registry is configured for it")
+    }
+
+    /// The proxy through which the image's registry is asked, and the variable that names it; nil: none.
+    public func proxy(for reference: String) -> String? {
+        guard let name = try? ImageReference(reference), let last = registries.endpoints(for: name).last else {
+            return nil
+        }
+        return registries.proxy(for: last)?.description
     }
 
     private func pull(_ name: ImageReference, from client: RegistryClient) async throws -> LocalImage {

@@ -11,17 +11,6 @@ import Values
 
 /// Speaks the distribution project's API with one registry about one image.
 actor RegistryClient {
-    /// One for the process; its connections are shared by all pulls.
-    private static let http: HTTPClient = {
-        var configuration = HTTPClient.Configuration()
-        configuration.timeout = HTTPClient.Configuration.Timeout(connect: .seconds(10), read: .seconds(60))
-        configuration.redirectConfiguration = .follow(max: 5, allowCycles: false)
-        configuration.decompression = .disabled
-        // A refusal is an answer: whoever pulls decides when to try again.
-        configuration.connectionPool.retryConnectionEstablishment = false
-        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-    }()
-
     static let manifestTypes = [
         "application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json",
         "application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json",
@@ -29,25 +18,26 @@ actor RegistryClient {
 
     let reference: ImageReference
     let endpoint: RegistrySettings.Endpoint
+    private let settings: RegistrySettings
     private let credentials: [RegistryCredential]
     private let helper: String?
     private var authorization: String?
     private var image: String { reference.description }
 
     init(
-        _ reference: ImageReference, _ endpoint: RegistrySettings.Endpoint, credentials: [RegistryCredential],
-        helper: String?
+        _ reference: ImageReference, _ endpoint: RegistrySettings.Endpoint, _ settings: RegistrySettings,
+        credentials: [RegistryCredential], helper: String?
     ) {
         self.reference = reference
         self.endpoint = endpoint
+        self.settings = settings
         self.credentials = credentials
         self.helper = helper
     }
 
     /// A manifest or an index, checked against its digest when it was asked for by one.
     func manifest(_ identifier: String) async throws -> (bytes: [UInt8], digest: String) {
-        let response = try await get("manifests/\(identifier)", accept: Self.manifestTypes)
-        let body = try await collect(response, limit: 8 << 20)
+        let body = try await document("manifests/\(identifier)", accept: Self.manifestTypes, limit: 8 << 20)
         let digest = Digest.of(body)
         if Digest.isValid(identifier), identifier != digest {
             throw corrupt("the manifest \(identifier) that \(endpoint.host) sent has another content (\(digest))")
@@ -57,24 +47,40 @@ actor RegistryClient {
 
     /// A small blob: a configuration.
     func blob(_ digest: String) async throws -> [UInt8] {
-        let body = try await collect(try await get("blobs/\(digest)", accept: []), limit: 16 << 20)
+        let body = try await document("blobs/\(digest)", accept: [], limit: 16 << 20)
         guard Digest.of(body) == digest else {
             throw corrupt("the configuration that \(endpoint.host) sent is not \(digest)")
         }
         return body
     }
 
+    /// Something small, with a limit to its size and one to its time: from the first connection to its last byte.
+    private func document(_ path: String, accept: [String], limit: Int) async throws -> [UInt8] {
+        try await patiently { try await self.collect(try await self.get(path, accept: accept), limit: limit) }
+    }
+
+    private func patiently<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) async throws -> T {
+        let words = "it did not come to an end within \(settings.patience)"
+        return try await within(settings.patience, body, late: unreachable(words, cure: Self.elsewhere))
+    }
+
     /// Streams a layer to a file and checks its size and digest. Nothing is kept in memory.
     func download(_ digest: String, size: Int?, to path: String) async throws {
-        let response = try await get("blobs/\(digest)", accept: [])
+        let response = try await patiently { try await self.get("blobs/\(digest)", accept: []) }
+        let size = size ?? UnpackLimits().bytes
+        let began = ContinuousClock.now
         let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_EXCL)
         var hash = SHA256()
         var count = 0
         do {
             for try await buffer in response.body {
                 count += buffer.readableBytes
-                if let size, count > size {
+                if count > size {
                     throw corrupt("layer \(digest) from \(endpoint.host) is longer than the \(size) bytes announced")
+                }
+                if settings.pace.isTooSlow(count, after: .now - began) {
+                    let words = "of layer \(digest) no more than \(count) bytes came in \(ContinuousClock.now - began)"
+                    throw unreachable(words, cure: Self.elsewhere)
                 }
                 buffer.withUnsafeReadableBytes { hash.update(bufferPointer: $0) }
                 try file.write(buffer.readableBytesView)
@@ -83,7 +89,7 @@ actor RegistryClient {
             try Task.checkCancellation()
             throw ImageError(
                 .unreachable,
-                "pulling image \"\(image)\": the connection to registry \(endpoint.host) broke while layer \(digest) came: \(Self.reason(error)); try again"
+                "pulling image \"\(image)\": the connection to registry \(endpoint.host) broke while layer \(digest) came: \(ConnectionFailure(error)); try again"
             )
         }
         let found = Digest.text(hash)
@@ -117,6 +123,9 @@ actor RegistryClient {
         switch response.status.code {
         case 200...299: return response
         case 401, 403: throw await unauthorized(response)
+        case 400 where endpoint.isAttempt:
+            // Servers of HTTPS say so to whoever speaks HTTP.
+            throw unreachable("it does not answer plain HTTP (400)", cure: Self.elsewhere)
         case 404:
             let what = path.hasPrefix("manifests/") ? "" : " (its part \(path))"
             throw ImageError(
@@ -145,37 +154,86 @@ actor RegistryClient {
     }
 
     private func execute(_ request: HTTPClientRequest) async throws -> HTTPClientResponse {
-        do { return try await Self.http.execute(request, deadline: .distantFuture) } catch {
-            try Task.checkCancellation()
-            throw unreachable(error)
+        var request = request
+        // Registries keep layers elsewhere. Each host has a way of its own, through a proxy or without.
+        for _ in 0...5 {
+            let url = try RegistryURL(request.url, image: image)
+            let isEndpoint = url.authority == endpoint.host
+            let proxy = settings.proxies.proxy(scheme: url.scheme, authority: url.authority)
+            if let proxy, proxy.kind == .unsupported {
+                throw unreachable(
+                    "the proxy \(proxy) cannot be used",
+                    cure: "give \(proxy.variable) as http://HOST:PORT or socks5://HOST:PORT")
+            }
+            let way = RegistryTransport.Way(
+                proxy: proxy,
+                verifiesCertificates: isEndpoint ? endpoint.verifiesCertificates : !settings.isInsecure(url.authority),
+                network: settings.network)
+            let response: HTTPClientResponse
+            do { response = try await RegistryTransport.shared.execute(request, by: way) } catch {
+                try Task.checkCancellation()
+                throw unreachable(error, at: url, proxy)
+            }
+            guard [301, 302, 303, 307, 308].contains(response.status.code),
+                let location = response.headers.first(name: "Location")
+            else { return response }
+            let next = try url.resolving(location, image: image)
+            if next.authority != url.authority || next.scheme != url.scheme {
+                request.headers.remove(name: "Authorization")
+            }
+            if response.status.code <= 303 {
+                request.method = .GET
+                request.body = nil
+            } else if request.body != nil, next.authority != url.authority {
+                throw ImageError(
+                    .unauthorized,
+                    "pulling image \"\(image)\": \(url.authority) wants credentials sent on to \(next.authority); refused"
+                )
+            }
+            request.url = next.text
         }
+        throw ImageError(
+            .other,
+            "pulling image \"\(image)\": registry \(endpoint.host) sends from one address to another without end")
     }
 
-    private static func reason(_ error: any Error) -> String {
-        let text = "\(error)"
-        if let error = error as? HTTPClientError {
-            if error == .connectTimeout { return "no answer within 10 s" }
-            if error == .readTimeout { return "nothing came for 60 s" }
-            if error == .remoteConnectionClosed { return "it closed the connection" }
-        }
-        if let error = error as? IOError { return Errno.text(error.errnoCode) }
-        if text.contains("ECONNREFUSED") || text.contains("Connection refused") { return "connection refused" }
-        if text.contains("ENETUNREACH") || text.contains("Network is unreachable") {
-            return "no route to it (network is unreachable)"
-        }
-        if text.contains("EHOSTUNREACH") || text.contains("No route to host") { return "no route to host" }
-        if text.contains("getaddrinfo") || text.contains("Name or service not known") || text.contains("unknown(host") {
-            return "its name cannot be resolved"
-        }
-        return String(text.prefix(300))
-    }
+    private static let elsewhere = "try again, or bring the image in with \"catbird image load FILE\""
 
     private func unreachable(_ error: any Error) -> any Error {
-        let mirror = endpoint.isMirror ? "mirror" : "registry"
+        guard let url = try? RegistryURL(endpoint.base, image: image) else { return error }
+        return unreachable(error, at: url, settings.proxy(for: endpoint))
+    }
+
+    /// In words: what cannot be reached, by which way, why, and what helps.
+    private func unreachable(_ error: any Error, at url: RegistryURL, _ proxy: ProxySettings.Proxy?) -> any Error {
+        let failure = ConnectionFailure(error)
+        let cure =
+            switch failure.kind {
+            case .plainHTTP:
+                "start the cluster with --insecure-registry \(url.authority), or put it into \"insecure\" of /etc/catbird/registries.json"
+            case .certificate:
+                "add its authority to this machine's (update-ca-certificates), or start the cluster with --insecure-registry \(url.authority)"
+            case .proxy: "check the proxy, or name the host in NO_PROXY"
+            default:
+                proxy == nil
+                    ? "check the network and the name, set HTTPS_PROXY where a proxy is needed, or bring the image in with \"catbird image load FILE\""
+                    : "check the proxy, name the host in NO_PROXY, or bring the image in with \"catbird image load FILE\""
+            }
+        return unreachable("\(failure)", cure: cure, at: url.authority, proxy)
+    }
+
+    private func unreachable(_ words: String, cure: String) -> ImageError {
+        unreachable(words, cure: cure, at: endpoint.host, settings.proxy(for: endpoint))
+    }
+
+    private func unreachable(
+        _ words: String, cure: String, at authority: String, _ proxy: ProxySettings.Proxy?
+    ) -> ImageError {
+        let what = authority == endpoint.host ? endpoint.isMirror ? "mirror" : "registry" : "\(endpoint.host)'s server"
+        let way = proxy.map { " through the proxy \($0)" } ?? ""
         return ImageError(
             .unreachable,
-            "pulling image \"\(image)\": \(mirror) \(endpoint.host) cannot be reached: \(Self.reason(error)): check the network and the name, or bring the image in with \"catbird image load FILE\""
-        )
+            "pulling image \"\(image)\": \(what) \(authority) cannot be reached\(way): \(words)", next: cure)
     }
 
     /// The registry's own words, when it has any.

@@ -69,8 +69,13 @@ actor ImagePuller {
                 ImageMessages.pulled(name, image, took: now.seconds(since: started), waited: now.seconds(since: asked)))
             return .ready(image)
         } catch {
+            if let present, let message = ImageMessages.unreachable(name, error) {
+                event(.warning, "RegistryUnreachable", message)
+                event(.normal, "Pulled", ImageMessages.present(name, present))
+                return .ready(present)
+            }
             let reason = ImageMessages.reason(error)
-            let message = ImageMessages.failed(name, error)
+            let message = ImageMessages.failed(name, error) + (present == nil ? "" : ImageMessages.isHere)
             var failure = failures[name] ?? Failure(at: .now, reason: reason, message: message)
             let now = Timestamp.now
             failure.backoff.willTry(at: now, after: failure.at)
@@ -138,6 +143,20 @@ package enum ImageMessages {
         }
         return "Failed to pull image \"\(name)\": \(error)"
     }
+
+    /// What is said when a registry cannot be asked for a newer image and the one that is here is taken; nil when the
+    /// registry did answer, so that its answer counts.
+    package static func unreachable(_ name: String, _ error: any Error) -> String? {
+        guard let error = error as? ImageError, error.kind == .unreachable else { return nil }
+        return "Image \"\(name)\" is started as it is on this machine, for its registry cannot be asked for a newer one"
+            + " (imagePullPolicy: Always, which is the default of :latest): \(error.reason)."
+            + " To start it without asking: a tag other than latest, or imagePullPolicy: IfNotPresent"
+    }
+
+    /// Said of a pull that failed though an image of that name is here.
+    package static let isHere =
+        "; an image of that name is on this machine, but imagePullPolicy is Always, which is the default of :latest, and"
+        + " asks the registry: to start what is here give it a tag other than latest, or imagePullPolicy: IfNotPresent"
 
     package static func reason(_ error: any Error) -> String {
         (error as? ImageError)?.kind == .invalidName ? "InvalidImageName" : "ErrImagePull"

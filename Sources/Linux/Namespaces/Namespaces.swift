@@ -55,7 +55,10 @@ public enum Namespaces {
         }
     }
 
-    /// The same without blocking a thread of the pool.
+    /// Moves the calling thread into a network namespace for good: for threads that serve that network alone.
+    public static func moveThread(to net: NamespaceRef) throws(Errno) { try Target(net: net).enter() }
+
+    /// The same as ``inNamespaces(net:mount:uts:ipc:_:)`` without blocking a thread of the pool.
     public static func enter<T: Sendable>(
         _ target: Target, _ body: @escaping @Sendable () throws -> T
     ) async throws -> T {

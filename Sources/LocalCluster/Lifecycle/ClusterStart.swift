@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ContainerRuntime
 import Glibc
 import KubeClient
 import KubeObjects
@@ -79,12 +80,24 @@ public struct ClusterStart: Sendable {
         }
         try await follow(profile, paths, pki, ending: nil, ready: FileAppearance(paths.apiReadyFile))
         step("done", .done, "Profile \"\(profile.name)\" is running already: nothing was done.")
+        if pulls(profile.pulls) != profile.pulls {
+            step(
+                "pulls", .warning,
+                "Other registries or proxies than those it was started with take effect at its next start: "
+                    + "catbird stop -p \(profile.name), then this command again")
+        }
     }
 
     /// The description of the cluster: the one of the earlier start, or a new one.
     private func prepare(isNew: Bool) async throws -> Profile {
         guard isNew else {
-            let profile = try store.load(options.profile)
+            var profile = try store.load(options.profile)
+            let pulls = pulls(profile.pulls)
+            if pulls != profile.pulls {
+                profile.pulls = pulls
+                try store.save(profile)
+            }
+            tellOfProxies(pulls)
             if let nodes = options.nodes, nodes != profile.nodes.count {
                 step(
                     "profile", .warning,
@@ -111,7 +124,9 @@ public struct ClusterStart: Sendable {
         let plan = try FabricPlan.choose(
             racks: racks, occupied: HostNetwork.occupied(by: NetlinkSocket()) + store.occupied())
         for note in plan.notes { step("addresses", .warning, note) }
-        var profile = Profile(name: options.profile, plan: plan, builtinImages: options.builtinImages)
+        var profile = Profile(
+            name: options.profile, plan: plan, builtinImages: options.builtinImages, pulls: pulls(PullSettings()))
+        tellOfProxies(profile.pulls)
         for _ in 0..<nodes { try profile.addNode() }
         try store.save(profile)
         if (try? store.activeProfile) == nil { try store.setActive(profile.name) }
@@ -141,6 +156,23 @@ public struct ClusterStart: Sendable {
                 "\(rack.subnet) of \(rack.name) of \"\(profile.name)\" is now in use on this machine: \(other.use).",
                 nextStep: "Stop what uses it and start again; or make the cluster anew, with other ranges: "
                     + "catbird delete -p \(profile.name) && catbird start -p \(profile.name)")
+        }
+    }
+
+    /// How nodes are to reach registries from now on.
+    private func pulls(_ known: PullSettings) -> PullSettings {
+        PullSettings(
+            environment: options.dockerEnvironment ?? known.environment, surroundings: options.surroundings,
+            insecureRegistries: options.insecureRegistries ?? known.insecureRegistries)
+    }
+
+    private func tellOfProxies(_ pulls: PullSettings) {
+        let proxies = pulls.registries.proxies
+        for proxy in [proxies.https, proxies.http].compactMap(\.self) {
+            step("pulls", .note, "Images are pulled through the proxy \(proxy)")
+        }
+        for name in pulls.environment.keys.sorted() where !ProxySettings.variables.contains(name) {
+            step("pulls", .note, "--docker-env \(name): kept, but only proxies mean anything to Catbird's pulls")
         }
     }
 

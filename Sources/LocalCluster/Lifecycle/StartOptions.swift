@@ -9,6 +9,10 @@ public struct StartOptions: Sendable {
     public var builtinImages = true
     /// How long nodes and names are waited for.
     public var limit: Duration = .seconds(360)
+    /// Nil keeps what the profile has; the surroundings are those of this start.
+    public var dockerEnvironment: [String: String]?
+    public var insecureRegistries: [String]?
+    public var surroundings: [String: String] = [:]
 
     public init(profile: ProfileName) { self.profile = profile }
 }

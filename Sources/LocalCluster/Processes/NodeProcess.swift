@@ -20,18 +20,20 @@ public struct NodeProcess: Sendable {
         public let builtinImages: Bool
         /// The control group that the node's own lie in.
         public let cgroup: String
+        /// How registries are reached.
+        public let pulls: JSON
 
         var json: JSON {
             [
                 "name": JSON(name), "address": JSON(address.description), "zone": JSON(zone),
                 "clusterDNS": JSON(clusterDNS.description), "clusterDomain": JSON(clusterDomain),
-                "builtinImages": JSON(builtinImages), "cgroup": JSON(cgroup),
+                "builtinImages": JSON(builtinImages), "cgroup": JSON(cgroup), "pulls": pulls,
             ]
         }
 
         init(
             name: String, address: IPAddress, zone: String, clusterDNS: IPAddress, clusterDomain: String,
-            builtinImages: Bool, cgroup: String
+            builtinImages: Bool, cgroup: String, pulls: JSON
         ) {
             self.name = name
             self.address = address
@@ -40,6 +42,7 @@ public struct NodeProcess: Sendable {
             self.clusterDomain = clusterDomain
             self.builtinImages = builtinImages
             self.cgroup = cgroup
+            self.pulls = pulls
         }
 
         init?(_ json: JSON) {
@@ -50,7 +53,7 @@ public struct NodeProcess: Sendable {
             else { return nil }
             self.init(
                 name: name, address: address, zone: json["zone"].string ?? "", clusterDNS: dns, clusterDomain: domain,
-                builtinImages: json["builtinImages"].bool ?? true, cgroup: cgroup)
+                builtinImages: json["builtinImages"].bool ?? true, cgroup: cgroup, pulls: json["pulls"] ?? [:])
         }
     }
 
@@ -75,7 +78,9 @@ public struct NodeProcess: Sendable {
         }
         let transport = try HTTPTransport(
             ClientConfiguration.kubeconfig(path: "\(Self.folder)/kubeconfig", context: nil))
-        let images = ImageStore(usesStandIns: description.builtinImages)
+        let images = ImageStore(
+            usesStandIns: description.builtinImages,
+            registries: PullSettings.registries(description.pulls, network: SupervisedProcess.hostNetwork))
         let runtime = try Runtime(
             RuntimeConfiguration(cgroupParent: description.cgroup, images: images))
         let pki = "\(Self.folder)/pki"

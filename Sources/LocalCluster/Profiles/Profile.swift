@@ -14,17 +14,20 @@ public struct Profile: Sendable, Hashable {
     /// The number that the next node gets. It never goes back, so that no name is used twice.
     public private(set) var nextNode: Int
     public let builtinImages: Bool
+    /// How its nodes reach registries.
+    public var pulls: PullSettings
     public let createdAt: Timestamp
 
     public init(
         name: ProfileName, plan: FabricPlan, stopped: Set<String> = [], nextNode: Int = 1, builtinImages: Bool = true,
-        createdAt: Timestamp = .now
+        pulls: PullSettings = PullSettings(), createdAt: Timestamp = .now
     ) {
         self.name = name
         self.plan = plan
         self.stopped = stopped
         self.nextNode = nextNode
         self.builtinImages = builtinImages
+        self.pulls = pulls
         self.createdAt = createdAt
     }
 
@@ -34,6 +37,8 @@ public struct Profile: Sendable, Hashable {
     /// The first node, which carries the control plane.
     public var controlPlaneNode: Node? { nodes.first }
     public static let apiPort = 8443
+    /// The ranges of Services and of pods.
+    static let clusterRanges = ["10.96.0.0/12", "10.244.0.0/16"].compactMap { CIDR($0) }
 
     /// A node by its name, or by what follows the profile's name in it: `lab-m02` or `m02`.
     public func node(named name: String) -> Node? {
@@ -59,7 +64,7 @@ extension Profile {
     public var json: JSON {
         [
             "name": JSON(name.text), "fabric": plan.json, "stopped": JSON(stopped.sorted()), "nextNode": JSON(nextNode),
-            "builtinImages": JSON(builtinImages), "createdAt": JSON(createdAt.description),
+            "builtinImages": JSON(builtinImages), "pulls": pulls.json, "createdAt": JSON(createdAt.description),
         ]
     }
 
@@ -74,6 +79,6 @@ extension Profile {
         self.init(
             name: name, plan: plan, stopped: Set((json["stopped"].array ?? []).compactMap(\.string)),
             nextNode: nextNode,
-            builtinImages: json["builtinImages"].bool ?? true, createdAt: createdAt)
+            builtinImages: json["builtinImages"].bool ?? true, pulls: PullSettings(json["pulls"]), createdAt: createdAt)
     }
 }

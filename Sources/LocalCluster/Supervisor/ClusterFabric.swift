@@ -63,7 +63,9 @@ struct ClusterFabric: Sendable {
         let description = NodeProcess.Description(
             name: node.name, address: node.address, zone: profile.plan.rack(of: node)?.name ?? "",
             clusterDNS: ClusterReadiness.dnsAddress, clusterDomain: "cluster.local",
-            builtinImages: profile.builtinImages, cgroup: namespaces.cgroup)
+            builtinImages: profile.builtinImages, cgroup: namespaces.cgroup,
+            pulls: profile.pulls.description(
+                ranges: profile.plan.racks.map(\.subnet) + Profile.clusterRanges))
         try write("config.json", description.json.text(indent: 2))
     }
 

@@ -109,7 +109,8 @@ public actor Supervisor {
                 name: "node-\(node.name)", executable: "\(NodeNamespaces.binaryFolder)/catbird",
                 arguments: ["node", "--name", node.name],
                 environment: Surroundings.environment(ofNode: NodeNamespaces.environment),
-                namespaces: namespaces.target, cgroup: namespaces.processCgroup, paths: paths))
+                namespaces: namespaces.target, cgroup: namespaces.processCgroup,
+                knowsHostNetwork: true, paths: paths))
         progress.note("node", "Node \(node.name) is started at \(node.address)", ["node": JSON(node.name)])
     }
 

@@ -72,8 +72,19 @@ struct Image: AsyncParsableCommand {
         @Argument var references: [String]
 
         func run() async throws {
+            // What this command finds in its own environment, else what the cluster was started with.
+            var pulls = (try? ProfileStore().load(try common.name))?.pulls ?? PullSettings()
+            let own = PullSettings(surroundings: HostEnvironment.current)
+            if own.surroundings.values.contains(where: { !$0.isEmpty }) {
+                pulls.environment = [:]
+                pulls.surroundings = own.surroundings
+            }
+            let store = ImageStore(root: ProfileStore().machine.images, registries: pulls.registries)
             for reference in references {
-                _ = try await Image.explaining { try await Image.store().pull(reference, credentials: []) }
+                if let proxy = store.proxy(for: reference) {
+                    Terminal.line("🔗", "Pulling \(reference) through the proxy \(proxy)")
+                }
+                _ = try await Image.explaining { try await store.pull(reference, credentials: []) }
             }
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import ContainerRuntime
 import LocalCluster
 import Values
 
@@ -14,7 +15,20 @@ struct Start: AsyncParsableCommand {
     @Option(name: [.customShort("o"), .long], help: "text, or json: an event a line.") var output: String = "text"
     @Option(name: .customLong("builtin-images"), help: "Let built-in images stand in for the lab's two.")
     var builtinImages: String = "true"
+    @Option(
+        name: .customLong("docker-env"),
+        help: "KEY=VALUE for the nodes' pulls: HTTPS_PROXY, HTTP_PROXY, NO_PROXY. May be repeated.")
+    var dockerEnv: [String] = []
+    @Option(
+        name: .customLong("insecure-registry"),
+        help: "HOST[:PORT] or a range whose registries have no TLS, or no known certificate. May be repeated.")
+    var insecureRegistry: [String] = []
     @Option(help: .hidden) var remark: [String] = []
+
+    /// As in minikube, several may stand in one word.
+    private var insecureRegistries: [String] {
+        insecureRegistry.flatMap { $0.split(separator: ",").map(String.init) }
+    }
 
     func validate() throws {
         guard ["text", "json"].contains(output) else {
@@ -22,6 +36,14 @@ struct Start: AsyncParsableCommand {
         }
         guard ["true", "false"].contains(builtinImages) else {
             throw ValidationError("--builtin-images takes true or false, not \(builtinImages).")
+        }
+        for pair in dockerEnv where pair.split(separator: "=", maxSplits: 1).isEmpty || !pair.contains("=") {
+            throw ValidationError("--docker-env \(pair) is not KEY=VALUE.")
+        }
+        for registry in insecureRegistries {
+            if let complaint = RegistrySettings.complaint(ofInsecure: registry) {
+                throw ValidationError("--insecure-registry \(registry): \(complaint)")
+            }
         }
         if let cni, !["calico", "auto", "true"].contains(cni) {
             throw ValidationError("--cni \(cni) is not available: Catbird brings calico. Leave the option out.")
@@ -36,6 +58,14 @@ struct Start: AsyncParsableCommand {
         options.nodes = nodes
         options.racks = racks
         options.builtinImages = builtinImages == "true"
+        if !dockerEnv.isEmpty {
+            options.dockerEnvironment = dockerEnv.reduce(into: [:]) { result, pair in
+                let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                result[String(parts[0])] = String(parts[1])
+            }
+        }
+        if !insecureRegistries.isEmpty { options.insecureRegistries = insecureRegistries }
+        options.surroundings = HostEnvironment.current
         let isJSON = output == "json"
         if !isJSON {
             Terminal.line("😄", "[\(options.profile)] catbird \(Version.number) on \(Version.operatingSystem)")

@@ -135,6 +135,10 @@ struct FakeImages: ImageSource {
             LocalImage(
                 reference: "app:1", id: "sha256:1", repoDigests: [], repoTags: ["app:1"], sizeBytes: 1, layerPaths: [],
                 config: .object([:]), standsInFor: nil)
+        case "loaded:latest", "loaded/nowhere:latest":
+            LocalImage(
+                reference: "docker.io/library/\(reference)", id: "sha256:3", repoTags: [reference], layerPaths: [],
+                config: .object([:]))
         case "someone/page":
             LocalImage(
                 reference: "docker.io/catbird/lab-frontend:latest", id: "sha256:2", repoDigests: [], repoTags: [],
@@ -143,6 +147,9 @@ struct FakeImages: ImageSource {
         }
     }
     func pull(_ reference: String, credentials: [RegistryCredential]) async throws -> LocalImage {
+        if reference == "loaded:latest" {
+            throw ImageError(.unreachable, "registry docker.io cannot be reached: refused", next: "image load FILE")
+        }
         throw ImageError(.notFound, "no such image")
     }
     func list() -> [LocalImage] { image("app:1").map { [$0] } ?? [] }

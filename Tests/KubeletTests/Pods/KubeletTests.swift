@@ -186,6 +186,27 @@ func isReady(_ pod: KubeObject?) -> Bool {
         }
     }
 
+    @Test("an image that is here is started when its registry is out of reach, visibly, and not when it says no")
+    func alwaysOutOfReach() async throws {
+        try await Rig.with { rig in
+            try await rig.running {
+                try await rig.create("web", #"{"containers":[{"name":"c","image":"loaded:latest"}]}"#)
+                try await rig.wait(pod: "web") { isReady($0) }
+                let event = try await rig.event("RegistryUnreachable", of: "web")
+                #expect(event["type"].string == "Warning")
+                let message = event["message"].string ?? ""
+                #expect(message.contains("refused") && message.contains("imagePullPolicy: IfNotPresent"))
+                #expect(!message.contains("image load"))
+                try await rig.create("no", #"{"containers":[{"name":"c","image":"loaded/nowhere:latest"}]}"#)
+                let pod = try await rig.wait(pod: "no", "refused") {
+                    $0?["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].string == "ErrImagePull"
+                }
+                let words = pod?["status"]["containerStatuses"][0]["state"]["waiting"]["message"].string ?? ""
+                #expect(words.contains("no such image") && words.contains("imagePullPolicy: IfNotPresent"))
+            }
+        }
+    }
+
     @Test("a container that ends is started again, the second time after a back-off")
     func crash() async throws {
         try await Rig.with { rig in
