@@ -153,8 +153,15 @@ final class ResourceCache: Sendable {
         let flight = state.withLock { $0.flights.begin(key, origin) }
         var version: String?
         defer {
-            // What came meanwhile and was somebody else's has been told as an echo: it is no such thing.
-            let (others, handlers) = state.withLock { ($0.flights.end(key, flight, wrote: version), $0.handlers) }
+            // What came meanwhile and was somebody else's has been told as an echo, and is told again as it is by now.
+            let (others, handlers) = state.withLock { state in
+                let told = state.flights.end(key, flight, wrote: version)
+                let current = state.objects[key]
+                let others = told.compactMap { change in
+                    current.flatMap { $0.uid == change.object.uid ? Change(old: change.old, new: $0, object: $0) : nil }
+                }
+                return (others, state.handlers)
+            }
             for change in others { for handler in handlers { handler(change) } }
         }
         let written = try await write()
