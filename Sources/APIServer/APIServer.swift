@@ -89,9 +89,15 @@ public final class APIServer: Sendable {
     /// The way of every request: who, may they, what.
     func handle(_ request: IncomingRequest) async -> Reply {
         let info = RequestInfo(request)
+        let flight = metrics.begin(info)
         let reply: Reply
+        var status = 503
+        defer { metrics.end(flight, info, registry, dryRun: request.query("dryRun"), code: status) }
         do {
-            if !mirror.isLoaded, let health = await healthBeforeStart(request, info) { return health }
+            if !mirror.isLoaded, let health = await healthBeforeStart(request, info) {
+                status = health.status
+                return health
+            }
             try await start()
             reply = try await answer(request, info)
         } catch let error as StatusError {
@@ -103,7 +109,7 @@ public final class APIServer: Sendable {
                 "request failed", metadata: ["path": "\(request.path)", "verb": "\(info.verb)", "error": "\(error)"])
             reply = .failure(.internalError("\(error)"), to: request)
         }
-        metrics.count(info, registry, code: reply.status)
+        status = reply.status
         return reply.indented(for: request)
     }
 

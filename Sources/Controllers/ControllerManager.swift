@@ -37,7 +37,9 @@ public struct ControllerManager: Sendable {
 
     private func work() async {
         let caches = Caches(client)
-        let context = ControllerContext(client: client, caches: caches, configuration: configuration, log: log)
+        let context = ControllerContext(
+            client: client, caches: caches, configuration: configuration, log: log,
+            awake: AwakeTime(interval: configuration.nodeGracePeriod / 10))
         let addresses = AddressCollector(context)
         let kinds = CustomKinds(context)
         var controllers: [any Controller] = [
@@ -58,6 +60,7 @@ public struct ControllerManager: Sendable {
         for controller in controllers { controller.register() }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await caches.run() }
+            group.addTask { await context.awake.run() }
             await caches.waitUntilSynced()
             for controller in controllers {
                 guard controller is Scheduler else {

@@ -132,11 +132,16 @@ public protocol Backend: Sendable {
     /// All changes below `prefix` after `revision`, in batches.
     func watch(prefix: String, after revision: Int64) async throws(StorageError) -> StoreWatch
 
+    /// The size of the store's files; nil for a store that has none.
+    var storedBytes: Int? { get async }
+
     /// Gives up history before `revision`; the present is never touched.
     func compact(to revision: Int64) async throws(StorageError)
 }
 
 extension Backend {
+    public var storedBytes: Int? { nil }
+
     public func get(_ key: String) async throws(StorageError) -> KeyValue? { try await get(key, at: nil) }
 
     public func range(prefix: String) async throws(StorageError) -> RangeResult {

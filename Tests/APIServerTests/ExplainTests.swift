@@ -49,6 +49,15 @@ import Values
         let shown = try await fixture.kubectl("explain", "crontabs.spec")
         #expect(
             shown.status == 0 && shown.text.contains("cronSpec\t<string> -required-"), "\(shown.text)\(shown.errors)")
+        // Clients look for how upstream's words for these begin.
+        for (path, words) in [
+            ("crontabs", ["APIVersion defines", "Kind is a string value", "Standard object's metadata"]),
+            ("crontabs.metadata", ["Standard object's metadata", "CreationTimestamp is a timestamp"]),
+        ] {
+            let shown = try await fixture.kubectl("explain", path)
+            let flowed = shown.text.split { $0 == " " || $0 == "\n" }.joined(separator: " ")
+            for word in words { #expect(flowed.contains(word), "\(path): \(word)\n\(shown.text)") }
+        }
         let refused = try await fixture.kubectl(
             "create", "-f", "-",
             input: #"{"apiVersion":"stable.example.com/v1","kind":"CronTab","metadata":{"name":"c"},"spec":{"bad":1}}"#)

@@ -228,11 +228,14 @@ import Values
               cidr: 10.244.102.1/24
               nodeSelector: all()
             """
-        let refused = try await fixture.kubectl("apply", "-f", "-", input: manifest)
+        let alone = try await fixture.kubectl("apply", "-f", "-", input: manifest)
+        #expect(alone.status == 0 && alone.errors.contains("Warning: spec.cidr 10.244.102.1/24 has host bits set"))
+        let second = manifest.replacing("east", with: "west").replacing("102.1", with: "102.2")
+        let refused = try await fixture.kubectl("apply", "-f", "-", input: second)
         #expect(refused.status == 1)
         // kubectl shortens the sentence of the Status.
-        #expect(refused.errors.contains("IPPool \"zone-east-ippool\" is invalid: spec.cidr"))
-        #expect(refused.errors.contains("10.244.102.0/24"))
+        #expect(refused.errors.contains("IPPool \"zone-west-ippool\" is invalid: spec.cidr"))
+        #expect(refused.errors.contains("is the network of pool zone-east-ippool (10.244.102.0/24)"), "\(refused)")
         await fixture.stop()
     }
 

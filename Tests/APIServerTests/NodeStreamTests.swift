@@ -100,6 +100,17 @@ import Values
             #expect(
                 answer.headers.first(name: "X-Target")
                     == "/exec/default/web/main?command=sh&command=-c&command=a%20b&input=1&output=1")
+            // Flags are read as everywhere: what does not say no means yes.
+            for (query, passed) in [
+                ("stdin=True&stdout=t&stderr=TRUE&tty=T", "input=1&output=1&error=1&tty=1"),
+                ("stdin=1&stdout=&tty=yes", "input=1&output=1&tty=1"),
+                ("stdin=0&stdout=1&stderr=False&tty=F", "output=1"),
+            ] {
+                let answer = await server.respond(
+                    to: try request("\(Self.path)/exec?command=sh&\(query)", headers: ["Upgrade": "SPDY/3.1"]))
+                #expect(
+                    answer.headers.first(name: "X-Target") == "/exec/default/web/main?command=sh&\(passed)", "\(query)")
+            }
             let plain = await server.respond(to: try request(target))
             #expect(plain.status == 400)
             let refused = await server.respond(

@@ -20,9 +20,22 @@ import Values
         #expect(overlap.json["reason"].string == "Invalid")
         #expect(overlap.json["details"]["causes"][0]["field"].string == "spec.cidr")
         #expect(overlap.json["message"].string?.contains("first") == true)
-        let hostBits = try await fixture.send("POST", path, pool("third", "10.244.102.1/24"))
+        // With host bits a pool is its network: alone it is let in with a warning, beside another it is refused.
+        let alone = try await fixture.send("POST", path, pool("third", "10.244.102.1/24"))
+        #expect(alone.status == 201)
+        #expect(
+            alone.header("Warning") == "299 - \"spec.cidr 10.244.102.1/24 has host bits set: the pool is the network "
+                + "10.244.102.0/24\"")
+        let hostBits = try await fixture.send("POST", path, pool("twin", "10.244.102.2/24"))
         #expect(hostBits.status == 422)
-        #expect(hostBits.json["message"].string?.contains("10.244.102.0/24") == true)
+        #expect(
+            hostBits.json["message"].string?.contains(
+                "the address has host bits set: the /24 network that holds it is 10.244.102.0/24, which is the network of "
+                    + "pool third (10.244.102.0/24); ") == true)
+        var same = alone.json
+        same["spec"]["natOutgoing"] = true
+        let changed = try await fixture.send("PUT", "\(path)/third", same)
+        #expect(changed.status == 200 && changed.header("Warning") == nil, "\(changed)")
         let tiny = try await fixture.send("POST", path, pool("fourth", "10.9.0.0/28"))
         #expect(tiny.status == 422)
     }

@@ -220,6 +220,12 @@ import Values
                     ],
                 ])
             try await cluster.until(.daemonSets) { $0.named("agent")?["status"]["numberAvailable"].int == 2 }
+            // Clients compare it byte by byte.
+            let revisions = try await cluster.client.list(
+                GroupVersionResource("apps", "v1", "controllerrevisions"), in: "kube-system"
+            ).items
+            let data = try #require(revisions.first?["data"])
+            #expect(data.text() == data.text(sortedKeys: true) && data["spec"]["template"]["$patch"] == "replace")
             try await cluster.addNode("c")
             try await cluster.until(.daemonSets) { $0.named("agent")?["status"]["numberAvailable"].int == 3 }
             try await cluster.client.patch(

@@ -129,6 +129,44 @@ import Testing
         #expect(record.counts == [1: 5])
     }
 
+    /// What a worker writes comes back to its queue as any other change does.
+    @Test func anEchoDoesNotCutADelayShort() async throws {
+        let queue = WorkQueue<Int>(leastDelay: .seconds(3600), mostDelay: .seconds(3600))
+        let record = Record()
+        let origins = Mutex<[WorkOrigin]>([])
+        queue.add(1)
+        try await run(queue, workers: 1) { key in
+            let origin = try #require(WorkOrigin.current)
+            origins.withLock { $0.append(origin) }
+            // The write of the status of what is about to fail: its echo is there before the failure is.
+            let count = record.begin(key)
+            if key == 1, count <= 3 { WorkOrigin.echoing([origin]) { queue.add(key) } }
+            record.end(key)
+            if key == 1, count < 3 { throw Failure() }
+        } during: {
+            await record.finished(1)
+            while queue.count > 0 { await Task.yield() }
+            let origin = try #require(origins.withLock { $0.first })
+            // Behind the failure too, and whatever else is told of with it.
+            WorkOrigin.echoing([origin]) { queue.add(1) }
+            WorkOrigin.echoing([origin]) { queue.add(2) }
+            await record.finished(1)
+            while queue.count > 0 { await Task.yield() }
+            #expect(record.counts == [1: 1, 2: 1])
+            // What others change wakes it at once.
+            queue.add(1)
+            await record.finished(1)
+            WorkOrigin.echoing([]) { queue.add(1) }
+            // In order by now, so that its echo counts: once more, to see what came of the write.
+            await record.finished(2)
+            while queue.count > 0 { await Task.yield() }
+        }
+        #expect(record.counts[2] == 1 && (record.counts[1] ?? 0) >= 4)
+        // It is one work until it is in order.
+        let first = origins.withLock { Array($0.prefix(1)) }
+        #expect(origins.withLock { $0.filter { first.contains($0) }.count } == 3)
+    }
+
     @Test func whatWaitsForItsTimeIsNotLostWhenTheRunIsCancelled() async throws {
         let queue = WorkQueue<Int>()
         let record = Record()

@@ -37,6 +37,9 @@ import Values
             #"{"m~n":3}"#
         ),
         (#"{"a":1}"#, #"[{"op":"replace","path":"","value":{"b":1}}]"#, #"{"b":1}"#),
+        // Go leaves out what is null.
+        (#"{"a":1}"#, #"[{"op":"add","path":"/b"},{"op":"replace","path":"/a"}]"#, #"{"a":null,"b":null}"#),
+        (#"{"a":1}"#, #"[{"op":"test","path":"/b"}]"#, #"{"a":1}"#),
     ])
     func jsonPatch(_ target: String, _ patch: String, _ result: String) throws {
         #expect(try JSONPatch.apply(json(patch), to: json(target)) == json(result))
@@ -50,7 +53,7 @@ import Values
         (#"[{"op":"add","path":"/a/01","value":1}]"#, .doesNotApply),
         (#"[{"op":"test","path":"/a","value":2}]"#, .doesNotApply),
         (#"[{"op":"move","from":"/a","path":"/a/0"}]"#, .doesNotApply),
-        (#"[{"op":"add","path":"/x"}]"#, .malformed), (#"[{"op":"fly","path":"/x"}]"#, .malformed),
+        (#"[{"op":"test","path":"/a"}]"#, .doesNotApply), (#"[{"op":"fly","path":"/x"}]"#, .malformed),
         (#"[{"path":"/x"}]"#, .malformed), (#"{"op":"add"}"#, .malformed),
         (#"[{"op":"add","path":"x","value":1}]"#, .malformed),
     ]

@@ -42,7 +42,6 @@ import Values
         ([:], ["spec.cidr: Required value"]),
         (["cidr": "all"], ["spec.cidr: Invalid value: \"all\"", "not a network"]),
         (["cidr": "10.0.0.1"], ["prefix length is missing", "10.0.0.1/32"]),
-        (["cidr": "10.0.0.1/24"], ["spec.cidr: Invalid value: \"10.0.0.1/24\"", "host bits", "write 10.0.0.0/24"]),
         (
             ["cidr": "10.244.102.1/24"],
             ["host bits", "10.244.102.0/24", "default-ipv4-ippool (10.244.0.0/16)", "10.245.0.0/24 is free"]
@@ -69,10 +68,18 @@ import Values
         for word in words { #expect(text.contains(word), "\(word) is not in: \(text)") }
     }
 
-    @Test func theLabsMistakesAreRefusedEach() {
-        let first = Self.messages(["cidr": "10.244.102.1/24", "ipipMode": "Always"], existing: [])
-        #expect(first.count == 1)
-        #expect(first.first?.contains("10.244.102.0/24") == true)
+    @Test func ofTheLabsTwoPoolsWithHostBitsOneIsLetIn() throws {
+        let first = Self.pool("east", ["cidr": "10.244.102.1/24", "ipipMode": "Always"])
+        #expect(IPPoolValidation.validate(first, existing: [], old: nil).isEmpty)
+        #expect(
+            IPPoolValidation.warnings(first) == [
+                "spec.cidr 10.244.102.1/24 has host bits set: the pool is the network 10.244.102.0/24"
+            ])
+        #expect(try IPPool(first).cidr == CIDR("10.244.102.0/24"))
+        let second = Self.messages(["cidr": "10.244.102.2/24", "ipipMode": "Always"], existing: [first])
+        #expect(second.count == 1)
+        #expect(second.first?.contains("10.244.102.0/24, which is the network of pool east") == true)
+        #expect(IPPoolValidation.warnings(Self.pool("west", ["cidr": "10.244.102.0/24"])).isEmpty)
     }
 
     @Test func networkAndBlockSizeStay() {

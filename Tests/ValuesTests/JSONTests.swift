@@ -179,6 +179,12 @@ import Values
             return .object(object)
         }
     }
+
+    @Test func keysAreSortedAtEveryLevel() throws {
+        let json = try JSON(parsing: #"{"b":[{"z":1,"a":{"y":null,"x":2}}],"a":"c"}"#)
+        #expect(json.withSortedKeys.text() == #"{"a":"c","b":[{"a":{"x":2,"y":null},"z":1}]}"#)
+        #expect(json.withSortedKeys == json)
+    }
 }
 
 /// SplitMix64: the same numbers on every run.

@@ -20,6 +20,9 @@ struct PolicyRule: Sendable, Hashable {
         nonResourceURLs = urls
     }
 
+    /// All that there is to hold.
+    static let everything = [PolicyRule(["*"], groups: ["*"], resources: ["*"]), PolicyRule(["*"], urls: ["*"])]
+
     init(_ json: JSON) {
         func strings(_ key: String) -> [String] { json[key].array?.compactMap(\.string) ?? [] }
         verbs = strings("verbs")

@@ -64,9 +64,7 @@ final class RBACAuthorizer: Sendable {
 
     /// What somebody may do in a namespace, and in the cluster.
     func rules(_ user: UserInfo, namespace: String?) -> [PolicyRule] {
-        if user.isMaster {
-            return [PolicyRule(["*"], groups: ["*"], resources: ["*"]), PolicyRule(["*"], urls: ["*"])]
-        }
+        if user.isMaster { return PolicyRule.everything }
         let own = NodeIdentity(user) == nil ? [] : BootstrapPolicy.node
         return own + grants(user).filter { $0.namespace == nil || $0.namespace == namespace }.flatMap(\.rules)
     }

@@ -65,7 +65,7 @@ struct ServiceAllocator: Sendable {
             errors += allocateAddress(&service, old)
         }
         errors += allocatePorts(&service, old)
-        if errors.isEmpty { try allocateHealthCheck(&service, old) }
+        if errors.isEmpty { errors += try allocateHealthCheck(&service, old) }
         return errors
     }
 
@@ -218,18 +218,23 @@ struct ServiceAllocator: Sendable {
 
     /// Where load balancers ask a node whether it has pods of the Service: a port that a Service has from the moment on
     /// that it needs one, and loses when it needs none any more. Those that earlier servers made have none yet.
-    private func allocateHealthCheck(_ service: inout KubeObject, _ old: KubeObject?) throws(StatusError) {
-        guard ServiceTypes.needsHealthCheck(service["spec"]), Self.keptHealthCheck(service, old) == nil else { return }
+    private func allocateHealthCheck(
+        _ service: inout KubeObject, _ old: KubeObject?
+    ) throws(StatusError) -> [FieldError] {
+        guard ServiceTypes.needsHealthCheck(service["spec"]), Self.keptHealthCheck(service, old) == nil else {
+            return []
+        }
         let own = Set(ServiceClaims.claims(of: service, withHealthCheck: false))
         if let asked = service["spec"]["healthCheckNodePort"].int, asked != 0 {
             // What is no port at all the kind's own rules refuse.
-            guard (1...65535).contains(asked), let problem = problem(port: asked, "TCP", own) else { return }
-            throw .internalError("failed to allocate requested HealthCheck NodePort \(asked): \(problem)")
+            guard (1...65535).contains(asked), let problem = problem(port: asked, "TCP", own) else { return [] }
+            return [.invalid("spec.healthCheckNodePort", JSON(asked), problem)]
         }
         guard let free = freePort("TCP", own) else {
             throw .internalError("failed to allocate a HealthCheck NodePort: range is full")
         }
         service["spec"]["healthCheckNodePort"] = JSON(free)
+        return []
     }
 
     /// Why a port that is asked for cannot be had.

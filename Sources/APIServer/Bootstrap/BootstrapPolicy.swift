@@ -17,11 +17,7 @@ enum BootstrapPolicy {
 
     private static var clusterRoles: [KubeObject] {
         [
-            role(
-                "cluster-admin",
-                [
-                    PolicyRule(["*"], groups: ["*"], resources: ["*"]), PolicyRule(["*"], urls: ["*"]),
-                ]),
+            role("cluster-admin", PolicyRule.everything),
             // These three hold what the roles that they select hold: the controllers fill them.
             role("admin", [], aggregates: "admin"),
             role("edit", [], aggregates: "edit", part: "admin"),

@@ -17,14 +17,17 @@ final class EncodedLines: Sendable {
     }
 
     /// A few at most: to compare them is quicker than to hash what they are known by.
-    private let lines = Mutex<[(key: Key, line: [UInt8])]>([])
+    private let lines = Mutex<[(key: Key, line: [UInt8])]?>([])
 
     func line(_ key: Key, _ make: () -> [UInt8]) -> [UInt8] {
         lines.withLock { lines in
-            if let found = lines.first(where: { $0.key == key }) { return found.line }
+            if let found = lines?.first(where: { $0.key == key }) { return found.line }
             let line = make()
-            lines.append((key, line))
+            lines?.append((key, line))
             return line
         }
     }
+
+    /// Keeps nothing from now on: few still ask, and each gets a line of his own.
+    func forget() { lines.withLock { $0 = nil } }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import HTTPServing
+import KubeClient
 import KubeObjects
 import Logging
 import Storage
@@ -33,6 +34,9 @@ final class Mirror: Sendable {
     private let logger: Logger
     private let state = Mutex(State())
     private let started = AsyncLock()
+    let watchEvents = MetricFamily(
+        .counter, "apiserver_watch_events_total", "Events that watchers were told of.",
+        labels: ["group", "version", "kind"])
 
     init(storage: any Backend, logger: Logger) {
         self.storage = storage
@@ -155,6 +159,10 @@ final class Mirror: Sendable {
             var batch = HTTPOutlet.Batch()
             let gone = subscriptions.values.filter { !$0.tell(events, &batch) }
             batch.send()
+            if let resource = events.first?.object.resource.resource {
+                watchEvents.add(
+                    Double(events.count * subscriptions.count), [resource.group, resource.version, resource.resource])
+            }
             guard !gone.isEmpty else { continue }
             state.withLock { state in
                 for subscription in gone { state.subscriptions[prefix]?[subscription.id] = nil }
@@ -238,9 +246,12 @@ final class Mirror: Sendable {
         state.withLock { $0.caches[resource.prefix]?.lastChange ?? $0.historyStart }
     }
 
-    func counts() -> [(resource: StorageKey, count: Int)] {
+    /// The objects of each resource, and its watchers.
+    func counts() -> [(resource: StorageKey, count: Int, watchers: Int)] {
         state.withLock { state in
-            state.keys.values.map { ($0, state.caches[$0.prefix]?.count ?? 0) }
+            state.keys.values.map {
+                ($0, state.caches[$0.prefix]?.count ?? 0, state.subscriptions[$0.prefix]?.count ?? 0)
+            }
         }
     }
 

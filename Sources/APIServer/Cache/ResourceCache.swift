@@ -41,8 +41,11 @@ final class CacheEvent: Sendable {
         }
     }
 
-    /// Keeps the tree no longer: whoever was told has it.
-    func age() { read.withLock { $0 = .given } }
+    /// Keeps what was made of the object no longer: whoever was told has it.
+    func age() {
+        read.withLock { $0 = .given }
+        lines.forget()
+    }
 
     /// The line of a watch that tells of `type`.
     func line(_ type: String, _ content: EncodedLines.Content, _ make: () -> [UInt8]) -> [UInt8] {
@@ -86,6 +89,8 @@ struct ResourceCache: Sendable {
     static let historyLimit = 2048
     static let historyBytesLimit = 2 << 20
     private var historyBytes = 0
+    /// What an event takes besides the bytes of its object.
+    private static let eventBytes = 768
 
     init(start: Int64) {
         historyStart = start
@@ -113,7 +118,7 @@ struct ResourceCache: Sendable {
     /// Takes an event that the objects show already into the history.
     mutating func remember(_ event: CacheEvent) {
         history.append(event)
-        historyBytes += event.object.value.count
+        historyBytes += event.object.value.count + Self.eventBytes
         lastChange = event.revision
         if history.count > Self.historyLimit || historyBytes > Self.historyBytesLimit { forget() }
     }
@@ -123,7 +128,7 @@ struct ResourceCache: Sendable {
         let count = history.count / 2
         guard count > 0 else { return }
         historyStart = history[count - 1].revision
-        for event in history[..<count] { historyBytes -= event.object.value.count }
+        for event in history[..<count] { historyBytes -= event.object.value.count + Self.eventBytes }
         history.removeFirst(count)
     }
 

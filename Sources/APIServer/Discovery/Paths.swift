@@ -3,6 +3,7 @@
 import HTTPServing
 import KubeObjects
 import PKI
+import Storage
 import Values
 
 extension APIServer {
@@ -20,7 +21,11 @@ extension APIServer {
         case "metrics":
             return Reply(
                 headers: [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")],
-                body: .bytes(Array(metrics.text(mirror).utf8)))
+                body: .bytes(
+                    Array(
+                        metrics.text(
+                            mirror, storedBytes: await storage.storedBytes, version: configuration.version
+                        ).utf8)))
         case "api", "apis": return served.current.documents.discovery(request, parts) ?? .pathNotFound
         case "openapi": return served.current.documents.openAPI(request, parts) ?? .pathNotFound
         case ".well-known" where parts == [".well-known", "openid-configuration"]:

@@ -1,49 +1,109 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import KubeClient
 import KubeObjects
-import Synchronization
 
-/// Counts requests, as `/metrics` tells.
+/// What the server tells of itself at `/metrics`, under the names that upstream's has.
 final class RequestMetrics: Sendable {
-    private struct Key: Hashable {
-        let verb: String
-        let group: String
-        let version: String
-        let resource: String
-        let subresource: String
-        let code: Int
+    private static let labels = [
+        "verb", "group", "version", "resource", "subresource", "scope", "component", "dry_run",
+    ]
+
+    private let requests = MetricFamily(
+        .counter, "apiserver_request_total", "Requests by verb, resource and response code.",
+        labels: labels + ["code"])
+    private let durations = MetricFamily(
+        .histogram, "apiserver_request_duration_seconds", "How long it takes to answer, but for what is streamed.",
+        labels: labels, bounds: MetricFamily.requestSeconds)
+    /// No time is spent on webhooks, which is what is left out here.
+    private let ownDurations = MetricFamily(
+        .histogram, "apiserver_request_sli_duration_seconds",
+        "How long the server itself takes to answer, but for what is streamed.", labels: labels,
+        bounds: MetricFamily.requestSeconds)
+    private let inFlight = MetricFamily(
+        .gauge, "apiserver_current_inflight_requests", "Requests that are being answered, but for what is streamed.",
+        labels: ["request_kind"])
+    private let storeDurations = MetricFamily(
+        .histogram, "etcd_request_duration_seconds", "How long the store takes to write.",
+        labels: ["operation", "type"], bounds: MetricFamily.requestSeconds)
+
+    init() {
+        for kind in ["mutating", "readOnly"] { inFlight.touch([kind]) }
+        for operation in ["create", "delete", "update"] { storeDurations.touch([operation, "/registry/"]) }
     }
 
-    private let counts = Mutex<[Key: Int]>([:])
+    private static let mutating: Set<String> = ["create", "update", "patch", "delete", "deletecollection"]
+    private static let streamed: Set<String> = ["exec", "attach", "portforward", "proxy", "log"]
 
-    func count(_ info: RequestInfo, _ registry: ResourceRegistry, code: Int) {
+    /// A request that is being answered.
+    struct Flight {
+        fileprivate let kind: String?
+        fileprivate let start = ContinuousClock.now
+    }
+
+    func begin(_ info: RequestInfo) -> Flight {
+        guard info.verb != "watch", !Self.streamed.contains(info.subresource) else { return Flight(kind: nil) }
+        let kind = Self.mutating.contains(info.verb) ? "mutating" : "readOnly"
+        inFlight.add(1, [kind])
+        return Flight(kind: kind)
+    }
+
+    func end(_ flight: Flight, _ info: RequestInfo, _ registry: ResourceRegistry, dryRun: String?, code: Int) {
+        if let kind = flight.kind { inFlight.add(-1, [kind]) }
         // Only what is served is counted one by one: anybody can ask for any number of paths, and be refused.
         guard info.isResourceRequest, code != 404, let type = registry.resource(info.groupVersionResource),
             info.subresource.isEmpty || type.subresource(info.subresource) != nil
         else { return }
-        let key = Key(
-            verb: info.verb.uppercased(), group: info.group, version: info.version, resource: info.resource,
-            subresource: info.subresource, code: code)
-        counts.withLock { $0[key, default: 0] += 1 }
+        let scope = info.name != nil ? "resource" : info.namespace != nil ? "namespace" : "cluster"
+        let values = [
+            info.verb.uppercased(), info.group, info.version, info.resource, info.subresource, scope, "apiserver",
+            dryRun == "All" ? "All" : "",
+        ]
+        requests.add(1, values + [String(code)])
+        guard flight.kind != nil else { return }
+        durations.observe(since: flight.start, values)
+        ownDurations.observe(since: flight.start, values)
+    }
+
+    /// How long the store takes for a write.
+    func stored<Value>(_ operation: String, _ resource: StorageKey, _ write: () async throws -> Value) async throws
+        -> Value
+    {
+        let start = ContinuousClock.now
+        defer { storeDurations.observe(since: start, [operation, resource.prefix]) }
+        return try await write()
     }
 
     /// The text format of Prometheus.
-    func text(_ mirror: Mirror) -> String {
-        var lines = [
-            "# HELP apiserver_request_total Requests by verb, resource and response code.",
-            "# TYPE apiserver_request_total counter",
-        ]
-        lines += counts.withLock { $0 }.map { key, count in
-            "apiserver_request_total{verb=\"\(key.verb)\",group=\"\(key.group)\",version=\"\(key.version)\","
-                + "resource=\"\(key.resource)\",subresource=\"\(key.subresource)\",code=\"\(key.code)\"} \(count)"
-        }.sorted()
-        lines.append("# HELP apiserver_storage_objects Objects in the store by resource.")
-        lines.append("# TYPE apiserver_storage_objects gauge")
-        for (resource, count) in mirror.counts().sorted(by: { $0.resource.prefix < $1.resource.prefix }) {
-            lines.append("apiserver_storage_objects{resource=\"\(resource.resource.groupResource)\"} \(count)")
+    func text(_ mirror: Mirror, storedBytes: Int?, version: String) -> String {
+        var text = ""
+        for family in [requests, durations, ownDurations, inFlight, storeDurations, mirror.watchEvents] {
+            family.append(to: &text)
         }
-        lines.append("# TYPE catbird_storage_revision gauge")
-        lines.append("catbird_storage_revision \(mirror.revision)")
-        return lines.joined(separator: "\n") + "\n"
+        let objects = MetricFamily(
+            .gauge, "apiserver_storage_objects", "Objects in the store by resource.", labels: ["resource"])
+        let watches = MetricFamily(
+            .gauge, "apiserver_longrunning_requests", "Watches that are open.",
+            labels: ["verb", "group", "version", "resource", "scope", "component"])
+        for (resource, count, watchers) in mirror.counts() {
+            objects.set(Double(count), [resource.resource.groupResource])
+            watches.set(
+                Double(watchers),
+                [
+                    "WATCH", resource.resource.group, resource.resource.version, resource.resource.resource, "",
+                    "apiserver",
+                ])
+        }
+        let revision = MetricFamily(.gauge, "catbird_storage_revision", "Revision of the store.")
+        revision.set(Double(mirror.revision))
+        let size = MetricFamily(
+            .gauge, "apiserver_storage_size_bytes", "Size of the store's files.", labels: ["storage_cluster_id"])
+        if let storedBytes { size.set(Double(storedBytes), ["etcd-0"]) }
+        let build = MetricFamily(
+            .gauge, "kubernetes_build_info", "Version of Kubernetes' API that is served.", labels: ["git_version"])
+        build.set(1, [version])
+        for family in [objects, watches, revision, size, build] { family.append(to: &text) }
+        ProcessMetrics.shared.append(to: &text)
+        return text
     }
 }

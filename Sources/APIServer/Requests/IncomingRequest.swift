@@ -47,11 +47,8 @@ struct IncomingRequest: Sendable {
     /// All values of a parameter that may stand more than once.
     func queryValues(_ name: String) -> [String] { query.filter { $0.name == name }.map(\.value) }
 
-    /// A flag of the query, as upstream reads it: whatever is there but `false` and `0` means yes, an empty value too.
-    func flag(_ name: String) -> Bool {
-        guard let value = query(name) else { return false }
-        return value != "0" && value.lowercased() != "false"
-    }
+    /// A flag of the query; one that is missing means no.
+    func flag(_ name: String) -> Bool { query(name).map { Bool(queryValue: $0) } ?? false }
 
     /// A number of the query; refused when it is none.
     func number(_ name: String) throws(StatusError) -> Int? {

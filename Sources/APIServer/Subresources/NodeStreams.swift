@@ -93,9 +93,9 @@ extension APIServer {
             let names = ["stdin": "input", "stdout": "output", "stderr": "error"]
             for item in query where item.name != "container" {
                 if let name = names[item.name] {
-                    if ["true", "1"].contains(item.value) { items.append((name, "1")) }
+                    if Bool(queryValue: item.value) { items.append((name, "1")) }
                 } else if item.name == "tty" {
-                    if ["true", "1"].contains(item.value) { items.append(("tty", "1")) }
+                    if Bool(queryValue: item.value) { items.append(("tty", "1")) }
                 } else {
                     items.append((item.name, item.value))
                 }

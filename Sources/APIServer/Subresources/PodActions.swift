@@ -42,7 +42,6 @@ extension APIServer {
             }
             var object = old
             object["spec"]["nodeName"] = JSON(node)
-            object.metadata["generation"] = JSON(old.generation + 1)
             for (key, value) in binding.annotations { object.metadata["annotations"][key] = JSON(value) }
             PodConditions.set(&object, "PodScheduled", "True")
             return .write(object)

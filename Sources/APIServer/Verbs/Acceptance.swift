@@ -70,20 +70,15 @@ extension APIServer {
     /// Says of what is made or changed that it will not do what is expected of it, where nothing forbids that: a pool
     /// too small for the nodes that it selects, a kind that nothing acts upon yet.
     func warn(of object: @autoclosure () -> KubeObject, old: KubeObject?, _ context: RequestContext) {
-        let calico = CalicoRules.warnings(context.type.storage, kind: context.type.kind)
-        if !calico.isEmpty, object()["spec"] != old?["spec"] {
-            for warning in calico { context.warnings.add(warning) }
+        if Unheeded.concerns(context.type.groupVersionKind), context.info.subresource.isEmpty {
+            for fact in Unheeded.facts(object(), old: old) { context.warnings.add(fact.warning) }
         }
         for warning in unjudged.warnings(old == nil ? .create : .update, context.type) { context.warnings.add(warning) }
-        if context.type.storage == .customResourceDefinitions,
-            object()["spec"]["conversion"]["strategy"].string == "Webhook"
-        {
-            context.warnings.add(
-                "spec.conversion.strategy Webhook is not called yet: objects differ between versions in apiVersion alone"
-            )
-        }
         guard context.type.storage == .ipPools else { return }
         let object = object()
+        for warning in IPPoolValidation.warnings(object) where object["spec"]["cidr"] != old?["spec"]["cidr"] {
+            context.warnings.add(warning)
+        }
         guard !object.isBeingDeleted, object["spec"] != old?["spec"],
             let pool = try? IPPool(object)
         else { return }

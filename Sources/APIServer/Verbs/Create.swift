@@ -102,7 +102,7 @@ extension APIServer {
         try await allocate(&object, old: nil, type)
         define(&object, isNew: true, type)
         try await validate(object, old: nil, type)
-        try checkEscalation(object, type, user)
+        try checkEscalation(object, old: nil, type, user)
         review.object = object
         try await admission.validate(&review)
         for text in review.warnings { warnings?.add(text) }

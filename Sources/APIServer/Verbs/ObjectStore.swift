@@ -52,7 +52,8 @@ extension APIServer {
             }
             return StoredObject(key: path, resource: key, revision: mirror.revision, value: bytes)
         }
-        switch try await storage.put(path, bytes, expecting: 0) {
+        let result = try await metrics.stored("create", key) { try await storage.put(path, bytes, expecting: 0) }
+        switch result {
         case .committed(let revision):
             return StoredObject(key: path, resource: key, revision: revision, value: bytes)
         case .conflict: throw StatusError.alreadyExists(type.resource, name: object.name)
@@ -87,7 +88,9 @@ extension APIServer {
                 }
                 let expected = current.revision
                 let result = try await admission.quotas.settling(charge, holds: \.isCommitted) {
-                    try await storage.put(path, bytes, expecting: expected)
+                    try await metrics.stored("update", key) {
+                        try await storage.put(path, bytes, expecting: expected)
+                    }
                 }
                 switch result {
                 case .committed(let revision):
@@ -102,7 +105,11 @@ extension APIServer {
                         stored: StoredObject(key: path, resource: key, revision: current.revision, value: bytes),
                         wasDeleted: true)
                 }
-                switch try await storage.delete(path, expecting: current.revision) {
+                let revision = current.revision
+                let result = try await metrics.stored("delete", key) {
+                    try await storage.delete(path, expecting: revision)
+                }
+                switch result {
                 case .deleted(let revision, _):
                     await releaseAddresses(addresses(current, without: nil, type), of: last, type)
                     return Written(

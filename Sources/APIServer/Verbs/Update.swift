@@ -68,7 +68,7 @@ extension APIServer {
         try checkFinalizers(object, old, type)
         try await validate(object, old: old, type, subresource: part)
         warn(of: object, old: old, context)
-        try checkEscalation(object, type, context.user)
+        try checkEscalation(object, old: old, type, context.user)
         if Self.isFinished(object, type) { return .delete(object) }
         review.object = object
         try await admission.validate(&review)

@@ -33,7 +33,7 @@ extension Session {
         var table = FramedTable("GROUPING", "CIDR", "IPS TOTAL", "IPS IN USE", "IPS RESERVED", "IPS FREE")
         let showBlocks = arguments.flag("show-blocks")
         var rest = blocks
-        let ranges = pools.compactMap { $0["spec"]["cidr"].string.flatMap { CIDR($0) } }.sorted()
+        let ranges = pools.compactMap { $0["spec"]["cidr"].string.flatMap { CIDR($0)?.network } }.sorted()
         for range in ranges {
             let own = blocks.filter { range.contains($0.cidr) }
             rest.removeAll { range.contains($0.cidr) }

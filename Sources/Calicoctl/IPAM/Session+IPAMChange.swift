@@ -92,7 +92,9 @@ extension Session {
         let pools = try await client.list(.ipPools).items
         guard
             let pool = pools.first(where: {
-                name == $0.name || (network != nil && $0["spec"]["cidr"].string == network)
+                name == $0.name
+                    || (network != nil
+                        && $0["spec"]["cidr"].string.flatMap { CIDR($0) }?.network.description == network)
             })
         else { throw Failure("Unable to find IP pool \(name ?? network ?? "")") }
         let parts = try Self.parts(of: pool, count)

@@ -11,4 +11,10 @@ extension Session {
         default: CalicoRules.problems(kind.resource, object)
         }
     }
+
+    /// What the API server says of an object that it accepts.
+    static func addressWarnings(_ kind: ResourceKind, _ object: KubeObject) -> [String] {
+        guard kind.resource == .ipPools else { return [] }
+        return IPPoolValidation.warnings(object).map { "Warning: \(kind.kind)(\(object.key)): \($0)" }
+    }
 }

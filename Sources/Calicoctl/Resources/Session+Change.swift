@@ -33,6 +33,9 @@ extension Session {
                     }
                     if kind.resource == .ipPools { pools.append(object) }
                 }
+                if verb != "delete" {
+                    for warning in Self.addressWarnings(kind, object) { output("\(warning)\n") }
+                }
                 count += 1
             } catch let failure as Failure {
                 errors.append(failure.message)

@@ -14,7 +14,7 @@ struct CertificateApprover: Controller {
     }
 
     let context: ControllerContext
-    private let queue = WorkQueue<String>()
+    private let queue = WorkQueue<String>("certificate_approver")
 
     init(_ context: ControllerContext) { self.context = context }
 

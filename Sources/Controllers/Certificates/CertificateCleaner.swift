@@ -8,7 +8,7 @@ package import Values
 /// Deletes requests for certificates that nobody needs any more.
 struct CertificateCleaner: Controller {
     let context: ControllerContext
-    private let queue = WorkQueue<String>()
+    private let queue = WorkQueue<String>("certificate_cleaner")
 
     init(_ context: ControllerContext) { self.context = context }
 

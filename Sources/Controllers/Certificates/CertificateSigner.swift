@@ -73,7 +73,7 @@ struct CertificateSigner: Controller {
 
     let context: ControllerContext
     private let authority: CertificateAuthority
-    private let queue = WorkQueue<String>()
+    private let queue = WorkQueue<String>("certificate_signer")
 
     /// Nil without an authority: requests then wait for a signer from outside.
     init?(_ context: ControllerContext) {

@@ -10,7 +10,7 @@ struct NamespaceContents: Controller {
     static let rootCA = "kube-root-ca.crt"
 
     let context: ControllerContext
-    private let queue = WorkQueue<String>()
+    private let queue = WorkQueue<String>("serviceaccount")
 
     init(_ context: ControllerContext) { self.context = context }
 

@@ -8,7 +8,7 @@ import Values
 struct NamespaceDeletion: Controller {
     let context: ControllerContext
     private let kinds: CustomKinds
-    private let queue = WorkQueue<String>()
+    private let queue = WorkQueue<String>("namespace")
 
     init(_ context: ControllerContext, _ kinds: CustomKinds) {
         self.context = context

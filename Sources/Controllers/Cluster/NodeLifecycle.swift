@@ -8,22 +8,27 @@ import Values
 /// Notices nodes that fell silent, and keeps the taints of every node in step with its conditions.
 ///
 /// Silence is measured by this process's clock from the last change of the node's Lease or of its heartbeats that
-/// was seen, so that clocks need not agree. After a start every node gets the whole grace period.
+/// was seen, so that clocks need not agree. After a start every node gets the whole grace period, and so it does after
+/// the machine slept or this process was stopped: who was not listening has not heard a silence.
 struct NodeLifecycle: Controller {
     let context: ControllerContext
-    private let queue = WorkQueue<String>()
+    private let queue = WorkQueue<String>("node_lifecycle_controller")
     private let events: EventRecorder
-    private let seen = SeenNodes()
+    private let seen: SeenNodes
 
     /// When something was last heard from each node.
     final class SeenNodes: Sendable {
         private let times = Mutex<[String: (mark: JSON, at: ContinuousClock.Instant)]>([:])
+        private let awake: AwakeTime
 
-        /// How long ago the mark of the node was seen to change.
-        func silence(of name: String, mark: JSON) -> Duration {
-            times.withLock { times in
-                if let entry = times[name], entry.mark == mark { return .now - entry.at }
-                times[name] = (mark, .now)
+        init(_ awake: AwakeTime) { self.awake = awake }
+
+        /// How long ago the mark of the node was seen to change, or somebody began to look.
+        func silence(of name: String, mark: JSON, now: AwakeTime.Moment = .now) -> Duration {
+            let awakeSince = awake.since(now: now).instant
+            return times.withLock { times in
+                if let entry = times[name], entry.mark == mark { return now.instant - max(entry.at, awakeSince) }
+                times[name] = (mark, now.instant)
                 return .zero
             }
         }
@@ -33,6 +38,7 @@ struct NodeLifecycle: Controller {
 
     init(_ context: ControllerContext) {
         self.context = context
+        seen = SeenNodes(context.awake)
         events = context.events(from: "node-controller")
     }
 

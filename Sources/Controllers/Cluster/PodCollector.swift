@@ -13,7 +13,7 @@ struct PodCollector: Controller {
     }
 
     let context: ControllerContext
-    private let queue = WorkQueue<Work>()
+    private let queue = WorkQueue<Work>("podgc")
 
     init(_ context: ControllerContext) { self.context = context }
 

@@ -13,7 +13,7 @@ import Values
 final class ResourceQuotaController: Controller {
     private let context: ControllerContext
     private let kinds: CustomKinds
-    private let queue = WorkQueue<ObjectKey>()
+    private let queue = WorkQueue<ObjectKey>("resourcequota_primary")
     private let followed: Mutex<Set<String>>
     private let newcomers = AsyncStream<String>.makeStream()
 

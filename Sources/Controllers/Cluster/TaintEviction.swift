@@ -5,9 +5,11 @@ import KubeObjects
 import Values
 
 /// Deletes pods whose node has a NoExecute taint that they do not bear, or do not bear any longer.
+///
+/// What a pod bears for a time is counted while this process could hear of the taint's end: see ``AwakeTime``.
 struct TaintEviction: Controller {
     let context: ControllerContext
-    private let queue = WorkQueue<ObjectKey>()
+    private let queue = WorkQueue<ObjectKey>("noexec_taint_pod")
     private let events: EventRecorder
 
     init(_ context: ControllerContext) {
@@ -34,7 +36,9 @@ struct TaintEviction: Controller {
     func run() async { await queue.run(workers: 4) { key in try await reconcile(key) } }
 
     /// Seconds from now until the pod has to go; nil: never.
-    static func delay(of pod: KubeObject, on node: KubeObject, now: Timestamp) -> Double? {
+    static func delay(
+        of pod: KubeObject, on node: KubeObject, now: Timestamp, awakeSince: Timestamp
+    ) -> Double? {
         let taints = node["spec"]["taints"].array ?? []
         var least: Double?
         let tolerations = pod.tolerations
@@ -43,7 +47,8 @@ struct TaintEviction: Controller {
             case .never: continue
             case .now: return 0
             case .after(let seconds):
-                let since = (json["timeAdded"].string).flatMap { Timestamp($0) } ?? now
+                let added = (json["timeAdded"].string).flatMap { Timestamp($0) } ?? now
+                let since = max(added, awakeSince)
                 // The time a taint was added has whole seconds; a negative age is a clock that differs.
                 let age = max(0, now.seconds(since: since))
                 least = min(least ?? .infinity, max(0, Double(seconds) - age))
@@ -56,7 +61,7 @@ struct TaintEviction: Controller {
         let caches = context.caches
         guard let pod = caches.pods[key], !pod.isBeingDeleted, let name = pod.nodeName,
             let node = caches.nodes[ObjectKey(nil, name)],
-            let delay = Self.delay(of: pod, on: node, now: .now)
+            let delay = Self.delay(of: pod, on: node, now: .now, awakeSince: context.awake.since().time)
         else { return }
         guard delay <= 0 else {
             queue.addAfter(key, .milliseconds(Int(delay * 1000) + 1))

@@ -21,7 +21,7 @@ final class AddressCollector: Controller {
     private let context: ControllerContext
     let objects: IPAMCaches
     let book: AddressBook
-    private let queue = WorkQueue<Work>()
+    private let queue = WorkQueue<Work>("ipam_garbage_collector")
     /// Since when each suspect has been one.
     private let suspects = Mutex<[String: Timestamp]>([:])
     private let mending = Mutex(Mending())

@@ -18,7 +18,7 @@ final class CustomKinds: Controller {
     static let finalizer = "customresourcecleanup.apiextensions.k8s.io"
 
     private let context: ControllerContext
-    private let queue = WorkQueue<String>()
+    private let queue = WorkQueue<String>("crd_kinds")
     private let kinds = Mutex<[String: Kind]>([:])
     /// The resources that have come, for those who follow their objects.
     let arrivals: AsyncStream<GroupVersionResource>

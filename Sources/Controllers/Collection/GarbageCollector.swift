@@ -12,7 +12,7 @@ import Values
 /// of an object but its place in the graph.
 final class GarbageCollector: Controller {
     private let context: ControllerContext
-    private let queue = WorkQueue<String>()
+    private let queue = WorkQueue<String>("garbage_collector_attempt_to_delete")
     private let events: EventRecorder
     private let graph = Mutex(OwnerGraph())
     private let kinds: CustomKinds

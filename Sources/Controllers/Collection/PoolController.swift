@@ -22,7 +22,7 @@ struct PoolController: Controller {
     private let context: ControllerContext
     private let objects: IPAMCaches
     private let book: AddressBook
-    private let queue = WorkQueue<Work>()
+    private let queue = WorkQueue<Work>("ippool")
 
     /// - Parameter objects: caches that somebody else runs.
     init(_ context: ControllerContext, objects: IPAMCaches, book: AddressBook) {

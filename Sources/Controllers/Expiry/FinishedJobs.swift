@@ -7,7 +7,7 @@ import Values
 /// Deletes Jobs whose time after their end is over (`spec.ttlSecondsAfterFinished`), with all that they own.
 struct FinishedJobs: Controller {
     let context: ControllerContext
-    private let queue = WorkQueue<ObjectKey>()
+    private let queue = WorkQueue<ObjectKey>("ttl_jobs_to_delete")
 
     init(_ context: ControllerContext) { self.context = context }
 

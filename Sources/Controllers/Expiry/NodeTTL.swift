@@ -11,7 +11,7 @@ final class NodeTTL: Controller {
     static let annotation = "node.alpha.kubernetes.io/ttl"
 
     private let context: ControllerContext
-    private let queue = WorkQueue<String>()
+    private let queue = WorkQueue<String>("ttlcontroller")
     private let step = Mutex(0)
 
     /// From how many nodes on a step is left downwards, at how many it is left upwards, and its seconds. They overlap, so

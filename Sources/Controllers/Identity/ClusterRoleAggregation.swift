@@ -7,7 +7,7 @@ import Values
 /// Gives a ClusterRole with an aggregation rule the rules of all the roles that it selects.
 struct ClusterRoleAggregation: Controller {
     let context: ControllerContext
-    private let queue = WorkQueue<String>()
+    private let queue = WorkQueue<String>("ClusterRoleAggregator")
 
     init(_ context: ControllerContext) { self.context = context }
 

@@ -10,7 +10,7 @@ package import Values
 /// First a token is marked as invalid, which its owner can undo; as long again later its Secret is deleted.
 struct LegacyTokenCleaner: Controller {
     let context: ControllerContext
-    private let queue = WorkQueue<ObjectKey>()
+    private let queue = WorkQueue<ObjectKey>("legacy_token_cleaner")
 
     init(_ context: ControllerContext) { self.context = context }
 

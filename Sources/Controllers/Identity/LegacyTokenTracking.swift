@@ -10,7 +10,7 @@ struct LegacyTokenTracking: Controller {
     static let key = ObjectKey("kube-system", "kube-apiserver-legacy-service-account-token-tracking")
 
     let context: ControllerContext
-    private let queue = WorkQueue<ObjectKey>()
+    private let queue = WorkQueue<ObjectKey>("legacy_token_tracking")
 
     init(_ context: ControllerContext) { self.context = context }
 

@@ -15,7 +15,7 @@ struct TokenSecrets: Controller {
 
     let context: ControllerContext
     private let signer: TokenSigner
-    private let queue = WorkQueue<ObjectKey>()
+    private let queue = WorkQueue<ObjectKey>("serviceaccount_tokens_secret")
 
     /// Nil without the key that signs tokens: the Secrets are then left alone.
     init?(_ context: ControllerContext) {

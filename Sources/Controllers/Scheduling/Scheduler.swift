@@ -14,11 +14,12 @@ import Values
 final class Scheduler: Controller {
     private let context: ControllerContext
     private let events: EventRecorder
+    private let metrics = SchedulerMetrics()
     private let state = Mutex(SchedulingState())
     private let wake: AsyncStream<Void>
     private let waker: AsyncStream<Void>.Continuation
     /// Bindings that failed, tried again with back-off.
-    private let failed = WorkQueue<ObjectKey>()
+    private let failed = WorkQueue<ObjectKey>("scheduler_bindings")
 
     init(_ context: ControllerContext) {
         self.context = context
@@ -69,23 +70,33 @@ final class Scheduler: Controller {
     private func decide() async {
         await withDiscardingTaskGroup { group in
             for await _ in wake {
-                while let decision = state.withLock({ $0.next() }) {
+                while true {
+                    let start = ContinuousClock.now
+                    guard let decision = state.withLock({ $0.next() }) else { break }
+                    metrics.decided(since: start)
                     group.addTask {
                         switch decision {
-                        case .bind(let pod, let node): await self.bind(pod, to: node)
-                        case .reject(let pod, let message): await self.report(pod, message)
+                        case .bind(let pod, let node): await self.bind(pod, to: node, since: start)
+                        case .reject(let pod, let message):
+                            self.metrics.ended("unschedulable", since: start)
+                            await self.report(pod, message)
                         case .preempt(let pod, let preemption, let message):
+                            self.metrics.ended("unschedulable", since: start)
+                            self.metrics.preempted(preemption.victims.count)
                             await self.report(pod, message, nominating: preemption.node)
                             await self.preempt(pod, preemption)
                         }
                     }
                 }
+                let (active, unschedulable) = state.withLock { ($0.waitingCount, $0.unschedulable.count) }
+                metrics.waiting(active, unschedulable: unschedulable)
             }
         }
     }
 
-    private func bind(_ pod: PodInfo, to node: String) async {
+    private func bind(_ pod: PodInfo, to node: String, since start: ContinuousClock.Instant) async {
         let name = pod.pod.name
+        let asked = ContinuousClock.now
         do {
             try await context.client.create(
                 .pods, name: name, in: pod.namespace, subresource: "binding",
@@ -95,11 +106,14 @@ final class Scheduler: Controller {
                     "target": ["apiVersion": "v1", "kind": "Node", "name": JSON(node)],
                 ])
             failed.forget(pod.pod.key)
+            metrics.ended("scheduled", since: start)
+            metrics.bound(since: asked, age: pod.pod.creationTimestamp.map { Timestamp.now.seconds(since: $0) } ?? 0)
             events.record(
                 pod.pod, type: .normal, reason: "Scheduled",
                 message: "Successfully assigned \(pod.namespace)/\(name) to \(node)")
         } catch {
             state.withLock { $0.forget(pod) }
+            metrics.ended("error", since: start)
             if let error = error as? APIError, error.isNotFound { return }
             events.record(
                 pod.pod, type: .warning, reason: "FailedScheduling",

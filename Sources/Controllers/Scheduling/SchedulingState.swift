@@ -33,6 +33,7 @@ package struct SchedulingState: Sendable {
     package init() {}
 
     package var hasWork: Bool { !waiting.isEmpty }
+    package var waitingCount: Int { waiting.count }
 
     // MARK: - Changes
 

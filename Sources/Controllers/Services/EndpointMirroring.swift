@@ -10,7 +10,7 @@ struct EndpointMirroring: Controller {
     static let manager = "endpointslicemirroring-controller.k8s.io"
 
     let context: ControllerContext
-    private let queue = WorkQueue<ObjectKey>()
+    private let queue = WorkQueue<ObjectKey>("endpoint_slice_mirroring")
     private let events: EventRecorder
 
     init(_ context: ControllerContext) {

@@ -10,7 +10,7 @@ struct EndpointsController: Controller {
     static let managedEndpoints = "endpoints.kubernetes.io/managed-by"
 
     let context: ControllerContext
-    private let queue = WorkQueue<ObjectKey>()
+    private let queue = WorkQueue<ObjectKey>("endpoint_slice")
     private let events: EventRecorder
 
     init(_ context: ControllerContext) {

@@ -10,7 +10,7 @@ package import Values
 /// decides, so no address is given twice.
 package struct LoadBalancerController: Controller {
     let context: ControllerContext
-    private let queue = WorkQueue<ObjectKey>()
+    private let queue = WorkQueue<ObjectKey>("service")
     private let events: EventRecorder
 
     init(_ context: ControllerContext) {

@@ -19,7 +19,7 @@ struct ServiceAddresses: Controller {
     }
 
     let context: ControllerContext
-    private let queue = WorkQueue<Work>()
+    private let queue = WorkQueue<Work>("ipallocator_repair")
     private let events: EventRecorder
 
     init(_ context: ControllerContext) {

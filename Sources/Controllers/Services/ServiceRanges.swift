@@ -10,7 +10,7 @@ struct ServiceRanges: Controller {
     static let finalizer = "networking.k8s.io/service-cidr-finalizer"
 
     let context: ControllerContext
-    private let queue = WorkQueue<String>()
+    private let queue = WorkQueue<String>("service_cidr")
 
     init(_ context: ControllerContext) { self.context = context }
 

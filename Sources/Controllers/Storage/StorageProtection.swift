@@ -9,7 +9,7 @@ struct ClaimProtection: Controller {
     static let finalizer = "kubernetes.io/pvc-protection"
 
     let context: ControllerContext
-    private let queue = WorkQueue<ObjectKey>()
+    private let queue = WorkQueue<ObjectKey>("pvcprotection")
 
     init(_ context: ControllerContext) { self.context = context }
 
@@ -54,7 +54,7 @@ struct VolumeProtection: Controller {
     static let finalizer = "kubernetes.io/pv-protection"
 
     let context: ControllerContext
-    private let queue = WorkQueue<ObjectKey>()
+    private let queue = WorkQueue<ObjectKey>("pvprotection")
 
     init(_ context: ControllerContext) { self.context = context }
 

@@ -11,12 +11,13 @@ struct ControllerContext: Sendable {
     let caches: Caches
     let configuration: ControllerConfiguration
     let log: Logger
+    let awake: AwakeTime
 
     /// The same for what is a program of its own elsewhere: it owns what it writes under its own name.
     func of(_ program: String) -> ControllerContext {
         ControllerContext(
             client: KubeClient(client.transport, userAgent: program), caches: caches, configuration: configuration,
-            log: log)
+            log: log, awake: awake)
     }
 
     func events(from component: String) -> EventRecorder { EventRecorder(client, component: component, host: nil) }

@@ -12,7 +12,8 @@ import Values
 /// twice: once, and again before the first one comes back by watch. So every write made through the cache is laid over
 /// the informer's state at once: created and updated objects are seen as the server returned them, deleted ones as
 /// being deleted. A layer goes when the watch has caught up with it, or, should the watch have missed it, after
-/// `trust` seconds. Handlers run after the cache knows the change; they must only enqueue.
+/// `trust` seconds. Handlers run after the cache knows the change; they must only enqueue. Of what a worker wrote they
+/// are told as its echo, so that it does not wake the worker out of its delay.
 final class ResourceCache: Sendable {
     struct Change: Sendable {
         let old: KubeObject?
@@ -38,6 +39,10 @@ final class ResourceCache: Sendable {
         var since: ContinuousClock.Instant
         /// What the handlers saw last.
         var seen: KubeObject?
+        /// For whom it was written; nil also when somebody else wrote in between.
+        var origin: WorkOrigin?
+        /// The versions that were written here.
+        var versions: Set<String> = []
     }
 
     private struct State {
@@ -45,6 +50,8 @@ final class ResourceCache: Sendable {
         var index: [String: [String: Set<ObjectKey>]] = [:]
         /// Written by us and not yet seen by watch.
         var unconfirmed: [ObjectKey: Unconfirmed] = [:]
+        /// Writes that are on their way.
+        var flights = WriteFlights()
         /// Uids deleted lately: a late answer to a write must not bring them back.
         var gone = RecentSet(capacity: 512)
         var handlers: [@Sendable (Change) -> Void] = []
@@ -123,19 +130,44 @@ final class ResourceCache: Sendable {
 
     @discardableResult
     func update(_ object: KubeObject, subresource: String? = nil) async throws -> KubeObject {
-        let updated = try await client.update(resource, object, subresource: subresource)
-        wrote(updated)
-        return updated
+        try await writing(object.key) { try await client.update(resource, object, subresource: subresource) }
     }
 
     @discardableResult
     func patch(_ object: KubeObject, _ body: JSON, type: PatchType = .merge, subresource: String? = nil) async throws
         -> KubeObject
     {
-        let patched = try await client.patch(
-            resource, object.name, in: object.namespace, type: type, body, subresource: subresource)
-        wrote(patched)
-        return patched
+        try await writing(object.key) {
+            try await client.patch(
+                resource, object.name, in: object.namespace, type: type, body, subresource: subresource)
+        }
+    }
+
+    /// A write whose echo may come back by watch before the answer does.
+    private func writing(_ key: ObjectKey, _ write: () async throws -> KubeObject) async throws -> KubeObject {
+        guard let origin = WorkOrigin.current else {
+            let written = try await write()
+            wrote(written)
+            return written
+        }
+        let flight = state.withLock { $0.flights.begin(key, origin) }
+        var version: String?
+        defer {
+            // What came meanwhile and was somebody else's has been told as an echo, and is told again as it is by now.
+            let (others, handlers) = state.withLock { state in
+                let told = state.flights.end(key, flight, wrote: version)
+                let current = state.objects[key]
+                let others = told.compactMap { change in
+                    current.flatMap { $0.uid == change.object.uid ? Change(old: change.old, new: $0, object: $0) : nil }
+                }
+                return (others, state.handlers)
+            }
+            for change in others { for handler in handlers { handler(change) } }
+        }
+        let written = try await write()
+        version = written.resourceVersion
+        wrote(written)
+        return written
     }
 
     /// Deletes exactly this object: one of the same name made since is left alone. Already gone is well done.
@@ -178,8 +210,11 @@ final class ResourceCache: Sendable {
     }
 
     private func layer(_ object: KubeObject, _ state: inout State) {
-        let seen = state.unconfirmed[object.key].map(\.seen) ?? state.objects[object.key]
-        state.unconfirmed[object.key] = Unconfirmed(since: .now, seen: seen)
+        let before = state.unconfirmed[object.key]
+        let seen = before.map(\.seen) ?? state.objects[object.key]
+        let versions = (before?.versions ?? []).union([object.resourceVersion])
+        state.unconfirmed[object.key] = Unconfirmed(
+            since: .now, seen: seen, origin: WorkOrigin.current, versions: versions)
         put(object, &state)
     }
 
@@ -206,25 +241,32 @@ final class ResourceCache: Sendable {
     private func arrived(_ object: KubeObject) {
         // Deleted and made again between two looks of the informer: two events, as the watch had them.
         if let old = self[object.key], old.uid != object.uid, isNewer(object, than: old) { left(old) }
-        let (change, handlers): (Change?, [@Sendable (Change) -> Void]) = state.withLock { state in
-            let key = object.key
-            guard let current = state.objects[key] else {
-                put(object, &state)
-                return (Change(old: nil, new: object, object: object), state.handlers)
-            }
-            let isSame = current.resourceVersion == object.resourceVersion && current.uid == object.uid
-            // Older than our own write: the newer state is on its way.
-            guard isSame || isNewer(object, than: current) else { return (nil, []) }
-            let entry = state.unconfirmed[key]
-            if isSame, entry == nil { return (nil, []) }
-            // Our own deletion is laid over the state before it, which carries the same version.
-            if isSame, current.isBeingDeleted, !object.isBeingDeleted { return (nil, []) }
-            state.unconfirmed[key] = nil
+        let (arrival, handlers) = state.withLock { (accept(object, &$0), $0.handlers) }
+        guard let arrival else { return }
+        WorkOrigin.echoing(arrival.echoes) { for handler in handlers { handler(arrival.change) } }
+    }
+
+    private func accept(_ object: KubeObject, _ state: inout State) -> (change: Change, echoes: Set<WorkOrigin>)? {
+        let key = object.key
+        guard let current = state.objects[key] else {
             put(object, &state)
-            let old = entry.map(\.seen) ?? current
-            return (Change(old: old, new: object, object: object), state.handlers)
+            return (Change(old: nil, new: object, object: object), [])
         }
-        if let change { for handler in handlers { handler(change) } }
+        let isSame = current.resourceVersion == object.resourceVersion && current.uid == object.uid
+        let entry = state.unconfirmed[key]
+        guard isSame || isNewer(object, than: current) else {
+            // Older than our own write: the newer state is on its way, and tells of this one too.
+            if entry?.versions.contains(object.resourceVersion) == false { state.unconfirmed[key]?.origin = nil }
+            return nil
+        }
+        if isSame, entry == nil { return nil }
+        // Our own deletion is laid over the state before it, which carries the same version.
+        if isSame, current.isBeingDeleted, !object.isBeingDeleted { return nil }
+        state.unconfirmed[key] = nil
+        put(object, &state)
+        let change = Change(old: entry.map(\.seen) ?? current, new: object, object: object)
+        if isSame { return (change, entry?.origin.map { [$0] } ?? []) }
+        return (change, state.flights.told(change))
     }
 
     private func left(_ object: KubeObject) {

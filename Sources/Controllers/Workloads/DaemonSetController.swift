@@ -10,7 +10,7 @@ struct DaemonSetController: Controller {
     static let hashLabel = "controller-revision-hash"
 
     let context: ControllerContext
-    let queue = WorkQueue<ObjectKey>()
+    let queue = WorkQueue<ObjectKey>("daemonset")
     private let control: PodControl
     private let events: EventRecorder
     private let failures = Failures()
@@ -100,10 +100,21 @@ struct DaemonSetController: Controller {
             let pods = try await claim.claim()
             let hash = set.isBeingDeleted ? "" : try await currentRevision(of: set)
             let plan = DaemonSetPlan(set: set, nodes: caches.nodes.all, pods: pods, hash: hash, now: .now)
-            try await apply(plan, set, hash)
+            // What there is is told also when more cannot be had.
+            let failure = await Self.failure { try await apply(plan, set, hash) }
             try await writeStatus(plan.status, set)
+            if let failure { throw failure }
         } catch let error as APIError where error.isNamespaceTerminating {
             return
+        }
+    }
+
+    private static func failure(_ body: () async throws -> Void) async -> (any Error)? {
+        do {
+            try await body()
+            return nil
+        } catch {
+            return error
         }
     }
 
@@ -154,7 +165,7 @@ struct DaemonSetController: Controller {
         do {
             try await context.caches.daemonSets.update(updated, subresource: "status")
         } catch let error as APIError where error.isStale {
-            queue.add(set.key)
+            queue.addRateLimited(set.key)
         }
     }
 
@@ -165,7 +176,8 @@ struct DaemonSetController: Controller {
         let revisions = context.caches.controllerRevisions
         var template = set["spec"]["template"] ?? .object([:])
         template["$patch"] = "replace"
-        let data: JSON = ["spec": ["template": template]]
+        // Clients compare it byte by byte, with members as Go writes those of a map.
+        let data = (["spec": ["template": template]] as JSON).withSortedKeys
         let known = revisions.owned(by: set.uid).filter { !$0.isBeingDeleted }
         let highest = known.map { $0["revision"].int ?? 0 }.max() ?? 0
         let hash: String

@@ -7,7 +7,7 @@ import Values
 /// Rolls the pods of a Deployment from one ReplicaSet to the next.
 struct DeploymentController: Controller {
     let context: ControllerContext
-    let queue = WorkQueue<ObjectKey>()
+    let queue = WorkQueue<ObjectKey>("deployment")
     let events: EventRecorder
 
     init(_ context: ControllerContext) {
@@ -182,7 +182,7 @@ struct DeploymentController: Controller {
         do {
             try await context.caches.deployments.update(updated, subresource: "status")
         } catch let error as APIError where error.isStale {
-            queue.add(deployment.key)
+            queue.addRateLimited(deployment.key)
         }
     }
 

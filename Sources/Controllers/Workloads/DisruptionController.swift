@@ -7,7 +7,7 @@ import Values
 /// Counts the pods of disruption budgets, so that the API server knows which evictions to refuse.
 struct DisruptionController: Controller {
     let context: ControllerContext
-    private let queue = WorkQueue<ObjectKey>()
+    private let queue = WorkQueue<ObjectKey>("disruption")
 
     /// How long an eviction may take until its pod counts as healthy again.
     private static let evictionSeconds = 120.0

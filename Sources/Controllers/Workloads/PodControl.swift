@@ -14,6 +14,7 @@ struct PodControl: Sendable {
             let created = try await pods.create(pod)
             events.record(owner, type: .normal, reason: "SuccessfulCreate", message: "Created pod: \(created.name)")
         } catch let error as APIError {
+            let error = error.withoutDrawnName(of: pod)
             if !error.isNamespaceTerminating {
                 events.record(
                     owner, type: .warning, reason: "FailedCreate", message: "Error creating: \(error.message)")
@@ -56,6 +57,19 @@ struct PodControl: Sendable {
             for pod in doomed { group.addTask { try await delete(pod, for: owner) } }
             try await group.waitForAll()
         }
+    }
+}
+
+extension APIError {
+    /// The same of the name that every pod of the owner begins with: the one that the server drew belongs to nothing,
+    /// and would make each attempt's refusal another one.
+    fileprivate func withoutDrawnName(of pod: KubeObject) -> APIError {
+        guard pod.name.isEmpty, let base = pod.metadata["generateName"].string, !base.isEmpty,
+            let drawn = details["name"].string, drawn.hasPrefix(base)
+        else { return self }
+        var error = self
+        error.message = message.replacing("\"\(drawn)\"", with: "\"\(base)\"")
+        return error
     }
 }
 

@@ -15,7 +15,7 @@ struct ReplicaController: Controller {
     let context: ControllerContext
     private let kind: Kind
     private let sets: ResourceCache
-    private let queue = WorkQueue<ObjectKey>()
+    private let queue: WorkQueue<ObjectKey>
     private let control: PodControl
 
     /// More at a time would only crowd out the other sets.
@@ -26,9 +26,12 @@ struct ReplicaController: Controller {
         self.kind = kind
         let component: String
         switch kind {
-        case .replicaSet: (sets, component) = (context.caches.replicaSets, "replicaset-controller")
+        case .replicaSet:
+            (sets, component) = (context.caches.replicaSets, "replicaset-controller")
+            queue = WorkQueue("replicaset")
         case .replicationController:
             (sets, component) = (context.caches.replicationControllers, "replication-controller")
+            queue = WorkQueue("replicationmanager")
         }
         control = PodControl(pods: context.caches.pods, events: context.events(from: component))
     }
@@ -136,7 +139,7 @@ struct ReplicaController: Controller {
         do {
             try await sets.update(updated, subresource: "status")
         } catch let error as APIError where error.isStale {
-            queue.add(set.key)
+            queue.addRateLimited(set.key)
         }
     }
 }

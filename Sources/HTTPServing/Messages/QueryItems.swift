@@ -29,12 +29,6 @@ public struct QueryItems: Sendable {
     /// Every value of that name, in order.
     public func all(_ name: String) -> [String] { items.filter { $0.name == name }.map(\.value) }
 
-    /// As a boolean, read as Go reads it; nil when absent or neither.
-    public func bool(_ name: String) -> Bool? {
-        switch self[name] {
-        case "1", "t", "T", "true", "TRUE", "True": true
-        case "0", "f", "F", "false", "FALSE", "False": false
-        default: nil
-        }
-    }
+    /// As a boolean; nil when absent.
+    public func bool(_ name: String) -> Bool? { self[name].map { Bool(queryValue: $0) } }
 }

@@ -166,8 +166,16 @@ public struct KubeClient: Sendable {
         _ method: String, _ path: String, query: [(String, String)], body: JSON?,
         contentType: String = "application/json", accept: String = "application/json"
     ) async throws -> APIResponse {
-        try await transport.send(
-            request(method, path, query: query, body: body, contentType: contentType, accept: accept))
+        let start = ContinuousClock.now
+        do {
+            let response = try await transport.send(
+                request(method, path, query: query, body: body, contentType: contentType, accept: accept))
+            ClientMetrics.answered(method, code: String(response.status), since: start)
+            return response
+        } catch {
+            ClientMetrics.answered(method, code: "<error>", since: start)
+            throw error
+        }
     }
 
     func request(

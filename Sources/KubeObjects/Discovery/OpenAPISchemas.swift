@@ -146,6 +146,10 @@ struct OpenAPISchemas {
     }
 
     private func customDefinition(_ openAPI: JSON, _ name: String, _ schema: Schema) -> JSON {
+        // Clients that read version 2 would take the few fields that are known for all there may be.
+        if !isVersion3, openAPI["x-kubernetes-preserve-unknown-fields"].bool ?? false {
+            return ["type": "object", "x-kubernetes-group-version-kind": .array(kinds(of: name, schema))]
+        }
         // The rules are expressions in a language that clients do not evaluate.
         var definition = Self.withoutRules(openAPI)
         if registry.isCarried(name) { definition = described(definition, name, []) }

@@ -31,21 +31,16 @@ public enum JSONPatch {
             throw PatchError(.malformed, "an operation of a JSON patch needs op and path: \(operation)")
         }
         let pointer = try Pointer(path)
-        func value() throws(PatchError) -> JSON {
-            guard let value = operation["value"] else {
-                throw PatchError(.malformed, "operation \(name) at \"\(path)\" needs a value")
-            }
-            return value
-        }
+        // Clients written in Go leave out a value that is null.
+        let value = operation["value"] ?? .null
         switch name {
-        case "add": try pointer.add(try value(), to: &target)
+        case "add": try pointer.add(value, to: &target)
         case "remove": try pointer.remove(from: &target)
-        case "replace": try pointer.replace(with: try value(), in: &target)
+        case "replace": try pointer.replace(with: value, in: &target)
         case "test":
-            let expected = try value()
             // A missing member passes for null.
-            guard (pointer.value(in: target) ?? .null) == expected else {
-                throw PatchError(.doesNotApply, "testing path \"\(path)\": value is not \(expected)")
+            guard (pointer.value(in: target) ?? .null) == value else {
+                throw PatchError(.doesNotApply, "testing path \"\(path)\": value is not \(value)")
             }
         case "move", "copy":
             guard let from = operation["from"].string else {

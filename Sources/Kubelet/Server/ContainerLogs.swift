@@ -43,13 +43,7 @@ package struct LogRequest: Sendable, Hashable {
     }
 
     package init(now: Timestamp, _ value: (String) -> String?) throws(Invalid) {
-        func flag(_ name: String) throws(Invalid) -> Bool {
-            switch value(name) {
-            case nil, "false", "0", "False", "FALSE", "f", "F": return false
-            case "", "true", "1", "True", "TRUE", "t", "T": return true
-            case .some(let text): throw Invalid(message: "\(name)=\(text) must be true or false")
-            }
-        }
+        func flag(_ name: String) -> Bool { value(name).map { Bool(queryValue: $0) } ?? false }
         func number(_ name: String, least: Int) throws(Invalid) -> Int? {
             guard let text = value(name), !text.isEmpty else { return nil }
             guard let number = Int(text), number >= least else {
@@ -57,9 +51,9 @@ package struct LogRequest: Sendable, Hashable {
             }
             return number
         }
-        follow = try flag("follow")
-        previous = try flag("previous")
-        timestamps = try flag("timestamps")
+        follow = flag("follow")
+        previous = flag("previous")
+        timestamps = flag("timestamps")
         tailLines = try number("tailLines", least: 0)
         limitBytes = try number("limitBytes", least: 1)
         if let seconds = try number("sinceSeconds", least: 1) { since = now.adding(seconds: -Double(seconds)) }

@@ -16,7 +16,7 @@ struct ServerRequest: Sendable {
     func value(_ name: String) -> String? { query.first { $0.0 == name }?.1 }
     func values(_ name: String) -> [String] { query.filter { $0.0 == name }.map(\.1) }
     func flag(_ names: String...) -> Bool {
-        names.contains { name in value(name).map { ["1", "true", "True", "t"].contains($0) } ?? false }
+        names.contains { name in value(name).map { Bool(queryValue: $0) } ?? false }
     }
     func header(_ name: String) -> String? { headerValues(name).first }
     func headerValues(_ name: String) -> [String] {

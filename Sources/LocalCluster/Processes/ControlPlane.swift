@@ -29,6 +29,7 @@ public struct ControlPlane: Sendable {
             throw LocalClusterError(.guestError, "Profile \"\(profile.name)\" has no node for its control plane.")
         }
         OpenFiles.raiseLimit()
+        Heap.shareArenas()
         let pki = try ProfilePKI(paths: paths)
         let storage = try SQLiteBackend(path: paths.database)
         let server = APIServer(storage: storage, configuration: try configuration(node: node, pki: pki))
@@ -40,6 +41,8 @@ public struct ControlPlane: Sendable {
                 // The file tells `catbird start` that the API answers, without its asking again and again.
                 try await server.run(onBound: { _ in try? Files.replace(ready, with: [], mode: 0o600) })
             }
+            // After a load is over its memory comes back.
+            group.addTask { await Heap.trimRegularly() }
             // The program's name is that of the owner of the fields that it writes.
             let client = { @Sendable (user: String, program: String) in
                 KubeClient(

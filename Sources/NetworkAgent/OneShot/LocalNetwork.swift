@@ -109,6 +109,10 @@ struct LocalNetwork: Sendable {
             if let error = IPPoolValidation.validate(object, existing: others, old: nil).first {
                 throw CNIError(.invalidConfiguration, "ipam.pools[\(index)] (\(object.name)): \(error)")
             }
+            // Nobody hears a warning of a plugin that goes on.
+            if let warning = IPPoolValidation.warnings(object).first {
+                throw CNIError(.invalidConfiguration, "ipam.pools[\(index)] (\(object.name)): \(warning); write that")
+            }
         }
         return objects
     }

@@ -93,7 +93,10 @@ public struct IPAMChangePlan: Sendable, Hashable {
         var plan = IPAMChangePlan()
         let after = plan.apply(change, world, existing)
         guard plan.errors.isEmpty else { return plan }
-        plan.warnings = after.snapshot.pools.flatMap { PoolCapacity.warnings($0, after.snapshot) }
+        plan.warnings = change.pools.flatMap { pool in
+            IPPoolValidation.warnings(pool).map { "IPPool \(pool.name): \($0)" }
+        }
+        plan.warnings += after.snapshot.pools.flatMap { PoolCapacity.warnings($0, after.snapshot) }
         plan.judgePods(world, after, now)
         plan.judgeWaiting(after, now)
         plan.simulate(change, after, now)

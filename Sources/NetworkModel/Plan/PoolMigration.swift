@@ -74,6 +74,7 @@ public struct PoolMigration: Sendable {
         errors += IPPoolValidation.validate(new, existing: existing, old: nil)
             .map { "IPPool \(new.name): \($0.description)" }
         guard errors.isEmpty else { return }
+        warnings += IPPoolValidation.warnings(new).map { "IPPool \(new.name): \($0)" }
         let stored = existing.first { $0.name == new.name }
         if stored == nil {
             do {

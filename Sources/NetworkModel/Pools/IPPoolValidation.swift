@@ -23,6 +23,12 @@ public enum IPPoolValidation {
         return errors
     }
 
+    /// What is said of a pool that is accepted: with host bits its network is meant, as Calico takes it.
+    public static func warnings(_ pool: KubeObject) -> [String] {
+        guard let cidr = pool["spec"]["cidr"].string.flatMap({ CIDR($0) }), cidr.hasHostBits else { return [] }
+        return ["spec.cidr \(cidr) has host bits set: the pool is the network \(cidr.network)"]
+    }
+
     private typealias Other = (name: String, cidr: CIDR, isDisabled: Bool)
 
     private static func otherNetworks(_ pool: KubeObject, _ existing: [KubeObject]) -> [Other] {
@@ -55,19 +61,16 @@ public enum IPPoolValidation {
         let free = FreeRange.suggestion(like: cidr, avoiding: used)
         let clash = others.first { $0.cidr.overlaps(cidr) }
         var errors: [FieldError] = []
-        if cidr.hasHostBits {
-            var detail =
-                "the address has host bits set: the /\(cidr.prefixLength) network that holds it is \(cidr.network)"
-            if let clash {
-                detail += ", which overlaps pool \(named(clash)); \(advice(free, cidr))"
-            } else {
-                detail += "; write \(cidr.network) (it is free)"
-            }
-            errors.append(.invalid(field, value, detail))
-        } else if let clash {
+        if let clash {
+            let network = cidr.network
+            let subject =
+                cidr.hasHostBits
+                ? "the address has host bits set: the /\(cidr.prefixLength) network that holds it is \(network), which"
+                : "it"
             let relation =
-                clash.cidr == cidr ? "is the network of" : clash.cidr.contains(cidr) ? "lies inside" : "overlaps"
-            errors.append(.invalid(field, value, "it \(relation) pool \(named(clash)); \(advice(free, cidr))"))
+                clash.cidr == network ? "is the network of" : clash.cidr.contains(network) ? "lies inside" : "overlaps"
+            errors.append(
+                .invalid(field, value, "\(subject) \(relation) pool \(named(clash)); \(advice(free, cidr))"))
         }
         for reserved in ["169.254.0.0/16", "fe80::/10"].compactMap({ CIDR($0) }) where reserved.overlaps(cidr) {
             errors.append(

@@ -40,18 +40,6 @@ public enum CalicoRules {
         }
     }
 
-    /// What is stored, and has no effect in this version: said at once, not found out later.
-    public static func warnings(_ resource: GroupVersionResource, kind: String) -> [String] {
-        guard ["crd.projectcalico.org", "projectcalico.org"].contains(resource.group) else { return [] }
-        switch resource.resource {
-        case "globalnetworkpolicies", "networkpolicies", "hostendpoints":
-            return ["\(kind) is stored and has no effect: this version of Catbird does not enforce network policy"]
-        case "caliconodestatuses":
-            return ["\(kind) is stored, and its status stays empty: calicoctl node status asks a node itself"]
-        default: return []
-        }
-    }
-
     /// Kinds with one object, `default`, and with `perNode` one for each node, `node.NAME`.
     private static func named(_ object: KubeObject, _ old: KubeObject?, perNode: Bool = false) -> [FieldError] {
         guard old == nil, object.name != "default", !(perNode && object.name.hasPrefix("node.")) else { return [] }

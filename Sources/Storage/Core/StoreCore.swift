@@ -12,6 +12,7 @@ final class StoreCore: Sendable {
         var compacted: Int64
         /// The latest events, without a gap: from `recentStart`, exclusive, to `revision`.
         var recent: [StoreEvent] = []
+        var recentBytes = 0
         var recentStart: Int64
         var watchers: [String: [WeakSubscription]] = [:]
         var isClosed = false
@@ -24,17 +25,25 @@ final class StoreCore: Sendable {
     private let state: Mutex<State>
     /// Events kept for watchers that come a little late.
     private let recentLimit: Int
+    /// Bytes of their values: large objects that change often must not fill the memory.
+    private let recentBytesLimit: Int
     /// Events that may wait for one watcher.
     private let watcherLimit: Int
 
-    init(index: KeyIndex, revision: Int64, compacted: Int64, recentLimit: Int = 4096, watcherLimit: Int = 8192) {
+    init(
+        index: KeyIndex, revision: Int64, compacted: Int64, recentLimit: Int = 4096, recentBytesLimit: Int = 4 << 20,
+        watcherLimit: Int = 8192
+    ) {
         state = Mutex(State(index: index, revision: revision, compacted: compacted, recentStart: revision))
         self.recentLimit = recentLimit
+        self.recentBytesLimit = recentBytesLimit
         self.watcherLimit = watcherLimit
     }
 
     var revision: Int64 { state.withLock { $0.revision } }
     var present: (index: KeyIndex, revision: Int64) { state.withLock { ($0.index, $0.revision) } }
+    /// The bytes of the events that are remembered.
+    var heldBytes: Int { state.withLock { $0.recentBytes } }
     var compacted: Int64 { state.withLock { $0.compacted } }
 
     // MARK: - Reading
@@ -115,13 +124,24 @@ final class StoreCore: Sendable {
             }
             state.revision = last.revision
             state.recent += events
-            if state.recent.count > 2 * recentLimit {
-                let surplus = state.recent.count - recentLimit
-                state.recentStart = state.recent[surplus - 1].revision
-                state.recent.removeFirst(surplus)
-            }
+            state.recentBytes += events.reduce(0) { $0 + $1.heldBytes }
+            if state.recent.count > 2 * recentLimit || state.recentBytes > 2 * recentBytesLimit { forget(&state) }
             notify(events, &state)
         }
+    }
+
+    /// Drops the oldest of the recent events, down to the limits.
+    private func forget(_ state: inout State) {
+        var surplus = 0
+        while surplus < state.recent.count,
+            state.recent.count - surplus > recentLimit || state.recentBytes > recentBytesLimit
+        {
+            state.recentBytes -= state.recent[surplus].heldBytes
+            surplus += 1
+        }
+        guard surplus > 0 else { return }
+        state.recentStart = state.recent[surplus - 1].revision
+        state.recent.removeFirst(surplus)
     }
 
     private func notify(_ events: [StoreEvent], _ state: inout State) {
@@ -173,4 +193,9 @@ final class StoreCore: Sendable {
             state.watchers = [:]
         }
     }
+}
+
+extension StoreEvent {
+    /// What the event keeps in memory.
+    fileprivate var heldBytes: Int { key.utf8.count + value.count + (previousValue?.count ?? 0) }
 }

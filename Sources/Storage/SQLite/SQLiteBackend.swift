@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import GRDB
+import Glibc
 public import Logging
 import Synchronization
 
@@ -28,6 +29,7 @@ public final class SQLiteBackend: Backend {
     private let lock: FileLock
     private let state = Mutex(State())
     private let retainedRevisions: Int64?
+    private let path: String
     private let logger: Logger
 
     /// Opens or creates the file, readable by its owner only. Throws when another process has it open, or when it is
@@ -42,6 +44,7 @@ public final class SQLiteBackend: Backend {
         let loaded = try log.load()
         core = StoreCore(
             index: loaded.index, revision: loaded.revision, compacted: loaded.compacted, watcherLimit: watcherLimit)
+        self.path = path
         self.retainedRevisions = retainedRevisions.map { Int64(max(1, $0)) }
         self.logger = logger
     }
@@ -61,6 +64,14 @@ public final class SQLiteBackend: Backend {
 
     public var currentRevision: Int64 { core.revision }
     public var compactedRevision: Int64 { core.compacted }
+
+    /// Of the file, and of its log of what is not in it yet.
+    public var storedBytes: Int? {
+        [path, path + "-wal"].reduce(into: 0) { sum, path in
+            var status = stat()
+            if stat(path, &status) == 0 { sum += Int(status.st_size) }
+        }
+    }
 
     // MARK: - Reading
 

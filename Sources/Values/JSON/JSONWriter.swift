@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension JSON {
+    /// The same with the members of all its objects in the order of their keys.
+    public var withSortedKeys: JSON {
+        switch self {
+        case .object(let object):
+            .object(JSONObject(object.members.sorted { $0.key < $1.key }.map { ($0.key, $0.value.withSortedKeys) }))
+        case .array(let elements): .array(elements.map(\.withSortedKeys))
+        default: self
+        }
+    }
+
     /// The value as UTF-8 text: compact, or with `indent` spaces a level and a line a member.
     public func serialized(indent: Int? = nil, sortedKeys: Bool = false) -> [UInt8] {
         var writer = JSONWriter(indent: indent, sortedKeys: sortedKeys)

@@ -89,20 +89,20 @@ import Values
         #expect(Self.port(made) == 31000)
         for (name, spec, status, message) in [
             (
-                "b", ["healthCheckNodePort": 31000], 500,
-                "Internal error occurred: failed to allocate requested HealthCheck NodePort 31000: provided port is "
-                    + "already allocated"
+                "b", ["healthCheckNodePort": 31000], 422,
+                "Service \"b\" is invalid: spec.healthCheckNodePort: Invalid value: 31000: provided port is already "
+                    + "allocated"
             ),
             (
-                "c", ["healthCheckNodePort": 80], 500,
-                "Internal error occurred: failed to allocate requested HealthCheck NodePort 80: provided port is not "
-                    + "in the valid range. The range of valid ports is 30000-32767"
+                "c", ["healthCheckNodePort": 80], 422,
+                "Service \"c\" is invalid: spec.healthCheckNodePort: Invalid value: 80: provided port is not in the "
+                    + "valid range. The range of valid ports is 30000-32767"
             ),
             // Neither does it share one with the Service's own ports.
             (
-                "d", ["healthCheckNodePort": 31001, "ports": [["port": 80, "nodePort": 31001]]], 500,
-                "Internal error occurred: failed to allocate requested HealthCheck NodePort 31001: provided port is "
-                    + "already allocated"
+                "d", ["healthCheckNodePort": 31001, "ports": [["port": 80, "nodePort": 31001]]], 422,
+                "Service \"d\" is invalid: spec.healthCheckNodePort: Invalid value: 31001: provided port is already "
+                    + "allocated"
             ),
             (
                 "e", ["healthCheckNodePort": 31002, "externalTrafficPolicy": "Cluster"], 422,

@@ -193,8 +193,9 @@ import Values
             let text = String(decoding: metrics.body, as: UTF8.self)
             #expect(!text.contains("made.up") && !text.contains("part1"))
             #expect(
-                text.contains(#"{verb="LIST",group="",version="v1",resource="configmaps",subresource="",code="200"} 1"#)
-            )
+                text.contains(
+                    #"{verb="LIST",group="",version="v1",resource="configmaps",subresource="",scope="namespace","#
+                        + #"component="apiserver",dry_run="",code="200"} 1"#))
         }
     }
 

@@ -48,7 +48,6 @@ import Values
         arguments: [
             (["tailLines": "-1"], "tailLines=-1 must be a whole number, 0 or more"),
             (["limitBytes": "x"], "limitBytes=x must be a whole number, 1 or more"),
-            (["follow": "maybe"], "follow=maybe must be true or false"),
             (["sinceTime": "now"], "sinceTime=now must be a time of RFC 3339"),
             (
                 ["sinceTime": "2026-11-23T21:10:02Z", "sinceSeconds": "5"],

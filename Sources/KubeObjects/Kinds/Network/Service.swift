@@ -23,6 +23,8 @@ extension KindDescription {
                 spec.fillText("type", "ClusterIP")
                 spec.fillText("sessionAffinity", "None")
                 let type = spec["type"].string ?? ""
+                // Who switches affinity off need not take away how it was set.
+                if spec["sessionAffinity"].string == "None" { spec["sessionAffinityConfig"] = nil }
                 if spec["sessionAffinity"].string == "ClientIP" {
                     spec.make("sessionAffinityConfig") { config in
                         config.make("clientIP") { $0.fillNumber("timeoutSeconds", 10800) }

@@ -2,25 +2,27 @@
 
 import KubeObjects
 
-/// Objects that are accepted and kept, and on which nobody acts.
+/// Objects that are accepted and kept, and on which nobody acts, as a whole or in some of their fields: what
+/// ``Unheeded`` knows.
 enum UnheededJudgement {
-    /// Kinds without a controller, and what that means.
-    private static let kinds: [(resource: GroupVersionResource, kind: String, consequence: String)] = [
-        (.statefulSets, "statefulset", "its pods are not made"), (.jobs, "job", "its pods are not made"),
-        (.cronJobs, "cronjob", "its Jobs are not made"),
-        (.persistentVolumeClaims, "persistentvolumeclaim", "it gets no volume"),
-        (.networkPolicies, "networkpolicy", "it filters nothing"),
-        (.horizontalPodAutoscalers, "horizontalpodautoscaler", "nothing is scaled"),
-    ]
-
     static func findings(_ cluster: ClusterSnapshot) -> [Finding] {
-        kinds.flatMap { kind in
-            cluster[kind.resource].filter { !$0.isBeingDeleted }.map { object in
-                Finding(
-                    "NotActedUpon", object: "\(kind.kind) \(object.key)", problem: "is kept and not acted upon",
-                    cause: "this version of Catbird has no controller for it: \(kind.consequence)",
-                    nextStep: "kubectl delete \(kind.kind) \(object.name)\(object.inNamespace)")
+        ClusterSnapshot.kinds.flatMap { resource -> [Finding] in
+            // Of an Ingress more is known than that nobody need act on it.
+            guard resource != .ingresses, let type = ResourceRegistry.shared.resource(resource),
+                Unheeded.concerns(type.groupVersionKind)
+            else { return [] }
+            return cluster[resource].filter { !$0.isBeingDeleted && $0.controller == nil }.flatMap { object in
+                Unheeded.facts(object).map { finding($0, object, type.kind.lowercased()) }
             }
         }
+    }
+
+    private static func finding(_ fact: Unheeded.Fact, _ object: KubeObject, _ kind: String) -> Finding {
+        let isWhole = fact.field.isEmpty
+        return Finding(
+            "NotActedUpon", object: "\(kind) \(object.key)",
+            problem: isWhole ? "is kept and not acted upon" : "has \(fact.field), which is kept and not acted upon",
+            cause: "in this version of Catbird \(fact.message)",
+            nextStep: "kubectl \(isWhole ? "delete" : "edit") \(kind) \(object.name)\(object.inNamespace)")
     }
 }
