@@ -4,7 +4,7 @@
 RELEASE := swift build -c release --static-swift-stdlib
 BIN := .build/release
 
-.PHONY: lab docs outside clients kubectl test fuzz build bench kills store-kills soak format lint clean install packages
+.PHONY: lab docs outside clients kubectl test fuzz build bench kills store-kills attack soak format lint clean install packages
 
 packages:
 	scripts/install-packages
@@ -56,7 +56,12 @@ bench: build
 	$(BIN)/catbird-bench
 
 # KILLS (1000) SIGKILLs of the control plane under a load of writes, and whether anything was lost.
-store-kills: build
+store-# SIGKILLs of everything for SECONDS (60; by hand 900) under a churn of objects and pods, and whether anything was lost,
+# doubled, broken or left.
+attack: build
+	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/attack $(or $(SECONDS),60)
+
+kills: build
 	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/store-kills $(or $(KILLS),1000)
 
 kills: build
