@@ -47,7 +47,8 @@ actor PodWorker {
     private let rounds: AsyncStream<Void>
     private nonisolated let bell: AsyncStream<Void>.Continuation
 
-    init(_ pod: PodView, context: KubeletContext) {
+    /// `refusal`: why the node does not take the pod.
+    init(_ pod: PodView, context: KubeletContext, refusal: PodRefusal? = nil) {
         self.pod = pod
         self.context = context
         uid = pod.uid
@@ -58,6 +59,10 @@ actor PodWorker {
             slots[view.name] = ContainerSlot(view: view, record: .restored(view, of: pod, waiting: waiting))
         }
         isOver = pod.isTerminal
+        if let refusal {
+            failure = (refusal.reason, "Pod was rejected: \(refusal.message)")
+            context.events.record(pod.object, type: .warning, reason: refusal.reason, message: refusal.message)
+        }
         if let deletion = pod.deletionGracePeriod { removal = Removal(grace: deletion, isGone: false) }
     }
 
@@ -90,7 +95,10 @@ actor PodWorker {
     nonisolated func ring() { bell.yield() }
 
     /// Takes a new version of the pod.
-    func update(_ next: PodView) {
+    func update(_ next: PodView) async {
+        // A pod that somebody else has ended is over, whatever still runs.
+        if next.isTerminal { isOver = true }
+        await context.status.see(next.object, repairs: !next.isTerminal)
         let old = pod
         pod = next
         if let grace = next.deletionGracePeriod {
@@ -295,7 +303,7 @@ actor PodWorker {
         facts.isOver = isOver
         let status = PodStatus.compute(pod, facts, previous: lastConditions, now: .now)
         lastConditions = status["conditions"].array
-        await context.status.set(uid, key: pod.key, status: status, known: pod.object["status"])
+        await context.status.set(uid, status: status, known: pod.object)
     }
 
     func event(

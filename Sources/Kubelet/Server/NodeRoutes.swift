@@ -90,7 +90,7 @@ struct NodeRoutes: Sendable {
         switch parts {
         case ["metrics"]: text = statistics.ownMetrics(pods.pods.count)
         case ["metrics", "resource"]: text = statistics.resourceMetrics(pods.pods.map(PodView.init))
-        case ["metrics", "cadvisor"]: text = statistics.groupMetrics(pods.pods.map(PodView.init))
+        case ["metrics", "cadvisor"]: text = statistics.groupMetrics(pods.allPods.map(PodView.init))
         default: return Self.notFound
         }
         return .bytes(status: 200, type: "text/plain; version=0.0.4; charset=utf-8", Array(text.utf8))

@@ -7,6 +7,7 @@ import KubeObjects
 import Logging
 import NIOCore
 import NIOSSL
+import Synchronization
 import Values
 
 /// What the parts of a kubelet share.
@@ -25,6 +26,7 @@ final class KubeletContext: Sendable {
     let cgroups: PodCgroups
     let prober: Prober
     private let http: HTTPClient
+    private let allocatableNow: Mutex<Resources>
     let log: Logger
 
     init(
@@ -36,6 +38,7 @@ final class KubeletContext: Sendable {
         self.runtime = runtime
         self.log = log
         machine = Machine(overrides: configuration.capacity, maxPods: configuration.maxPods)
+        allocatableNow = Mutex(Resources(JSON(machine.allocatable)))
         cgroups = PodCgroups(root: configuration.cgroupRoot, log: log)
         events = EventRecorder(client, component: "kubelet", host: configuration.nodeName)
         status = StatusWriter(client: client, log: log)
@@ -52,6 +55,11 @@ final class KubeletContext: Sendable {
         let version = configuration.kubernetesVersion.drop { $0 == "v" }.split(separator: ".").prefix(2)
         prober = Prober(runtime: runtime, http: http, userAgent: "kube-probe/\(version.joined(separator: "."))")
     }
+
+    /// What pods may use of the node, with what others have told of.
+    var allocatable: Resources { allocatableNow.withLock(\.self) }
+
+    func setAllocatable(_ amounts: JSON?) { allocatableNow.withLock { $0 = Resources(amounts) } }
 
     func shutdown() async {
         do { try await http.shutdown() } catch { log.debug("the probes' HTTP client did not end well: \(error)") }

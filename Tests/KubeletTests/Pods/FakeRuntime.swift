@@ -17,6 +17,12 @@ final class FakeRuntime: PodRuntime {
         var stops: [Int] = []
         /// Makes the next sandboxes fail.
         var sandboxFailures = 0
+        /// Makes the next removals of sandboxes fail, as a plugin does whose agent is not up.
+        var removalFailures = 0
+        /// Every sandbox has the same address, which one at a time may have.
+        var fixesAddress = false
+        /// Containers do not end when they are told to.
+        var ignoresStops = false
         /// What was run in containers.
         var commands: [[String]] = []
         /// How often the command `live` still fails.
@@ -34,6 +40,9 @@ final class FakeRuntime: PodRuntime {
                 state.sandboxFailures -= 1
                 throw RuntimeError(.network, "no address left in pool test")
             }
+            if state.fixesAddress, !state.sandboxes.isEmpty {
+                throw RuntimeError(.network, "10.244.0.5 is assigned already")
+            }
             let sandbox = Sandbox(
                 spec: spec, state: .ready, createdAt: .now,
                 ips: spec.hostNetwork ? [] : [IPAddress(10, 244, 0, UInt8(state.sandboxes.count + 5))],
@@ -44,7 +53,11 @@ final class FakeRuntime: PodRuntime {
     }
 
     func removeSandbox(_ id: String) async throws {
-        state.withLock { state in
+        try state.withLock { state in
+            if state.removalFailures > 0 {
+                state.removalFailures -= 1
+                throw RuntimeError(.network, "the agent is not up")
+            }
             state.sandboxes[id] = nil
             state.containers = state.containers.filter { $0.value.sandboxID != id }
         }
@@ -71,8 +84,11 @@ final class FakeRuntime: PodRuntime {
     }
 
     func stopContainer(_ id: ContainerID, timeoutSeconds: Int) async throws {
-        state.withLock { $0.stops.append(timeoutSeconds) }
-        exit(id, 143)
+        let ends = state.withLock { state in
+            state.stops.append(timeoutSeconds)
+            return !state.ignoresStops
+        }
+        if ends { exit(id, 143) }
     }
 
     /// Ends a container.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import APIServer
+import ContainerRuntime
 import Glibc
 import KubeClient
 import KubeObjects
 import Kubelet
 import PKI
 import Storage
+import Synchronization
 import Testing
 import Values
 
@@ -57,6 +59,37 @@ import Values
         task.cancel()
         _ = try? await task.value
         try result.get()
+    }
+
+    @Test("who asks by name reaches the pod that has the name now, not one that was deleted by force")
+    func sameName() async throws {
+        try await Self.with { rig, client in
+            func log(_ pod: KubeObject?, _ text: String) throws {
+                let folder = "\(rig.directory)/pods/default_web_\(pod?.uid ?? "")/c"
+                try NodeFiles.makeDirectory(folder)
+                try NodeFiles.write(
+                    Array("2026-01-01T00:00:00.000000000Z stdout F \(text)\n".utf8), to: folder + "/0.log")
+            }
+            rig.runtime.state.withLock { $0.ignoresStops = true }
+            let old = try await client.get(.pods, "web", in: "default")
+            try log(old, "old")
+            #expect(try await client.text("/api/v1/namespaces/default/pods/web/log") == "old\n")
+            try await client.delete(.pods, "web", in: "default", gracePeriodSeconds: 0)
+            try await rig.wait(pod: "web", "forgotten") { $0 == nil }
+            try await rig.create("web", KubeletSuite.simple)
+            let new = try await rig.wait(pod: "web", "made again") { isReady($0) }
+            try log(new, "new")
+            // Both are there, the old one still ending.
+            #expect(rig.runtime.sandboxes().count == 2)
+            #expect(try await client.text("/api/v1/namespaces/default/pods/web/log") == "new\n")
+            let node = "/api/v1/nodes/lab/proxy"
+            let pods = try JSON(parsing: Array(try await client.text("\(node)/pods").utf8))
+            #expect(pods["items"].array?.map { $0["metadata"]["uid"].string } == [new?.uid])
+            let summary = try JSON(parsing: Array(try await client.text("\(node)/stats/summary").utf8))
+            #expect(summary["pods"].array?.map { $0["podRef"]["uid"].string } == [new?.uid])
+            rig.runtime.state.withLock { $0.ignoresStops = false }
+            for container in rig.runtime.containers() { rig.runtime.exit(container.id, 0) }
+        }
     }
 
     @Test("health, pods, settings, figures and logs")
