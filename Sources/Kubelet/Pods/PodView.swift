@@ -103,6 +103,14 @@ package struct ContainerView: Sendable {
             }
         }
 
+        var metricType: String {
+            switch self {
+            case .regular: "container"
+            case .initial: "init_container"
+            case .ephemeral: "ephemeral_container"
+            }
+        }
+
         var statusList: String {
             switch self {
             case .regular: "containerStatuses"

@@ -104,6 +104,7 @@ extension PodWorker {
         if let failure = await removeFormerSandboxes() { return "its former sandbox is still there: \(failure)" }
         guard removal == nil else { return "the pod is being deleted" }
         context.cgroups.prepare(pod)
+        KubeletMetrics.startedPods.add()
         do {
             let made = try await context.runtime.createSandbox(sandboxSpec())
             sandboxAttempt += 1
@@ -144,8 +145,10 @@ extension PodWorker {
             let sources = environmentSources()
             var paths: [String: String] = [:]
             for volume in volumes {
-                paths[volume["name"].string ?? ""] = try context.volumes.setUp(
-                    volume, of: pod, environment: sources, tokens: tokens, objects: objects)
+                paths[volume["name"].string ?? ""] = try context.volumes.measured(volume) {
+                    try context.volumes.setUp(
+                        volume, of: pod, environment: sources, tokens: tokens, objects: objects)
+                }
             }
             volumePaths = paths
             tokenRenewal = renewal

@@ -40,6 +40,12 @@ actor PodWorker {
     var lastConditions: [JSON]?
     var tokenRenewal: Timestamp?
     var renewalTimer: Task<Void, Never>?
+    /// Measures what the pod keeps on disk, when that is limited.
+    private var storageWatch: Task<Void, Never>?
+    private let firstSeen = ContinuousClock.now
+    private var startOfRounds: ContinuousClock.Instant?
+    /// It was counted how long the pod took until all of it ran, or it ran when it was found.
+    private var isCountedAsStarted = false
     /// What volumes show has changed.
     var volumesAreStale = false
     private var complained: Set<String> = []
@@ -59,7 +65,9 @@ actor PodWorker {
             slots[view.name] = ContainerSlot(view: view, record: .restored(view, of: pod, waiting: waiting))
         }
         isOver = pod.isTerminal
+        isCountedAsStarted = pod.phase != "Pending"
         if let refusal {
+            KubeletMetrics.rejections.add(1, [refusal.reason])
             failure = (refusal.reason, "Pod was rejected: \(refusal.message)")
             context.events.record(pod.object, type: .warning, reason: refusal.reason, message: refusal.message)
         }
@@ -81,7 +89,11 @@ actor PodWorker {
         }
         for alarm in alarms.values { alarm.cancel() }
         renewalTimer?.cancel()
+        storageWatch?.cancel()
         for slot in slots.values {
+            if let id = slot.current, let path = context.runtime.container(id)?.logPath {
+                context.logs.forget(id, path)
+            }
             slot.probes?.cancel()
             slot.starting?.cancel()
             slot.stopping?.cancel()
@@ -165,6 +177,17 @@ actor PodWorker {
     // MARK: The round
 
     private func sync() async {
+        let begun = ContinuousClock.now
+        let kind = removal != nil ? "kill" : startOfRounds == nil ? "create" : "sync"
+        if startOfRounds == nil {
+            startOfRounds = begun
+            KubeletMetrics.firstStarts.observe(since: firstSeen)
+        }
+        defer { KubeletMetrics.rounds.observe(since: begun, [kind]) }
+        await round()
+    }
+
+    private func round() async {
         if let removal {
             await terminate(grace: removal.grace)
             return
@@ -194,6 +217,7 @@ actor PodWorker {
         if !hasEnded, await prepare() {
             observe()
             startWhatIsDue()
+            watchStorage()
         }
         if hasEnded {
             isOver = true
@@ -258,6 +282,7 @@ actor PodWorker {
         slot.record.state = .running(status.startedAt ?? status.createdAt)
         if slot.probes?.container != status.id {
             slot.probes?.cancel()
+            if let path = status.logPath { context.logs.follow(status.id, path) }
             slot.probes = ContainerProbes(
                 container: status.id, view: slot.view, startedAt: status.startedAt ?? .now)
             if slot.view.role == .regular, removal == nil {
@@ -271,6 +296,7 @@ actor PodWorker {
     private func exited(_ slot: inout ContainerSlot, _ status: ContainerStatus) {
         describe(&slot, status)
         slot.handledExit = status.id
+        if let path = status.logPath { context.logs.forget(status.id, path) }
         slot.probes?.cancel()
         slot.probes = nil
         slot.stopping = nil
@@ -284,6 +310,23 @@ actor PodWorker {
         slot.record.isReady = slot.view.role == .initial && end.exitCode == 0
         slot.failedAt = end.finishedAt
         slot.retryAt = nil
+    }
+
+    private func watchStorage() {
+        let limits = StorageLimits(of: pod)
+        guard storageWatch == nil, !limits.isEmpty else { return }
+        storageWatch = StorageMeter(context: context, limits: limits, pod: pod).watch { [weak self] message in
+            await self?.evict(message)
+        }
+    }
+
+    /// The node has had enough of the pod.
+    private func evict(_ message: String) {
+        guard failure == nil, !isOver, removal == nil else { return }
+        failure = ("Evicted", message)
+        KubeletMetrics.evictions.add(1, ["ephemeralpodfs.limit"])
+        event("Evicted", message, type: .warning)
+        ring()
     }
 
     // MARK: Telling
@@ -303,6 +346,10 @@ actor PodWorker {
         facts.isOver = isOver
         let status = PodStatus.compute(pod, facts, previous: lastConditions, now: .now)
         lastConditions = status["conditions"].array
+        if !isCountedAsStarted, status["phase"].string == "Running" {
+            isCountedAsStarted = true
+            KubeletMetrics.podStarts.observe(since: firstSeen)
+        }
         await context.status.set(uid, status: status, known: pod.object)
     }
 

@@ -25,6 +25,7 @@ final class KubeletContext: Sendable {
     let machine: Machine
     let cgroups: PodCgroups
     let prober: Prober
+    let logs: LogRotator
     private let http: HTTPClient
     private let allocatableNow: Mutex<Resources>
     let log: Logger
@@ -45,6 +46,7 @@ final class KubeletContext: Sendable {
         objects = ObjectCache(client: client)
         services = Informer(client, .services)
         tokens = TokenCache(client: client)
+        logs = LogRotator(runtime: runtime, log: log)
         puller = ImagePuller(images: images, events: events, objects: objects)
         volumes = VolumeManager(configuration: configuration)
         // A probe looks at what answers, not at who: certificates are not checked, and a redirect is an answer.

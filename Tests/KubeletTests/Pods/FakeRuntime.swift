@@ -23,6 +23,10 @@ final class FakeRuntime: PodRuntime {
         var fixesAddress = false
         /// Containers do not end when they are told to.
         var ignoresStops = false
+        /// Where what containers write is.
+        var layers = "/nonexistent"
+        /// Makes a log anew, as a monitor does.
+        var reopen: @Sendable (ContainerID) -> Void = { _ in }
         /// What was run in containers.
         var commands: [[String]] = []
         /// How often the command `live` still fails.
@@ -137,7 +141,8 @@ final class FakeRuntime: PodRuntime {
             return (1, Array("probe says no".utf8))
         }
     }
-    func reopenLog(_ id: ContainerID) async throws {}
+    func reopenLog(_ id: ContainerID) async throws { state.withLock(\.reopen)(id) }
+    func writableLayer(_ id: ContainerID) -> String { state.withLock { "\($0.layers)/\(id)" } }
     func networkReady() -> (ready: Bool, message: String) {
         state.withLock { ($0.isReady, "no network configuration in /etc/cni/net.d") }
     }

@@ -41,6 +41,7 @@ struct Rig: Sendable {
         configuration.podLogDirectory = directory + "/pods"
         configuration.containerLogDirectory = directory + "/containers"
         configuration.cgroupRoot = ""
+        configuration.storageInterval = .milliseconds(50)
         return Kubelet(client: client, configuration: configuration, standIn: runtime, imageSource: FakeImages())
     }
 
