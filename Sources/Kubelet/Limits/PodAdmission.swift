@@ -31,6 +31,10 @@ package struct NodeLoad: Sendable {
         let request = Resources.requested(by: pod.spec)
         if pod.object["status"]["startTime"] == nil {
             if let refusal = Sysctls.refusal(of: pod) { return refusal }
+            if let system = pod.spec["os"]["name"].string, system != "linux" {
+                return PodRefusal(
+                    reason: "PodOSNotSupported", message: "Failed to admit pod as the OS field doesn't match node OS")
+            }
             if let refusal = refusal(of: request, allocatable) { return refusal }
         }
         requests[pod.uid] = request

@@ -181,6 +181,9 @@ actor PodWorker {
         let kind = removal != nil ? "kill" : startOfRounds == nil ? "create" : "sync"
         if startOfRounds == nil {
             startOfRounds = begun
+            if kind == "create", !isOver, failure == nil {
+                for warning in pod.notActedUpon { event("NotSupported", warning, type: .warning) }
+            }
             KubeletMetrics.firstStarts.observe(since: firstSeen)
         }
         defer { KubeletMetrics.rounds.observe(since: begun, [kind]) }

@@ -10,20 +10,41 @@ import Values
 /// Keeps the logs of running containers within five files of 10 MiB.
 ///
 /// A log is looked at after it was written to, and only then: the first write after a look is the event. As a busy
-/// log would be looked at with each of its lines, a moment passes before the look, in which it cannot grow by much.
+/// log would be looked at with each of its lines, a moment passes before the look: no more than it takes until the log
+/// is full at the rate at which it grew last.
 package final class LogRotator: Sendable {
     package static let maximumSize = 10 << 20
     package static let maximumFiles = 5
-    /// What a container writes in this time comes on top of the largest size.
-    private static let pause = Duration.milliseconds(100)
+    private static let longestPause = 0.1
 
     private struct Followed {
         let path: String
         let id: ContainerID
+        /// How large it was at the last look, when that was, and how much it had grown a second.
+        var size = 0
+        var seen = ContinuousClock.now
+        var rate = 0.0
         var isBusy = false
         /// It was written to while it was looked at.
         var isDue = false
         var complained = false
+
+        init(path: String, id: ContainerID) {
+            self.path = path
+            self.id = id
+        }
+
+        mutating func note(_ now: Int) {
+            let passed = max((ContinuousClock.now - seen) / .seconds(1), 0.000_1)
+            rate = Double(max(now - size, 0)) / passed
+            size = now
+            seen = .now
+        }
+
+        /// Seconds until the log is full, if it goes on as it did.
+        func pause(limit: Int) -> Double {
+            rate > 0 ? min(max(Double(limit - size) / rate, 0), LogRotator.longestPause) : LogRotator.longestPause
+        }
     }
 
     private let runtime: any PodRuntime
@@ -79,8 +100,9 @@ package final class LogRotator: Sendable {
                     ? Set(followed.withLock { Array($0.keys) })
                     : Set(batch.filter { $0.kinds.contains(.modified) }.map(\.path))
                 for folder in written {
+                    guard let pause = followed.withLock({ $0[folder]?.pause(limit: size) }) else { continue }
                     group.addTask {
-                        try? await Task.sleep(for: Self.pause)
+                        if pause > 0 { try? await Task.sleep(for: .seconds(pause)) }
                         await self.look(folder)
                     }
                 }
@@ -98,7 +120,9 @@ package final class LogRotator: Sendable {
         }
         guard mayBegin else { return }
         while let entry = followed.withLock({ $0[folder] }) {
-            if isTooLarge(entry.path) { await rotate(entry, folder) }
+            let size = Self.size(entry.path)
+            followed.withLock { $0[folder]?.note(size) }
+            if size > self.size { await rotate(entry, folder) }
             do throws(Errno) { try watcher?.add(folder, [.modified, .once]) } catch {
                 // The pod is gone, and its logs with it.
                 if error.code != ENOENT { log.warning("the log \(entry.path) is not rotated any more: \(error)") }
@@ -110,7 +134,7 @@ package final class LogRotator: Sendable {
                 followed[folder]?.isBusy = false
                 return isDue
             }
-            guard isDue || isTooLarge(entry.path) && !hasFailed(folder) else { return }
+            guard isDue || Self.size(entry.path) > self.size && !hasFailed(folder) else { return }
             let goesOn = followed.withLock { followed in
                 guard followed[folder]?.isBusy == false else { return false }
                 followed[folder]?.isBusy = true
@@ -122,9 +146,9 @@ package final class LogRotator: Sendable {
 
     private func hasFailed(_ folder: String) -> Bool { followed.withLock { $0[folder]?.complained ?? false } }
 
-    private func isTooLarge(_ path: String) -> Bool {
+    private static func size(_ path: String) -> Int {
         var info = stat()
-        return stat(path, &info) == 0 && info.st_size > size
+        return stat(path, &info) == 0 ? info.st_size : 0
     }
 
     private func rotate(_ entry: Followed, _ folder: String) async {
@@ -135,7 +159,10 @@ package final class LogRotator: Sendable {
             let time = Timestamp.now.nano.filter { $0 != "-" && $0 != ":" && $0 != "Z" }
             try NodeFiles.check(rename(path, "\(path).\(time)"), "rename", path)
             try await runtime.reopenLog(entry.id)
-            followed.withLock { $0[folder]?.complained = false }
+            followed.withLock { followed in
+                followed[folder]?.complained = false
+                followed[folder]?.size = 0
+            }
         } catch {
             // Said once, and tried again with the next write.
             if !entry.complained { log.warning("cannot rotate the log \(path): \(error)") }

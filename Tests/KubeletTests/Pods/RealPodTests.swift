@@ -71,6 +71,7 @@ import Values
         configuration.kubeletClientCertificatePEM = client.certificatePEM
         configuration.kubeletClientKeyPEM = client.privateKeyPEM
         configuration.kubeletPort = port
+        configuration.route = { $0 }
         let server = APIServer(storage: MemoryBackend(), configuration: configuration)
         try await server.start()
         defer { server.stop() }
