@@ -2,7 +2,6 @@
 import Linux
 import Testing
 
-
 @Suite("Figures of groups") struct CgroupFigureTests {
     @Test("block devices, as either hierarchy tells of them")
     func devices() {

@@ -31,7 +31,9 @@ public final class ProcessMetrics: Sendable {
     }
 
     private static func kernelFigures() -> [MetricFamily] {
-        func gauge(_ name: String, _ help: String, _ number: Double?, _ kind: MetricFamily.Kind = .gauge) -> MetricFamily? {
+        func gauge(_ name: String, _ help: String, _ number: Double?, _ kind: MetricFamily.Kind = .gauge)
+            -> MetricFamily?
+        {
             guard let number else { return nil }
             let family = MetricFamily(kind, name, help)
             family.set(number)

@@ -156,7 +156,9 @@ struct GroupMetrics {
                 groups.flatMap { group -> [(String, Double)] in
                     let devices = group.figures.devices
                     // What has never touched a disk has read nothing of its own.
-                    guard !devices.isEmpty else { return [(group.labels + ",device=\"\(group.fileSystem.device)\"", 0)] }
+                    guard !devices.isEmpty else {
+                        return [(group.labels + ",device=\"\(group.fileSystem.device)\"", 0)]
+                    }
                     return devices.map { device in
                         (group.labels + ",device=\"\(names.path(device.number))\"", Double(value(device)))
                     }
@@ -213,7 +215,8 @@ struct GroupMetrics {
                 group.startedAt.map { (group.labels, $0.seconds(since: Timestamp(seconds: 0))) }
             })
         let now = Timestamp.now.seconds(since: Timestamp(seconds: 0)).rounded(.down)
-        text.add("container_last_seen", "gauge", "When it was seen last, since the epoch.", groups.map { ($0.labels, now) })
+        text.add(
+            "container_last_seen", "gauge", "When it was seen last, since the epoch.", groups.map { ($0.labels, now) })
     }
 
     private static func fileSystem(of path: String, _ names: DeviceNames) -> FileSystem {
@@ -232,7 +235,8 @@ struct GroupMetrics {
 struct DeviceNames {
     /// `/dev/sda` for `8:0`; a device that no hardware stands behind has only its number.
     func path(_ number: String) -> String {
-        guard let target = NodeFiles.link("/sys/dev/block/\(number)"), let name = target.split(separator: "/").last else {
+        guard let target = NodeFiles.link("/sys/dev/block/\(number)"), let name = target.split(separator: "/").last
+        else {
             return number
         }
         return "/dev/\(name)"

@@ -40,7 +40,8 @@ extension PodView {
         }
         // An init container with Always is a sidecar, which was looked for before.
         if let policy = json["restartPolicy"].string {
-            return "\(title): restartPolicy \(policy) of a single container is not supported yet; use spec.restartPolicy"
+            return
+                "\(title): restartPolicy \(policy) of a single container is not supported yet; use spec.restartPolicy"
         }
         if json["resources"]["claims"].array?.isEmpty == false {
             return "\(title): resources.claims are not supported yet"
@@ -48,8 +49,10 @@ extension PodView {
         if let signal = json["lifecycle"]["stopSignal"].string {
             return "\(title): lifecycle.stopSignal \(signal) is not supported yet; the image's STOPSIGNAL is obeyed"
         }
-        if let mount = (json["volumeMounts"].array ?? []).first(where: { $0["recursiveReadOnly"].string == "Enabled" }) {
-            return "\(title): recursiveReadOnly: Enabled of volume mount \(mount["name"].string ?? "") is not supported;"
+        if let mount = (json["volumeMounts"].array ?? []).first(where: { $0["recursiveReadOnly"].string == "Enabled" })
+        {
+            return
+                "\(title): recursiveReadOnly: Enabled of volume mount \(mount["name"].string ?? "") is not supported;"
                 + " use IfPossible"
         }
         return nil

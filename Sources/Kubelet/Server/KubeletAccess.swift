@@ -86,7 +86,8 @@ actor KubeletAccess {
         let parts = header.split(separator: " ", maxSplits: 1)
         guard parts.count == 2, parts[0].lowercased() == "bearer" else {
             throw Self.unauthorized(
-                "the kubelet asks for a client certificate of the cluster, or for a bearer token (Authorization: Bearer TOKEN)")
+                "the kubelet asks for a client certificate of the cluster, or for a bearer token (Authorization: Bearer TOKEN)"
+            )
         }
         let token = parts[1].drop { $0 == " " }
         let digest = SHA256.hash(data: Array(token.utf8))
@@ -170,7 +171,8 @@ actor KubeletAccess {
         ]
         let isAllowed: Bool
         do {
-            isAllowed = try await client.create(.subjectAccessReviews, KubeObject(review))["status"]["allowed"].bool == true
+            isAllowed =
+                try await client.create(.subjectAccessReviews, KubeObject(review))["status"]["allowed"].bool == true
         } catch {
             throw Refusal(
                 answer: .failure(

@@ -104,7 +104,8 @@ struct NodeRoutes: Sendable {
         return [
             "address": JSON(settings.nodeIP.family == .v4 ? "0.0.0.0" : "::"), "port": JSON(settings.port),
             "authentication": [
-                "x509": ["clientCAFile": "\(settings.rootDirectory)/pki/ca.crt"], "webhook": ["enabled": true, "cacheTTL": "2m0s"],
+                "x509": ["clientCAFile": "\(settings.rootDirectory)/pki/ca.crt"],
+                "webhook": ["enabled": true, "cacheTTL": "2m0s"],
                 "anonymous": ["enabled": false],
             ],
             "authorization": [

@@ -130,7 +130,8 @@ extension CgroupLayout {
     /// v1: `8:0 Read 4096`, a line for each kind of operation, and at the end the sum over all devices.
     package static func devices(bytes: String, operations: String) -> [CgroupFigures.DeviceFigures] {
         var result: [String: CgroupFigures.DeviceFigures] = [:]
-        func read(_ text: String, _ reads: WritableKeyPath<CgroupFigures.DeviceFigures, UInt64>,
+        func read(
+            _ text: String, _ reads: WritableKeyPath<CgroupFigures.DeviceFigures, UInt64>,
             _ writes: WritableKeyPath<CgroupFigures.DeviceFigures, UInt64>
         ) {
             for line in text.split(separator: "\n") {

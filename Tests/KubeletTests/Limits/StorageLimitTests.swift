@@ -35,7 +35,8 @@ import Values
 
     @Test("a pod without limits is not measured")
     func none() throws {
-        let limits = StorageLimits(of: try pod(#"{"spec":{"volumes":[{"name":"v","emptyDir":{}}],"containers":[{"name":"a"}]}}"#))
+        let limits = StorageLimits(
+            of: try pod(#"{"spec":{"volumes":[{"name":"v","emptyDir":{}}],"containers":[{"name":"a"}]}}"#))
         #expect(limits.isEmpty)
     }
 
@@ -43,7 +44,9 @@ import Values
         try NodeFiles.write([UInt8](repeating: 1, count: count), to: path)
     }
 
-    @Test("a pod is evicted for a volume, for what a container writes, and for its logs", arguments: ["volume", "layer", "log"])
+    @Test(
+        "a pod is evicted for a volume, for what a container writes, and for its logs",
+        arguments: ["volume", "layer", "log"])
     func eviction(where place: String) async throws {
         try await Rig.with { rig in
             rig.runtime.state.withLock { $0.layers = rig.directory + "/layers" }

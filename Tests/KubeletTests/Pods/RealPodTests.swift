@@ -170,7 +170,9 @@ import Values
             #expect(String(decoding: hosts.output, as: UTF8.self).hasPrefix("# Kubernetes-managed hosts file."))
             // A pod's interface, which the plugins of this test do not make.
             let network = try #require(runtime.sandboxes().first?.netnsPath)
-            try await Namespaces.enter(Namespaces.Target(net: .path(network))) { try NetlinkSocket().addVeth("eth0", peer: "peer") }
+            try await Namespaces.enter(Namespaces.Target(net: .path(network))) {
+                try NetlinkSocket().addVeth("eth0", peer: "peer")
+            }
             try await Self.dashboards(api)
             // The kubelet goes and comes again; the container goes on.
             task.cancel()
@@ -239,10 +241,13 @@ import Values
             let keys = values.values.joined().map { $0.prefix(upTo: $0.lastIndex(of: " ") ?? $0.endIndex) }
             #expect(Set(keys).count == keys.count)
             guard path == "metrics/cadvisor" else { continue }
-            func line(_ name: String, _ label: String) -> Substring? { values[Substring(name)]?.first { $0.contains(label) } }
+            func line(_ name: String, _ label: String) -> Substring? {
+                values[Substring(name)]?.first { $0.contains(label) }
+            }
             #expect(line("container_spec_cpu_quota", "container=\"c\"")?.hasSuffix(" 50000.0") == true)
             #expect(line("container_spec_memory_limit_bytes", "container=\"c\"")?.hasSuffix(" 67108864.0") == true)
-            #expect(line("container_network_receive_bytes_total", "pod=\"web\"")?.contains("interface=\"eth0\"") == true)
+            #expect(
+                line("container_network_receive_bytes_total", "pod=\"web\"")?.contains("interface=\"eth0\"") == true)
         }
     }
 }

@@ -21,7 +21,8 @@ import Values
         }
     }
 
-    @Test("a log is rotated because it was written to, again and again, and five files are kept", .timeLimit(.minutes(1)))
+    @Test(
+        "a log is rotated because it was written to, again and again, and five files are kept", .timeLimit(.minutes(1)))
     func byEvent() async throws {
         let log = Log()
         try NodeFiles.makeDirectory(log.folder)
