@@ -100,6 +100,9 @@ package final class LogRotator: Sendable {
                     ? Set(followed.withLock { Array($0.keys) })
                     : Set(batch.filter { $0.kinds.contains(.modified) }.map(\.path))
                 for folder in written {
+                    // Until the look. (A watch that ends with its first event is no way: made anew at the moment
+                    // when the kernel ends it, it is lost.)
+                    watcher.remove(folder)
                     guard let pause = followed.withLock({ $0[folder]?.pause(limit: size) }) else { continue }
                     group.addTask {
                         if pause > 0 { try? await Task.sleep(for: .seconds(pause)) }
@@ -123,7 +126,7 @@ package final class LogRotator: Sendable {
             let size = Self.size(entry.path)
             followed.withLock { $0[folder]?.note(size) }
             if size > self.size { await rotate(entry, folder) }
-            do throws(Errno) { try watcher?.add(folder, [.modified, .once]) } catch {
+            do throws(Errno) { try watcher?.add(folder, [.modified]) } catch {
                 // The pod is gone, and its logs with it.
                 if error.code != ENOENT { log.warning("the log \(entry.path) is not rotated any more: \(error)") }
             }

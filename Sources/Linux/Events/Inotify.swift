@@ -24,8 +24,6 @@ public struct InotifyEvent: Sendable, Hashable {
         public static let overflow = Kinds(rawValue: 0x4000)
         /// Only delivered: this watch has ended.
         public static let ignored = Kinds(rawValue: 0x8000)
-        /// To be asked for: the watch ends with its first event.
-        public static let once = Kinds(rawValue: 0x8000_0000)
         public static let isDirectory = Kinds(rawValue: 0x4000_0000)
 
         /// Files of a folder come, go or get new content.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ContainerRuntime
+import Foundation
 import Glibc
 import Kubelet
 import Logging
@@ -19,6 +20,36 @@ import Values
             let bytes = [UInt8](repeating: 0x61, count: count)
             _ = bytes.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
         }
+    }
+
+    @Test("no write goes unnoticed, however fast they come", .timeLimit(.minutes(1)))
+    func fastWriter() async throws {
+        let log = Log()
+        try NodeFiles.makeDirectory(log.folder)
+        defer { try? NodeFiles.removeTree(log.folder) }
+        log.append(1)
+        let runtime = FakeRuntime()
+        let (rotations, rotation) = AsyncStream.makeStream(of: Void.self)
+        runtime.state.withLock { state in
+            state.reopen = { _ in
+                log.append(1)
+                rotation.yield()
+            }
+        }
+        let rotator = LogRotator(runtime: runtime, log: Logger(label: "test"), size: 20_000)
+        let task = Task { await rotator.run() }
+        rotator.follow("c1", log.path)
+        let isOver = ValueBox(false)
+        let writer = Thread { while !isOver.value { log.append(100) } }
+        writer.start()
+        var count = 0
+        for await _ in rotations {
+            count += 1
+            if count == 300 { break }
+        }
+        isOver.value = true
+        task.cancel()
+        #expect(count == 300)
     }
 
     @Test(
