@@ -26,7 +26,8 @@ public struct Kubelet: Sendable {
     ) {
         self.images = images
         context = KubeletContext(
-            client: client, configuration: configuration, runtime: runtime, images: images, log: logger)
+            client: client, configuration: configuration, runtime: MeasuredRuntime(runtime: runtime), images: images,
+            log: logger)
     }
 
     /// Works until cancelled. Containers go on running.
@@ -34,13 +35,12 @@ public struct Kubelet: Sendable {
         let pods = PodManager(context: context)
         let server = try KubeletServer(context: context, pods: pods)
         let node = NodeKeeper(context: context, images: images)
-        let rotator = LogRotator(runtime: context.runtime, log: context.log)
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { await context.services.run() }
                 group.addTask { await node.run() }
                 group.addTask { await pods.run() }
-                group.addTask { await rotator.run() }
+                group.addTask { await context.logs.run() }
                 if let server { group.addTask { try await server.run() } }
                 // Unlike waitForAll, this ends with the first failure: the node is then started anew.
                 while try await group.next() != nil {}

@@ -31,6 +31,8 @@ public struct KubeletConfiguration: Sendable {
     /// As nodes report it; `catbird://VERSION`.
     public var runtimeVersion: String
     public var kubernetesVersion: String
+    /// How often it is measured what pods with limits keep on disk.
+    package var storageInterval = Duration.seconds(10)
 
     public init(
         nodeName: String, nodeIP: IPAddress, labels: [String: String] = [:], clusterDNS: [IPAddress] = [],

@@ -57,6 +57,18 @@ enum BootstrapPolicy {
                     PolicyRule(["create"], groups: ["authentication.k8s.io"], resources: ["selfsubjectreviews"]),
                 ]),
             role("system:node", node),
+            // For what asks kubelets directly.
+            role(
+                "system:kubelet-api-admin",
+                [
+                    PolicyRule(read, groups: [""], resources: ["nodes"]),
+                    PolicyRule(
+                        ["*"], groups: [""],
+                        resources: [
+                            "nodes/configz", "nodes/healthz", "nodes/log", "nodes/metrics", "nodes/pods",
+                            "nodes/proxy", "nodes/stats",
+                        ]),
+                ]),
             role(
                 "system:auth-delegator",
                 [

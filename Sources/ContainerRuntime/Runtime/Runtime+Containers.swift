@@ -120,7 +120,7 @@ extension Runtime {
             throw RuntimeError(
                 .other, "layer \(layer) of image \"\(image.reference)\" is not on disk; pull or load the image again")
         }
-        let upper = paths.container(id) + "/upper"
+        let upper = paths.upper(id)
         let work = paths.container(id) + "/work"
         for folder in [upper, work] { try Files.makeDirectories(folder, mode: 0o755) }
         chmod(upper, 0o755)

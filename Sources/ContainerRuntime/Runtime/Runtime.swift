@@ -122,6 +122,9 @@ public final class Runtime: Sendable {
             workingSetBytes: Int(clamping: usage.workingSetBytes), pids: Int(clamping: usage.processes))
     }
 
+    /// The folder of what a container has written over its image.
+    public func writableLayer(_ id: ContainerID) -> String { paths.upper(id) }
+
     /// Whether pods can get addresses, and if not, why.
     public func networkReady() -> (ready: Bool, message: String) { cni.readiness() }
 

@@ -26,6 +26,7 @@ struct RuntimePaths: Sendable {
 
     func container(_ id: ContainerID) -> String { "\(containers)/\(id.prefix(32))" }
     func record(_ id: ContainerID) -> String { container(id) + "/container.json" }
+    func upper(_ id: ContainerID) -> String { container(id) + "/upper" }
     func bundle(_ id: ContainerID) -> String { "\(bundles)/\(id.prefix(32))" }
     func rootfs(_ id: ContainerID) -> String { bundle(id) + "/rootfs" }
     func exit(_ id: ContainerID) -> String { "\(exits)/\(id)" }

@@ -16,6 +16,7 @@ package struct Machine: Sendable {
 
     /// Catbird reserves nothing: what there is can be used.
     package var allocatable: [String: String] { capacity }
+    package var processors: Int { capacity["cpu"].flatMap { Quantity($0)?.value }.map { Int(clamping: $0) } ?? 0 }
     package var memoryBytes: Int64 { capacity["memory"].flatMap { Quantity($0)?.value } ?? 0 }
 
     package init(overrides: [String: String], maxPods: Int) {

@@ -61,16 +61,31 @@ package struct NodeObject: Sendable {
         node["spec"] = [:]
         node["spec"]["taints"] = [["key": JSON(Self.notReadyTaint), "effect": "NoSchedule"]]
         node["status"] = status
+        // That is for patches only.
+        node["status"]["addresses"] = .array((status["addresses"].array ?? []).filter { $0["$patch"] == nil })
         return node
     }
 
+    /// What pods may use: the machine's, and of resources that others told of in `status.capacity` all; those that are
+    /// not there any more are taken back.
+    private func allocatable(_ known: JSON?) -> JSONObject {
+        var result = JSON(machine.allocatable).object ?? [:]
+        for (name, amount) in ExtendedResources.of(known["capacity"]) { result[name] = amount }
+        for name in ExtendedResources.of(known["allocatable"]).keys where result[name] == nil { result[name] = .null }
+        return result
+    }
+
+    /// `known`: the node's status in the API, with resources that others have told of: a device plugin, a person.
     package func status(
-        networkMessage: String?, previous: [JSON], images: [(names: [String], size: Int)], now: Timestamp
+        networkMessage: String?, previous: [JSON], images: [(names: [String], size: Int)], known: JSON? = nil,
+        now: Timestamp
     ) -> JSON {
         let version = configuration.kubernetesVersion
         return [
-            "capacity": JSON(machine.capacity), "allocatable": JSON(machine.allocatable),
+            "capacity": JSON(machine.capacity), "allocatable": .object(allocatable(known)),
+            // By its merge key, an address that somebody else wrote would join these.
             "addresses": [
+                ["$patch": "replace"],
                 ["type": "InternalIP", "address": JSON(configuration.nodeIP.description)],
                 ["type": "Hostname", "address": JSON(configuration.nodeName)],
             ],

@@ -14,16 +14,22 @@ final class PodManager: Sendable {
         var tasks: [String: Task<Void, Never>] = [:]
         /// By uid: what the API says of those that have a worker.
         var pods: [String: KubeObject] = [:]
+        /// By name: the uids of those that the API knows now. One that was deleted by force may still be ending here
+        /// while another has its name already.
+        var names: [ObjectKey: String] = [:]
+        var load = NodeLoad()
     }
 
     private let context: KubeletContext
     let informer: Informer
     private let state = Mutex(State())
+    private let orphans: OrphanCollector
 
     init(context: KubeletContext) {
         self.context = context
         informer = Informer(
             context.client, .pods, fieldSelector: "spec.nodeName=\(context.configuration.nodeName)")
+        orphans = OrphanCollector(context: context)
     }
 
     /// Follows the API and the runtime until cancelled.
@@ -35,10 +41,10 @@ final class PodManager: Sendable {
             group.addTask { await self.follow(events) }
             group.addTask {
                 await self.informer.waitUntilSynced()
-                if !Task.isCancelled { await self.removeOrphans() }
+                await self.orphans.run { self.knownUIDs }
             }
             for await batch in informer.events() {
-                for event in batch {
+                for event in Self.inOrderOfAdmission(batch) {
                     switch event {
                     case .added(let pod): await see(pod)
                     case .updated(let old, let new):
@@ -55,25 +61,51 @@ final class PodManager: Sendable {
         for task in tasks { task.cancel() }
     }
 
-    /// The pods as they are known, with the statuses computed here.
-    var pods: [KubeObject] { state.withLock { Array($0.pods.values) } }
+    /// Pods that have been started here come first, then the oldest: when a kubelet starts, no pod takes the place of
+    /// one that runs.
+    private static func inOrderOfAdmission(_ batch: [InformerEvent]) -> [InformerEvent] {
+        guard batch.count > 1 else { return batch }
+        func rank(_ event: InformerEvent) -> (Int, Timestamp) {
+            guard case .added(let pod) = event else { return (0, Timestamp(seconds: 0)) }
+            return (
+                pod["status"]["startTime"] == nil ? 2 : 1, pod.creationTimestamp ?? Timestamp(seconds: 0)
+            )
+        }
+        return batch.sorted { rank($0) < rank($1) }
+    }
 
+    /// The pods that the API knows, by their names.
+    var pods: [KubeObject] { state.withLock { state in state.names.values.compactMap { state.pods[$0] } } }
+
+    /// Those too that were deleted by force and are still ending here.
+    var allPods: [KubeObject] { state.withLock { Array($0.pods.values) } }
+
+    /// The uids of pods that have a worker, or will have one as soon as it is their turn.
+    private var knownUIDs: Set<String> {
+        Set(informer.all().map(\.uid)).union(state.withLock { Array($0.workers.keys) })
+    }
+
+    /// The worker of the pod that has this name now, or of the pod with this uid.
     func worker(namespace: String, name: String, uid: String? = nil) -> (PodWorker, PodView)? {
-        state.withLock { state in
-            guard
-                let pod = state.pods.values.first(where: {
-                    $0.name == name && $0.namespace == namespace && (uid == nil || $0.uid == uid)
-                }), let worker = state.workers[pod.uid]
+        let key = ObjectKey(namespace, name)
+        return state.withLock { state in
+            guard let uid = uid ?? state.names[key], let pod = state.pods[uid], pod.key == key,
+                let worker = state.workers[uid]
             else { return nil }
             return (worker, PodView(pod))
         }
     }
 
     private func see(_ pod: KubeObject) async {
+        let allocatable = context.allocatable
         let existing = state.withLock { state -> PodWorker? in
+            let view = PodView(pod)
             state.pods[pod.uid] = pod
+            state.names[pod.key] = pod.uid
+            if view.isTerminal { state.load.release(pod.uid) }
             if let worker = state.workers[pod.uid] { return worker }
-            let worker = PodWorker(PodView(pod), context: context)
+            let refusal = view.isTerminal ? nil : state.load.admit(view, allocatable: allocatable)
+            let worker = PodWorker(view, context: context, refusal: refusal)
             state.workers[pod.uid] = worker
             state.tasks[pod.uid] = Task { [weak self] in
                 await worker.run()
@@ -85,7 +117,11 @@ final class PodManager: Sendable {
     }
 
     private func lose(_ pod: KubeObject) async {
-        let worker = state.withLock { $0.workers[pod.uid] }
+        let worker = state.withLock { state in
+            if state.names[pod.key] == pod.uid { state.names[pod.key] = nil }
+            state.load.release(pod.uid)
+            return state.workers[pod.uid]
+        }
         await worker?.vanish(PodView(pod))
     }
 
@@ -93,7 +129,9 @@ final class PodManager: Sendable {
         state.withLock { state in
             state.workers[uid] = nil
             state.tasks[uid] = nil
-            state.pods[uid] = nil
+            guard let pod = state.pods.removeValue(forKey: uid) else { return }
+            if state.names[pod.key] == uid { state.names[pod.key] = nil }
+            state.load.release(uid)
         }
     }
 
@@ -109,33 +147,7 @@ final class PodManager: Sendable {
             case .networkChanged:
                 let workers = state.withLock { Array($0.workers.values) }
                 for worker in workers { await worker.networkChanged() }
-            }
-        }
-    }
-
-    /// Removes what pods have left here that the API does not know any more.
-    private func removeOrphans() async {
-        let known = Set(informer.all().map(\.uid))
-        for sandbox in context.runtime.sandboxes() where !known.contains(sandbox.spec.podUID) {
-            do {
-                for container in context.runtime.containers()
-                where container.sandboxID == sandbox.id && container.state == .running {
-                    try await context.runtime.stopContainer(container.id, timeoutSeconds: 2)
-                }
-                try await context.runtime.removeSandbox(sandbox.id)
-                let spec = sandbox.spec
-                try NodeFiles.removeTree(
-                    "\(context.configuration.podLogDirectory)/\(spec.podNamespace)_\(spec.podName)_\(spec.podUID)")
-            } catch {
-                context.log.warning(
-                    "cannot remove what is left of pod \(sandbox.spec.podNamespace)/\(sandbox.spec.podName): \(error)")
-            }
-        }
-        for uid in context.volumes.leftovers() where !known.contains(uid) {
-            let isActive = state.withLock { $0.workers[uid] != nil }
-            guard !isActive else { continue }
-            do { try context.volumes.tearDown(uid) } catch {
-                context.log.warning("cannot remove the volumes of pod \(uid), which is gone: \(error)")
+                orphans.ring()
             }
         }
     }

@@ -66,25 +66,6 @@ package struct PodView: Sendable {
             }
         }
     }
-
-    /// What the pod asks for and this kubelet cannot do: said at once, for a pod that hangs teaches nothing.
-    package var unsupported: String? {
-        if let sidecar = initContainers.first(where: { $0.json["restartPolicy"].string == "Always" }) {
-            return "init container \(sidecar.name): restartPolicy Always (a sidecar) is not supported yet;"
-                + " move it to spec.containers"
-        }
-        for container in allContainers {
-            for probe in ["startupProbe", "livenessProbe", "readinessProbe"]
-            where container.json[probe]["grpc"] != nil {
-                return "container \(container.name): \(probe).grpc is not supported yet; use httpGet, tcpSocket or exec"
-            }
-            if let device = container.json["volumeDevices"].array?.first?["name"].string {
-                return "container \(container.name): block device \(device) is not supported"
-            }
-        }
-        if spec["hostUsers"].bool == false { return "spec.hostUsers: false (a user namespace) is not supported yet" }
-        return nil
-    }
 }
 
 /// What a kubelet reads of a container.
@@ -100,6 +81,14 @@ package struct ContainerView: Sendable {
             case .regular: "spec.containers"
             case .initial: "spec.initContainers"
             case .ephemeral: "spec.ephemeralContainers"
+            }
+        }
+
+        var metricType: String {
+            switch self {
+            case .regular: "container"
+            case .initial: "init_container"
+            case .ephemeral: "ephemeral_container"
             }
         }
 

@@ -63,6 +63,7 @@ extension PodWorker {
         }
         slot.retryAt = nil
         slot.starting = Task { await self.start(name) }
+        KubeletMetrics.startedContainers.add(1, [slot.view.role.metricType])
         slots[name] = slot
     }
 

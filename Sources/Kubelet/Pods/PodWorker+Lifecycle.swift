@@ -15,9 +15,6 @@ extension PodWorker {
             sandbox = nil
             podIPs = []
             loseContainers()
-            // What cannot be given back now (its plugin waits for an agent that waits for this node) is given back
-            // when the pod has its next sandbox.
-            try? await context.runtime.removeSandbox(known.id)
         }
         if let retry = setUpRetry, retry > .now {
             ring(at: retry)
@@ -56,11 +53,18 @@ extension PodWorker {
         return true
     }
 
-    /// Gives back what earlier sandboxes of the pod hold, addresses above all, when that was not possible before.
-    private func removeFormerSandboxes() async {
+    /// Gives back what earlier sandboxes of the pod hold. Returns why an address among it cannot be given back yet:
+    /// its plugin needs an agent that is not up. Anything else that refuses to go keeps nobody from going on.
+    @discardableResult
+    private func removeFormerSandboxes() async -> String? {
+        var failure: String?
         for former in context.runtime.sandboxes() where former.spec.podUID == uid && former.id != sandbox?.id {
-            try? await context.runtime.removeSandbox(former.id)
+            do { try await context.runtime.removeSandbox(former.id) } catch {
+                complain("FailedKillPod", "error killing pod: \(error)")
+                if (error as? RuntimeError)?.kind == .network { failure = "\(error)" }
+            }
         }
+        return failure
     }
 
     /// The sandbox went, and its containers with it: all of them begin anew, the init containers too.
@@ -96,7 +100,11 @@ extension PodWorker {
     /// Returns why it failed.
     private func setUpSandbox() async -> String? {
         guard sandbox == nil else { return nil }
+        // Before the next one is made: a pod that asks for one certain address gets it only after it was given back.
+        if let failure = await removeFormerSandboxes() { return "its former sandbox is still there: \(failure)" }
+        guard removal == nil else { return "the pod is being deleted" }
         context.cgroups.prepare(pod)
+        KubeletMetrics.startedPods.add()
         do {
             let made = try await context.runtime.createSandbox(sandboxSpec())
             sandboxAttempt += 1
@@ -137,8 +145,10 @@ extension PodWorker {
             let sources = environmentSources()
             var paths: [String: String] = [:]
             for volume in volumes {
-                paths[volume["name"].string ?? ""] = try context.volumes.setUp(
-                    volume, of: pod, environment: sources, tokens: tokens, objects: objects)
+                paths[volume["name"].string ?? ""] = try context.volumes.measured(volume) {
+                    try context.volumes.setUp(
+                        volume, of: pod, environment: sources, tokens: tokens, objects: objects)
+                }
             }
             volumePaths = paths
             tokenRenewal = renewal

@@ -90,7 +90,7 @@ extension PodWorker {
         }
         var sysctls: [String: String] = [:]
         for entry in pod.spec["securityContext"]["sysctls"].array ?? [] {
-            if let name = entry["name"].string { sysctls[name] = entry["value"].string ?? "" }
+            if let name = entry["name"].string { sysctls[Sysctls.dotted(name)] = entry["value"].string ?? "" }
         }
         return SandboxSpec(
             id: "\(uid)-\(sandboxAttempt)", podNamespace: pod.namespace, podName: pod.name, podUID: uid,

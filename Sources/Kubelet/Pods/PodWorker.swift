@@ -40,6 +40,12 @@ actor PodWorker {
     var lastConditions: [JSON]?
     var tokenRenewal: Timestamp?
     var renewalTimer: Task<Void, Never>?
+    /// Measures what the pod keeps on disk, when that is limited.
+    private var storageWatch: Task<Void, Never>?
+    private let firstSeen = ContinuousClock.now
+    private var startOfRounds: ContinuousClock.Instant?
+    /// It was counted how long the pod took until all of it ran, or it ran when it was found.
+    private var isCountedAsStarted = false
     /// What volumes show has changed.
     var volumesAreStale = false
     private var complained: Set<String> = []
@@ -47,7 +53,8 @@ actor PodWorker {
     private let rounds: AsyncStream<Void>
     private nonisolated let bell: AsyncStream<Void>.Continuation
 
-    init(_ pod: PodView, context: KubeletContext) {
+    /// `refusal`: why the node does not take the pod.
+    init(_ pod: PodView, context: KubeletContext, refusal: PodRefusal? = nil) {
         self.pod = pod
         self.context = context
         uid = pod.uid
@@ -58,6 +65,12 @@ actor PodWorker {
             slots[view.name] = ContainerSlot(view: view, record: .restored(view, of: pod, waiting: waiting))
         }
         isOver = pod.isTerminal
+        isCountedAsStarted = pod.phase != "Pending"
+        if let refusal {
+            KubeletMetrics.rejections.add(1, [refusal.reason])
+            failure = (refusal.reason, "Pod was rejected: \(refusal.message)")
+            context.events.record(pod.object, type: .warning, reason: refusal.reason, message: refusal.message)
+        }
         if let deletion = pod.deletionGracePeriod { removal = Removal(grace: deletion, isGone: false) }
     }
 
@@ -76,7 +89,11 @@ actor PodWorker {
         }
         for alarm in alarms.values { alarm.cancel() }
         renewalTimer?.cancel()
+        storageWatch?.cancel()
         for slot in slots.values {
+            if let id = slot.current, let path = context.runtime.container(id)?.logPath {
+                context.logs.forget(id, path)
+            }
             slot.probes?.cancel()
             slot.starting?.cancel()
             slot.stopping?.cancel()
@@ -90,7 +107,10 @@ actor PodWorker {
     nonisolated func ring() { bell.yield() }
 
     /// Takes a new version of the pod.
-    func update(_ next: PodView) {
+    func update(_ next: PodView) async {
+        // A pod that somebody else has ended is over, whatever still runs.
+        if next.isTerminal { isOver = true }
+        await context.status.see(next.object, repairs: !next.isTerminal)
         let old = pod
         pod = next
         if let grace = next.deletionGracePeriod {
@@ -157,6 +177,20 @@ actor PodWorker {
     // MARK: The round
 
     private func sync() async {
+        let begun = ContinuousClock.now
+        let kind = removal != nil ? "kill" : startOfRounds == nil ? "create" : "sync"
+        if startOfRounds == nil {
+            startOfRounds = begun
+            if kind == "create", !isOver, failure == nil {
+                for warning in pod.notActedUpon { event("NotSupported", warning, type: .warning) }
+            }
+            KubeletMetrics.firstStarts.observe(since: firstSeen)
+        }
+        defer { KubeletMetrics.rounds.observe(since: begun, [kind]) }
+        await round()
+    }
+
+    private func round() async {
         if let removal {
             await terminate(grace: removal.grace)
             return
@@ -186,6 +220,7 @@ actor PodWorker {
         if !hasEnded, await prepare() {
             observe()
             startWhatIsDue()
+            watchStorage()
         }
         if hasEnded {
             isOver = true
@@ -250,6 +285,7 @@ actor PodWorker {
         slot.record.state = .running(status.startedAt ?? status.createdAt)
         if slot.probes?.container != status.id {
             slot.probes?.cancel()
+            if let path = status.logPath { context.logs.follow(status.id, path) }
             slot.probes = ContainerProbes(
                 container: status.id, view: slot.view, startedAt: status.startedAt ?? .now)
             if slot.view.role == .regular, removal == nil {
@@ -263,6 +299,7 @@ actor PodWorker {
     private func exited(_ slot: inout ContainerSlot, _ status: ContainerStatus) {
         describe(&slot, status)
         slot.handledExit = status.id
+        if let path = status.logPath { context.logs.forget(status.id, path) }
         slot.probes?.cancel()
         slot.probes = nil
         slot.stopping = nil
@@ -276,6 +313,23 @@ actor PodWorker {
         slot.record.isReady = slot.view.role == .initial && end.exitCode == 0
         slot.failedAt = end.finishedAt
         slot.retryAt = nil
+    }
+
+    private func watchStorage() {
+        let limits = StorageLimits(of: pod)
+        guard storageWatch == nil, !limits.isEmpty else { return }
+        storageWatch = StorageMeter(context: context, limits: limits, pod: pod).watch { [weak self] message in
+            await self?.evict(message)
+        }
+    }
+
+    /// The node has had enough of the pod.
+    private func evict(_ message: String) {
+        guard failure == nil, !isOver, removal == nil else { return }
+        failure = ("Evicted", message)
+        KubeletMetrics.evictions.add(1, ["ephemeralpodfs.limit"])
+        event("Evicted", message, type: .warning)
+        ring()
     }
 
     // MARK: Telling
@@ -295,7 +349,11 @@ actor PodWorker {
         facts.isOver = isOver
         let status = PodStatus.compute(pod, facts, previous: lastConditions, now: .now)
         lastConditions = status["conditions"].array
-        await context.status.set(uid, key: pod.key, status: status, known: pod.object["status"])
+        if !isCountedAsStarted, status["phase"].string == "Running" {
+            isCountedAsStarted = true
+            KubeletMetrics.podStarts.observe(since: firstSeen)
+        }
+        await context.status.set(uid, status: status, known: pod.object)
     }
 
     func event(

@@ -5,9 +5,10 @@ import Logging
 import NIOHTTP1
 import Values
 
-/// The HTTPS server of the kubelet: for the API server, which shows its certificate.
+/// The HTTPS server of the kubelet: for the API server, and for whoever may read of nodes.
 struct KubeletServer: Sendable {
     private let routes: ServerRoutes
+    private let access: KubeletAccess
     private let configuration: HTTPServerConfiguration
     private let log: Logger
 
@@ -16,6 +17,7 @@ struct KubeletServer: Sendable {
         let settings = context.configuration
         guard let certificate = settings.servingCertificatePEM, let key = settings.servingKeyPEM else { return nil }
         routes = ServerRoutes(context: context, pods: pods)
+        access = KubeletAccess(client: context.client, node: settings.nodeName)
         log = context.log
         configuration = HTTPServerConfiguration(
             .address(host: settings.nodeIP.family == .v4 ? "0.0.0.0" : "::", port: settings.port),
@@ -23,28 +25,15 @@ struct KubeletServer: Sendable {
     }
 
     func run() async throws {
-        let routes = self.routes
-        let server = HTTPServer(configuration, logger: log) { await Self.respond(to: $0, routes) }
+        let (routes, access) = (self.routes, self.access)
+        let server = HTTPServer(configuration, logger: log) { await Self.respond(to: $0, routes, access) }
         try await server.run()
     }
 
-    /// Whether a client may use the kubelet: the API server's certificate, or an administrator's.
-    static func mayUse(_ client: ClientCertificate?) -> Bool {
-        guard let client else { return false }
-        return client.organizations.contains("system:masters") || client.commonName == "kube-apiserver-kubelet-client"
-    }
-
-    private static func respond(to request: HTTPRequest, _ routes: ServerRoutes) async -> HTTPResponse {
-        guard let client = request.client else {
-            return response(.failure(401, "Unauthorized", "the kubelet asks for a client certificate of the cluster"))
-        }
-        guard mayUse(client) else {
-            return response(
-                .failure(
-                    403, "Forbidden",
-                    "user \"\(client.commonName)\" may not use the kubelet: its certificate names no organization system:masters"
-                ))
-        }
+    private static func respond(
+        to request: HTTPRequest, _ routes: ServerRoutes, _ access: KubeletAccess
+    ) async -> HTTPResponse {
+        do throws(KubeletAccess.Refusal) { try await access.check(request) } catch { return response(error.answer) }
         let answer = await routes.respond(
             to: ServerRequest(
                 method: request.method, path: request.path, query: request.query.items.map { ($0.name, $0.value) },

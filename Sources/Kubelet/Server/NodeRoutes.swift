@@ -88,9 +88,9 @@ struct NodeRoutes: Sendable {
     private func metrics(_ parts: [String]) -> ServerAnswer {
         let text: String
         switch parts {
-        case ["metrics"]: text = statistics.ownMetrics(pods.pods.count)
+        case ["metrics"]: text = KubeletMetrics.text(context, pods.pods.map(PodView.init))
         case ["metrics", "resource"]: text = statistics.resourceMetrics(pods.pods.map(PodView.init))
-        case ["metrics", "cadvisor"]: text = statistics.groupMetrics(pods.pods.map(PodView.init))
+        case ["metrics", "cadvisor"]: text = GroupMetrics(statistics, pods.allPods.map(PodView.init)).text
         default: return Self.notFound
         }
         return .bytes(status: 200, type: "text/plain; version=0.0.4; charset=utf-8", Array(text.utf8))
@@ -104,8 +104,12 @@ struct NodeRoutes: Sendable {
         return [
             "address": JSON(settings.nodeIP.family == .v4 ? "0.0.0.0" : "::"), "port": JSON(settings.port),
             "authentication": [
-                "x509": ["clientCAFile": "\(settings.rootDirectory)/pki/ca.crt"], "webhook": ["enabled": false],
+                "x509": ["clientCAFile": "\(settings.rootDirectory)/pki/ca.crt"],
+                "webhook": ["enabled": true, "cacheTTL": "2m0s"],
                 "anonymous": ["enabled": false],
+            ],
+            "authorization": [
+                "mode": "Webhook", "webhook": ["cacheAuthorizedTTL": "5m0s", "cacheUnauthorizedTTL": "30s"],
             ],
             "clusterDomain": JSON(settings.clusterDomain),
             "clusterDNS": JSON(settings.clusterDNS.map(\.description)), "maxPods": JSON(settings.maxPods),

@@ -169,11 +169,17 @@ package enum PodStatus {
     /// old one. Merged, the address of a sandbox that is gone would stay, and stay first.
     private static let replacedLists: Set<String> = ["podIPs", "hostIPs"]
 
+    /// Null says as much as absence, and of conditions others write some.
+    private static func isSame(_ key: String, _ value: JSON, _ sent: JSON) -> Bool {
+        if key == "conditions" { return !OwnedStatus.pod.differs([key: value], from: [key: sent]) }
+        return OwnedStatus.withoutNulls(value) == OwnedStatus.withoutNulls(sent)
+    }
+
     /// The members of `next` that differ from `sent`, as a strategic merge patch. Nil when nothing does.
     package static func difference(_ next: JSON, from sent: JSON?) -> JSON? {
         var result = JSONObject()
         for (key, value) in next.object ?? [:] {
-            if let sent, (sent[key] ?? .null) == value { continue }
+            if let sent, isSame(key, value, sent[key] ?? .null) { continue }
             if replacedLists.contains(key), let elements = value.array {
                 result[key] = .array([["$patch": "replace"]] + elements)
             } else {

@@ -127,7 +127,9 @@ package final class SPDYStream: Sendable {
     package let id: UInt32
     package let headers: [String: String]
     package let inbound = ByteQueue()
-    private let connection: SPDYConnection
+    /// Weak, for the connection holds its streams: clients end a session without closing each of them, and those would
+    /// hold the connection, its buffers and its compressor for ever. Who serves a stream holds the connection.
+    private weak let connection: SPDYConnection?
 
     init(id: UInt32, headers: [String: String], connection: SPDYConnection) {
         self.id = id
@@ -135,8 +137,8 @@ package final class SPDYStream: Sendable {
         self.connection = connection
     }
 
-    package func write(_ bytes: [UInt8]) async { await connection.send(id, bytes, end: false) }
+    package func write(_ bytes: [UInt8]) async { await connection?.send(id, bytes, end: false) }
     /// Sends no more on this stream.
-    package func finish() async { await connection.send(id, [], end: true) }
-    package func reset() { connection.reset(id) }
+    package func finish() async { await connection?.send(id, [], end: true) }
+    package func reset() { connection?.reset(id) }
 }

@@ -7,6 +7,7 @@ import KubeObjects
 import Logging
 import NIOCore
 import NIOSSL
+import Synchronization
 import Values
 
 /// What the parts of a kubelet share.
@@ -24,7 +25,9 @@ final class KubeletContext: Sendable {
     let machine: Machine
     let cgroups: PodCgroups
     let prober: Prober
+    let logs: LogRotator
     private let http: HTTPClient
+    private let allocatableNow: Mutex<Resources>
     let log: Logger
 
     init(
@@ -36,12 +39,14 @@ final class KubeletContext: Sendable {
         self.runtime = runtime
         self.log = log
         machine = Machine(overrides: configuration.capacity, maxPods: configuration.maxPods)
+        allocatableNow = Mutex(Resources(JSON(machine.allocatable)))
         cgroups = PodCgroups(root: configuration.cgroupRoot, log: log)
         events = EventRecorder(client, component: "kubelet", host: configuration.nodeName)
         status = StatusWriter(client: client, log: log)
         objects = ObjectCache(client: client)
         services = Informer(client, .services)
         tokens = TokenCache(client: client)
+        logs = LogRotator(runtime: runtime, log: log)
         puller = ImagePuller(images: images, events: events, objects: objects)
         volumes = VolumeManager(configuration: configuration)
         // A probe looks at what answers, not at who: certificates are not checked, and a redirect is an answer.
@@ -52,6 +57,11 @@ final class KubeletContext: Sendable {
         let version = configuration.kubernetesVersion.drop { $0 == "v" }.split(separator: ".").prefix(2)
         prober = Prober(runtime: runtime, http: http, userAgent: "kube-probe/\(version.joined(separator: "."))")
     }
+
+    /// What pods may use of the node, with what others have told of.
+    var allocatable: Resources { allocatableNow.withLock(\.self) }
+
+    func setAllocatable(_ amounts: JSON?) { allocatableNow.withLock { $0 = Resources(amounts) } }
 
     func shutdown() async {
         do { try await http.shutdown() } catch { log.debug("the probes' HTTP client did not end well: \(error)") }

@@ -23,6 +23,7 @@ package protocol PodRuntime: Sendable {
         _ id: ContainerID, command: [String], timeoutSeconds: Int?, limit: Int
     ) async throws -> (exitCode: Int, output: [UInt8])
     func reopenLog(_ id: ContainerID) async throws
+    func writableLayer(_ id: ContainerID) -> String
     func networkReady() -> (ready: Bool, message: String)
 }
 

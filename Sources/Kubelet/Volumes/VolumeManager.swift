@@ -2,6 +2,7 @@
 
 import ContainerRuntime
 import Glibc
+import KubeClient
 import KubeObjects
 import Linux
 import Values
@@ -34,12 +35,33 @@ struct VolumeManager: Sendable {
                 + " use emptyDir, configMap, secret, projected, downwardAPI or hostPath")
     }
 
+    /// Counts how long it takes to make a volume ready.
+    func measured(_ volume: JSON, _ body: () throws -> String) throws -> String {
+        let begun = ContinuousClock.now
+        let plugin = KubeletMetrics.plugin(of: volume)
+        func note(_ status: String) {
+            KubeletMetrics.mounts.observe(since: begun, ["false", "volume_mount", status, plugin])
+        }
+        do {
+            let path = try body()
+            note("success")
+            KubeletMetrics.mountErrors.touch(["volume_mount", plugin])
+            return path
+        } catch {
+            note("fail-unknown")
+            KubeletMetrics.mountErrors.add(1, ["volume_mount", plugin])
+            throw error
+        }
+    }
+
     private func directory(_ uid: String, _ kind: String, _ name: String) -> String {
         "\(configuration.podDirectory(uid))/volumes/kubernetes.io~\(kind)/\(name)"
     }
 
+    func emptyDirPath(_ uid: String, _ name: String) -> String { directory(uid, "empty-dir", name) }
+
     private func emptyDir(_ source: JSON, _ name: String, _ pod: PodView, _ group: UInt32?) throws -> String {
-        let path = directory(pod.uid, "empty-dir", name)
+        let path = emptyDirPath(pod.uid, name)
         if NodeFiles.kind(path) == .directory {
             let isPrepared = source["medium"].string == "Memory" ? try Mounts.isMountPoint(path) : true
             if isPrepared { return path }

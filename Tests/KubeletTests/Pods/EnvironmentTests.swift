@@ -172,10 +172,34 @@ func pod(_ text: String) throws -> PodView { PodView(KubeObject(try JSON(parsing
             (#"{"initContainers":[{"name":"s","restartPolicy":"Always"}]}"#, "sidecar"),
             (#"{"hostUsers":false}"#, "user namespace"),
             (#"{"containers":[{"name":"c","livenessProbe":{"grpc":{"port":1}}}]}"#, "grpc"),
+            (#"{"containers":[{"name":"c","volumeDevices":[{"name":"d"}]}]}"#, "block device d"),
+            (#"{"containers":[{"name":"c","restartPolicy":"Never"}]}"#, "restartPolicy Never"),
+            (#"{"containers":[{"name":"c","resources":{"claims":[{"name":"d"}]}}]}"#, "resources.claims"),
+            (#"{"containers":[{"name":"c","lifecycle":{"stopSignal":"SIGUSR1"}}]}"#, "stopSignal SIGUSR1"),
+            (#"{"containers":[{"name":"c","volumeMounts":[{"name":"v","recursiveReadOnly":"Enabled"}]}]}"#, "mount v"),
+            (#"{"resourceClaims":[{"name":"d"}]}"#, "resourceClaims"), (#"{"hostnameOverride":"h"}"#, "hostname"),
+            (#"{"securityContext":{"supplementalGroupsPolicy":"Strict"}}"#, "Strict"),
+            (#"{"volumes":[{"name":"v","emptyDir":{"medium":"HugePages-2Mi"}}]}"#, "HugePages-2Mi"),
         ])
     func unsupported(spec: String, word: String) throws {
         let pod = try pod(#"{"spec":\#(spec)}"#)
         #expect(pod.unsupported?.contains(word) == true)
+    }
+
+    @Test(
+        "what has no effect is warned about",
+        arguments: [
+            (#"{"runtimeClassName":"gvisor"}"#, ["spec.runtimeClassName: gvisor"]),
+            (
+                #"{"securityContext":{"appArmorProfile":{"type":"RuntimeDefault"}},"containers":[{"name":"c","securityContext":{"appArmorProfile":{"type":"Localhost"}}}]}"#,
+                ["spec.securityContext.appArmorProfile", "spec.containers{c}.securityContext.appArmorProfile"]
+            ), (#"{"resources":{"limits":{"cpu":"1"}}}"#, ["spec.resources"]),
+            (#"{"securityContext":{"appArmorProfile":{"type":"Unconfined"}},"containers":[{"name":"c"}]}"#, []),
+        ])
+    func notActedUpon(spec: String, beginnings: [String]) throws {
+        let warnings = try pod(#"{"spec":\#(spec)}"#).notActedUpon
+        #expect(warnings.count == beginnings.count)
+        for (warning, beginning) in zip(warnings, beginnings) { #expect(warning.hasPrefix(beginning)) }
     }
 
     static let host = ResolverConfiguration(

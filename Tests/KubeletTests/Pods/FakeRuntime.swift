@@ -17,6 +17,16 @@ final class FakeRuntime: PodRuntime {
         var stops: [Int] = []
         /// Makes the next sandboxes fail.
         var sandboxFailures = 0
+        /// Makes the next removals of sandboxes fail, as a plugin does whose agent is not up.
+        var removalFailures = 0
+        /// Every sandbox has the same address, which one at a time may have.
+        var fixesAddress = false
+        /// Containers do not end when they are told to.
+        var ignoresStops = false
+        /// Where what containers write is.
+        var layers = "/nonexistent"
+        /// Makes a log anew, as a monitor does.
+        var reopen: @Sendable (ContainerID) -> Void = { _ in }
         /// What was run in containers.
         var commands: [[String]] = []
         /// How often the command `live` still fails.
@@ -34,6 +44,9 @@ final class FakeRuntime: PodRuntime {
                 state.sandboxFailures -= 1
                 throw RuntimeError(.network, "no address left in pool test")
             }
+            if state.fixesAddress, !state.sandboxes.isEmpty {
+                throw RuntimeError(.network, "10.244.0.5 is assigned already")
+            }
             let sandbox = Sandbox(
                 spec: spec, state: .ready, createdAt: .now,
                 ips: spec.hostNetwork ? [] : [IPAddress(10, 244, 0, UInt8(state.sandboxes.count + 5))],
@@ -44,7 +57,11 @@ final class FakeRuntime: PodRuntime {
     }
 
     func removeSandbox(_ id: String) async throws {
-        state.withLock { state in
+        try state.withLock { state in
+            if state.removalFailures > 0 {
+                state.removalFailures -= 1
+                throw RuntimeError(.network, "the agent is not up")
+            }
             state.sandboxes[id] = nil
             state.containers = state.containers.filter { $0.value.sandboxID != id }
         }
@@ -71,8 +88,11 @@ final class FakeRuntime: PodRuntime {
     }
 
     func stopContainer(_ id: ContainerID, timeoutSeconds: Int) async throws {
-        state.withLock { $0.stops.append(timeoutSeconds) }
-        exit(id, 143)
+        let ends = state.withLock { state in
+            state.stops.append(timeoutSeconds)
+            return !state.ignoresStops
+        }
+        if ends { exit(id, 143) }
     }
 
     /// Ends a container.
@@ -121,7 +141,8 @@ final class FakeRuntime: PodRuntime {
             return (1, Array("probe says no".utf8))
         }
     }
-    func reopenLog(_ id: ContainerID) async throws {}
+    func reopenLog(_ id: ContainerID) async throws { state.withLock(\.reopen)(id) }
+    func writableLayer(_ id: ContainerID) -> String { state.withLock { "\($0.layers)/\(id)" } }
     func networkReady() -> (ready: Bool, message: String) {
         state.withLock { ($0.isReady, "no network configuration in /etc/cni/net.d") }
     }

@@ -33,18 +33,21 @@ struct Rig: Sendable {
         try await body(rig)
     }
 
-    var kubelet: Kubelet {
-        var configuration = KubeletConfiguration(nodeName: "lab", nodeIP: IPAddress(192, 168, 49, 2))
+    var kubelet: Kubelet { kubelet(maxPods: 110) }
+
+    func kubelet(maxPods: Int) -> Kubelet {
+        var configuration = KubeletConfiguration(nodeName: "lab", nodeIP: IPAddress(192, 168, 49, 2), maxPods: maxPods)
         configuration.rootDirectory = directory + "/kubelet"
         configuration.podLogDirectory = directory + "/pods"
         configuration.containerLogDirectory = directory + "/containers"
         configuration.cgroupRoot = ""
+        configuration.storageInterval = .milliseconds(50)
         return Kubelet(client: client, configuration: configuration, standIn: runtime, imageSource: FakeImages())
     }
 
     /// Runs a kubelet while `body` does.
-    func running(_ body: @escaping @Sendable () async throws -> Void) async throws {
-        let task = Task { try await kubelet.run() }
+    func running(maxPods: Int = 110, _ body: @escaping @Sendable () async throws -> Void) async throws {
+        let task = Task { try await kubelet(maxPods: maxPods).run() }
         let result: Result<Void, any Error>
         do {
             try await body()
@@ -57,13 +60,14 @@ struct Rig: Sendable {
         try result.get()
     }
 
-    func create(_ name: String, _ spec: String) async throws {
+    @discardableResult
+    func create(_ name: String, _ spec: String) async throws -> KubeObject {
         let text =
             #"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"\#(name)","namespace":"default"},"spec":\#(spec)}"#
         var pod = KubeObject(try JSON(parsing: text))
         pod["spec"]["nodeName"] = "lab"
         pod["spec"]["terminationGracePeriodSeconds"] = pod["spec"]["terminationGracePeriodSeconds"] ?? 7
-        try await client.create(.pods, pod)
+        return try await client.create(.pods, pod)
     }
 
     /// Follows an object until `condition` holds; nil is passed for one that is gone.
@@ -363,6 +367,46 @@ func isReady(_ pod: KubeObject?) -> Bool {
                 try await rig.client.delete(.pods, "web", in: "default")
                 try await rig.wait(pod: "web", "gone") { $0 == nil }
                 #expect(rig.runtime.state.withLock { $0.commands } == [["post"], ["pre"]])
+            }
+        }
+    }
+
+    @Test("the one address a pod may have is given back before it is asked for again, as soon as its plugin can")
+    func fixedAddress() async throws {
+        try await Rig.with { rig in
+            rig.runtime.state.withLock { $0.fixesAddress = true }
+            try await rig.running {
+                try await rig.create("web", Self.simple)
+                try await rig.wait(pod: "web") { isReady($0) }
+                rig.runtime.state.withLock { $0.removalFailures = 3 }
+                rig.runtime.loseEverything()
+                try await rig.wait(pod: "web", "started again") {
+                    $0?["status"]["containerStatuses"][0]["restartCount"].int == 1 && isReady($0)
+                }
+                // No attempt was spent on sandboxes that could not be.
+                #expect(rig.runtime.sandboxes().map(\.spec.attempt) == [1])
+                let event = try await rig.event("FailedKillPod", of: "web")
+                #expect(event["message"].string == "error killing pod: the agent is not up")
+            }
+        }
+    }
+
+    @Test("what a pod left that is gone is removed as soon as its plugin can")
+    func orphans() async throws {
+        try await Rig.with { rig in
+            try await rig.running {
+                try await rig.create("gone", Self.simple)
+                try await rig.wait(pod: "gone") { isReady($0) }
+            }
+            try await rig.client.delete(.pods, "gone", in: "default", gracePeriodSeconds: 0)
+            rig.runtime.state.withLock { state in
+                state.removalFailures = 3
+                state.fixesAddress = true
+            }
+            try await rig.running {
+                // It can only become ready when the other's address was given back.
+                try await rig.create("next", Self.simple)
+                try await rig.wait(pod: "next") { isReady($0) }
             }
         }
     }

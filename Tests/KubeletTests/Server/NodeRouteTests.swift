@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import APIServer
+import ContainerRuntime
 import Glibc
 import KubeClient
 import KubeObjects
 import Kubelet
 import PKI
 import Storage
+import Synchronization
 import Testing
 import Values
 
@@ -15,6 +17,12 @@ import Values
     private static let port = 10300 + Int(getpid() % 9000)
 
     private static func with(_ body: @escaping @Sendable (Rig, KubeClient) async throws -> Void) async throws {
+        try await withAuthority { rig, client, _ in try await body(rig, client) }
+    }
+
+    private static func withAuthority(
+        _ body: @escaping @Sendable (Rig, KubeClient, CertificateAuthority) async throws -> Void
+    ) async throws {
         let authority = try CertificateAuthority.create(commonName: "test")
         let own = try authority.issue(commonName: "kube-apiserver-kubelet-client", organizations: ["system:masters"])
         let serving = try authority.issue(commonName: "lab", dnsNames: ["lab"], ipAddresses: [IPAddress(127, 0, 0, 1)])
@@ -49,7 +57,7 @@ import Values
         do {
             try await rig.create("web", KubeletSuite.simple)
             try await rig.wait(pod: "web") { isReady($0) }
-            try await body(rig, client)
+            try await body(rig, client, authority)
             result = .success(())
         } catch {
             result = .failure(error)
@@ -57,6 +65,117 @@ import Values
         task.cancel()
         _ = try? await task.value
         try result.get()
+    }
+
+    @Test("who asks by name reaches the pod that has the name now, not one that was deleted by force")
+    func sameName() async throws {
+        try await Self.with { rig, client in
+            func log(_ pod: KubeObject?, _ text: String) throws {
+                let folder = "\(rig.directory)/pods/default_web_\(pod?.uid ?? "")/c"
+                try NodeFiles.makeDirectory(folder)
+                try NodeFiles.write(
+                    Array("2026-01-01T00:00:00.000000000Z stdout F \(text)\n".utf8), to: folder + "/0.log")
+            }
+            rig.runtime.state.withLock { $0.ignoresStops = true }
+            let old = try await client.get(.pods, "web", in: "default")
+            try log(old, "old")
+            #expect(try await client.text("/api/v1/namespaces/default/pods/web/log") == "old\n")
+            try await client.delete(.pods, "web", in: "default", gracePeriodSeconds: 0)
+            try await rig.wait(pod: "web", "forgotten") { $0 == nil }
+            try await rig.create("web", KubeletSuite.simple)
+            let new = try await rig.wait(pod: "web", "made again") { isReady($0) }
+            try log(new, "new")
+            // Both are there, the old one still ending.
+            #expect(rig.runtime.sandboxes().count == 2)
+            #expect(try await client.text("/api/v1/namespaces/default/pods/web/log") == "new\n")
+            let node = "/api/v1/nodes/lab/proxy"
+            let pods = try JSON(parsing: Array(try await client.text("\(node)/pods").utf8))
+            #expect(pods["items"].array?.map { $0["metadata"]["uid"].string } == [new?.uid])
+            let summary = try JSON(parsing: Array(try await client.text("\(node)/stats/summary").utf8))
+            #expect(summary["pods"].array?.map { $0["podRef"]["uid"].string } == [new?.uid])
+            rig.runtime.state.withLock { $0.ignoresStops = false }
+            for container in rig.runtime.containers() { rig.runtime.exit(container.id, 0) }
+        }
+    }
+
+    /// Asks the kubelet itself; nil when it answers, else the code and what it says.
+    private static func ask(
+        _ path: String, _ authority: CertificateAuthority, token: String? = nil, user: String? = nil,
+        groups: [String] = []
+    ) async throws -> APIError? {
+        var configuration = ClientConfiguration(
+            server: "https://127.0.0.1:\(port)", caPEM: authority.certificatePEM, token: token)
+        if let user {
+            let own = try authority.issue(commonName: user, organizations: groups)
+            configuration.certificatePEM = own.certificatePEM
+            configuration.privateKeyPEM = own.privateKeyPEM
+        }
+        let client = KubeClient(try HTTPTransport(configuration))
+        do {
+            _ = try await client.text(path)
+            return nil
+        } catch let error as APIError {
+            return error
+        }
+    }
+
+    @Test("who may ask: by certificate and by token, each path by its subresource of nodes")
+    func access() async throws {
+        try await Self.withAuthority { _, client, authority in
+            #expect(try await Self.ask("/healthz", authority)?.code == 401)
+            let nobody = try await Self.ask("/metrics", authority, token: "nobody's")
+            #expect(nobody?.code == 401)
+            #expect(nobody?.message == "Unauthorized: the API server does not know the bearer token")
+            var account = KubeObject(.serviceAccounts, kind: "ServiceAccount", name: "scraper", namespace: "default")
+            account["automountServiceAccountToken"] = false
+            try await client.create(.serviceAccounts, account)
+            let request: JSON = [
+                "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": [:],
+                "spec": ["expirationSeconds": 3600],
+            ]
+            let answer = try await client.create(
+                .serviceAccounts, name: "scraper", in: "default", subresource: "token", request)
+            let token = try #require(answer["status"]["token"].string)
+            let refused = try await Self.ask("/stats/summary", authority, token: token)
+            #expect(refused?.code == 403)
+            #expect(
+                refused?.message
+                    == "Forbidden (user=system:serviceaccount:default:scraper, verb=get, resource=nodes, subresource(s)=[stats])"
+            )
+            func allow(_ name: String, _ resource: String, _ subject: JSON) async throws {
+                var role = KubeObject(.clusterRoles, kind: "ClusterRole", name: name)
+                role["rules"] = [["verbs": ["get"], "apiGroups": [""], "resources": [JSON(resource)]]]
+                try await client.create(.clusterRoles, role)
+                var binding = KubeObject(.clusterRoleBindings, kind: "ClusterRoleBinding", name: name)
+                binding["roleRef"] = [
+                    "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": JSON(name),
+                ]
+                binding["subjects"] = [subject]
+                try await client.create(.clusterRoleBindings, binding)
+            }
+            try await allow(
+                "metrics", "nodes/metrics", ["kind": "ServiceAccount", "name": "scraper", "namespace": "default"])
+            for path in ["/metrics", "/metrics/resource", "/metrics/cadvisor"] {
+                #expect(try await Self.ask(path, authority, token: token) == nil)
+            }
+            for (path, subresources) in [
+                ("/pods", "pods proxy"), ("/runningpods/", "pods proxy"), ("/configz", "configz proxy"),
+                ("/healthz", "healthz proxy"), ("/logs/", "log"), ("/containerLogs/default/web/c", "proxy"),
+                ("/exec/default/web/c", "proxy"), ("/checkpoint/default/web/c", "checkpoint"),
+                ("//run//default/web/c", "proxy"),
+            ] {
+                let refusal = try await Self.ask(path, authority, token: token)
+                #expect(refusal?.code == 403)
+                #expect(refusal?.message.contains("subresource(s)=[\(subresources)]") == true)
+            }
+            // A certificate says who, and is asked about in the same way.
+            #expect(try await Self.ask("/pods", authority, user: "ann")?.code == 403)
+            try await allow(
+                "pods", "nodes/proxy", ["kind": "Group", "name": "readers", "apiGroup": "rbac.authorization.k8s.io"])
+            #expect(try await Self.ask("/pods", authority, user: "ben", groups: ["readers"]) == nil)
+            #expect(try await Self.ask("/metrics", authority, user: "ben", groups: ["readers"])?.code == 403)
+            #expect(try await Self.ask("/metrics", authority, user: "root", groups: ["system:masters"]) == nil)
+        }
     }
 
     @Test("health, pods, settings, figures and logs")

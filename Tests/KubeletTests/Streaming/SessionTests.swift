@@ -4,6 +4,7 @@ import HTTPServing
 import Kubelet
 import NIOCore
 import NIOHTTP1
+import Synchronization
 import Testing
 import Values
 
@@ -42,6 +43,20 @@ func messages(_ bytes: [UInt8]) -> [[UInt8]] {
         rest = rest[(start + header + count)...]
     }
     return result
+}
+
+/// Sees whether a queue is still there.
+final class QueueWitness: Sendable {
+    private struct Weak { weak var queue: ByteQueue? }
+    private let state = Mutex(Weak())
+
+    func watch(_ queue: ByteQueue) { state.withLock { $0.queue = queue } }
+
+    /// What a task held goes a moment after the task has ended.
+    func isGone() async -> Bool {
+        for _ in 0..<10_000 where state.withLock({ $0.queue != nil }) { await Task.yield() }
+        return state.withLock { $0.queue == nil }
+    }
 }
 
 @Suite("Sessions") struct SessionTests {
@@ -155,6 +170,48 @@ func messages(_ bytes: [UInt8]) -> [[UInt8]] {
         #expect(events.contains(.data(stream: error, CommandOutcome.exited(code).status.serialized())))
         #expect(events.contains(.finished(stream: stderr)))
         #expect(events.last == .goAway)
+    }
+
+    @Test("a session leaves nothing behind, though its client closes no stream, as kubectl does", arguments: [4, 5])
+    func spdyCommandIsFreed(version: Int) async throws {
+        let wire = Wire()
+        var client = SPDYSession(role: .client)
+        for type in ["error", "stdin", "stdout", "stderr", "surplus"] {
+            _ = try client.open([("streamType", type)])
+        }
+        wire.toServer.append(client.takeOutput())
+        let witness = QueueWitness()
+        _ = await wire.served { transport in
+            await RemoteCommand.spdy(transport, version: version, Self.streams) { channels in
+                witness.watch(channels.stdin)
+                return .exited(0)
+            }
+        }
+        #expect(await witness.isGone())
+    }
+
+    @Test("the same for port-forward", arguments: [false, true])
+    func portForwardIsFreed(inWebSocket: Bool) async throws {
+        let wire = Wire()
+        var client = SPDYSession(role: .client)
+        for type in ["error", "data"] {
+            _ = try client.open([("streamType", type), ("port", "80"), ("requestID", "0")])
+        }
+        // One whose counterpart never comes.
+        _ = try client.open([("streamType", "error"), ("port", "80"), ("requestID", "1")])
+        client.goAway()
+        let opening = client.takeOutput()
+        wire.toServer.append(inWebSocket ? WebSocketTests.masked(2, opening) : opening)
+        let witness = QueueWitness()
+        _ = await wire.served { transport in
+            let connect: PortForward.Connect = { _, fromClient, _ in witness.watch(fromClient) }
+            if inWebSocket {
+                await PortForward.tunnel(transport, pod: "p", connect)
+            } else {
+                await PortForward.spdy(transport, pod: "p", connect)
+            }
+        }
+        #expect(await witness.isGone())
     }
 
     @Test(

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KubeObjects
 package import Values
 
 /// Amounts by resource name: cpu in thousandths, everything else in whole units.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import KubeClient
 import Linux
 import Logging
 import Synchronization
@@ -52,8 +53,13 @@ final class PodCgroups: Sendable {
     /// What a group uses now; nil when the machine's groups cannot be read.
     func usage(of group: String) -> CgroupUsage? { layout?.usage(of: group) }
 
+    /// All that is counted of a group.
+    func figures(of group: String) -> CgroupFigures? { layout?.figures(of: group) }
+
     func prepare(_ pod: PodView) {
         guard let layout, let group = path(of: pod) else { return }
+        let begun = ContinuousClock.now
+        defer { KubeletMetrics.cgroupDurations.observe(since: begun, ["create"]) }
         let limits = PodLimits(of: pod)
         let quality = QoSClass(of: pod)
         do throws(Errno) {
@@ -90,6 +96,8 @@ final class PodCgroups: Sendable {
     /// The pod is gone, and its containers with it.
     func remove(_ pod: PodView) async {
         guard let layout, let group = path(of: pod) else { return }
+        let begun = ContinuousClock.now
+        defer { KubeletMetrics.cgroupDurations.observe(since: begun, ["destroy"]) }
         let sum = shares.withLock { shares in
             shares.removeValue(forKey: pod.uid).map { _ in shares.values.reduce(0, +) }
         }
