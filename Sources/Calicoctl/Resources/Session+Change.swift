@@ -34,7 +34,7 @@ extension Session {
                     if kind.resource == .ipPools { pools.append(object) }
                 }
                 if verb != "delete" {
-                    for warning in Self.addressWarnings(kind, object) { errors("\(warning)") }
+                    for warning in Self.addressWarnings(kind, object) { self.errors("\(warning)") }
                 }
                 count += 1
             } catch let failure as Failure {

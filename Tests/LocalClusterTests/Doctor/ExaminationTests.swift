@@ -56,11 +56,13 @@ import Values
         #expect(only.nextStep == "catbird node start lab-m02")
     }
 
+    private static let statefulSets = GroupVersionResource("apps", "v1", "statefulsets")
+
     @Test func whatNothingActsUponIsNamedFromTheTable() {
         var service = KubeObject(.services, kind: "Service", name: "web", namespace: "default")
         service["spec"] = ["type": "ExternalName", "externalName": "x.example", "sessionAffinity": "ClientIP"]
-        let set = KubeObject(.statefulSets, kind: "StatefulSet", name: "db", namespace: "default")
-        let findings = Examination.findings(ClusterSnapshot([.services: [service], .statefulSets: [set]]))
+        let set = KubeObject(Self.statefulSets, kind: "StatefulSet", name: "db", namespace: "default")
+        let findings = Examination.findings(ClusterSnapshot([.services: [service], Self.statefulSets: [set]]))
             .filter { $0.reason == "NotActedUpon" }
         #expect(findings.map(\.object).sorted() == ["service default/web", "statefulset default/db"])
         for finding in findings {
