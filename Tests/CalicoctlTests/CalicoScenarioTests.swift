@@ -230,6 +230,16 @@ import Values
             "validate -f -", input: wrong.split(separator: "\n").filter { !$0.contains("frob") }.joined(separator: "\n")
         )
         #expect(overlap.code == 1 && overlap.errors.contains("east"), "\(overlap)")
+        // Host bits alone are no mistake, and are said; so does the API server, whoever sends the pool.
+        let hostBits = Fixture.pools.replacing("192.168.1.0", with: "192.168.1.7")
+        let warned = await fixture.run("validate -f -", input: hostBits)
+        #expect(warned.code == 0 && warned.output == "Successfully validated 2 'IPPool' resource(s)\n", "\(warned)")
+        #expect(
+            warned.errors.contains(
+                "Warning: IPPool(west): spec.cidr 192.168.1.7/24 has host bits set: the pool is the network "
+                    + "192.168.1.0/24"), "\(warned)")
+        let twins = await fixture.run("validate -f -", input: hostBits.replacing("192.168.0.0", with: "192.168.1.9"))
+        #expect(twins.code == 1 && twins.errors.contains("is the network of pool east"), "\(twins)")
         #expect(try await fixture.client.list(.ipPools).items.isEmpty)
     }
 

@@ -118,6 +118,12 @@ import Values
             #"{"spec":{"$setElementOrder/containers":[{"name":"b"},{"name":"a"}]}}"#,
             #"{"spec":{"containers":[{"name":"b"},{"name":"a"},{"name":"s"}]}}"#
         ),
+        // One port of two protocols is two elements, whatever the order says of their number.
+        (
+            #"{"spec":{"containers":[{"name":"a","ports":[{"containerPort":53,"name":"u"},{"containerPort":53,"name":"t"}]}]}}"#,
+            #"{"spec":{"containers":[{"name":"a","$setElementOrder/ports":[{"containerPort":53},{"containerPort":53},{"containerPort":80}],"ports":[{"containerPort":80}]}]}}"#,
+            #"{"spec":{"containers":[{"name":"a","ports":[{"containerPort":53,"name":"u"},{"containerPort":53,"name":"t"},{"containerPort":80}]}]}}"#
+        ),
         // A volume's source is replaced, not joined with another.
         (
             #"{"spec":{"volumes":[{"name":"v","emptyDir":{}}]}}"#,

@@ -122,6 +122,20 @@ import Values
         }
     }
 
+    @Test func aPoolWithHostBitsIsPlannedAsItsNetwork() throws {
+        let sample = try IPAMExplanationTests.racks()
+        let new = IPPoolValidationTests.pool("new", ["cidr": "10.77.0.9/24", "nodeSelector": "rack == '9'"])
+        let plan = IPAMChangePlan.make(.init(pools: [new]), sample.world, existing: pools(sample), now: sample.now)
+        #expect(plan.errors.isEmpty)
+        #expect(
+            plan.warnings.contains(
+                "IPPool new: spec.cidr 10.77.0.9/24 has host bits set: the pool is the network 10.77.0.0/24"))
+        let twin = IPPoolValidationTests.pool("twin", ["cidr": "10.77.0.1/24", "nodeSelector": "rack == '9'"])
+        let both = IPAMChangePlan.make(
+            .init(pools: [new, twin]), sample.world, existing: pools(sample), now: sample.now)
+        #expect(both.errors.count == 1 && both.errors[0].contains("is the network of pool new"), "\(both.errors)")
+    }
+
     @Test func podsKeepMoveOrAreStranded() throws {
         var sample = try IPAMExplanationTests.racks()
         let moving = ObjectKey("default", "moving")

@@ -34,7 +34,7 @@ extension Session {
                     if kind.resource == .ipPools { pools.append(object) }
                 }
                 if verb != "delete" {
-                    for warning in Self.addressWarnings(kind, object) { output("\(warning)\n") }
+                    for warning in Self.addressWarnings(kind, object) { self.errors("\(warning)") }
                 }
                 count += 1
             } catch let failure as Failure {

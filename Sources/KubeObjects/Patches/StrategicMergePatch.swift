@@ -204,10 +204,12 @@ public struct StrategicMergePatch {
     private func ordered(
         _ elements: [JSON], _ original: [JSON], by order: [JSON], identity: (JSON) -> JSON
     ) -> [JSON] {
-        let wanted = Set(order)
-        let found = Self.places(of: elements, identity)
-        let listed = order.compactMap { found[$0].map { elements[$0] } }
-        let others = elements.filter { !wanted.contains(identity($0)) }
+        // An identity may stand more than once: one port of two protocols is two elements.
+        let ranks = Self.places(of: order) { $0 }
+        let listed = elements.enumerated().compactMap { place, element in
+            ranks[identity(element)].map { (rank: $0, place: place, element: element) }
+        }.sorted { ($0.rank, $0.place) < ($1.rank, $1.place) }.map(\.element)
+        let others = elements.filter { ranks[identity($0)] == nil }
         let places = Self.places(of: original, identity)
         func comesBefore(_ left: JSON, _ right: JSON) -> Bool {
             switch (places[identity(left)], places[identity(right)]) {

@@ -56,6 +56,21 @@ import Values
         #expect(only.nextStep == "catbird node start lab-m02")
     }
 
+    private static let statefulSets = GroupVersionResource("apps", "v1", "statefulsets")
+
+    @Test func whatNothingActsUponIsNamedFromTheTable() {
+        var service = KubeObject(.services, kind: "Service", name: "web", namespace: "default")
+        service["spec"] = ["type": "ExternalName", "externalName": "x.example", "sessionAffinity": "ClientIP"]
+        let set = KubeObject(Self.statefulSets, kind: "StatefulSet", name: "db", namespace: "default")
+        let findings = Examination.findings(ClusterSnapshot([.services: [service], Self.statefulSets: [set]]))
+            .filter { $0.reason == "NotActedUpon" }
+        #expect(findings.map(\.object).sorted() == ["service default/web", "statefulset default/db"])
+        for finding in findings {
+            let facts = Unheeded.facts(finding.object.hasPrefix("service") ? service : set)
+            #expect(facts.contains { finding.cause.hasSuffix($0.message) }, "\(finding)")
+        }
+    }
+
     @Test func aHealthyClusterHasNoFindings() {
         let ready: JSON = ["podIP": "1.2.3.4", "conditions": [["type": "Ready", "status": "True"]]]
         let cluster = ClusterSnapshot([
