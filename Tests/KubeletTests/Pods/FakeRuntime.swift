@@ -122,6 +122,8 @@ final class FakeRuntime: PodRuntime {
         }
     }
     func reopenLog(_ id: ContainerID) async throws {}
+    func removeOrphans() async -> [String] { [] }
+
     func networkReady() -> (ready: Bool, message: String) {
         state.withLock { ($0.isReady, "no network configuration in /etc/cni/net.d") }
     }
