@@ -2,6 +2,7 @@
 
 import ContainerRuntime
 import Glibc
+import Linux
 import Logging
 import Values
 
@@ -20,7 +21,7 @@ struct LogRotator: Sendable {
             for container in runtime.containers() where container.state == .running {
                 guard let path = container.logPath else { continue }
                 var info = stat()
-                guard stat(path, &info) == 0, info.st_size > Self.maximumSize else { continue }
+                guard lstat(path, &info) == 0, info.st_size > Self.maximumSize else { continue }
                 do { try await rotate(path, container.id) } catch {
                     log.warning("cannot rotate the log \(path): \(error)")
                 }
@@ -29,10 +30,15 @@ struct LogRotator: Sendable {
     }
 
     private func rotate(_ path: String, _ id: ContainerID) async throws {
+        let (descriptor, name) = try ContainerLogs.folder(of: path)
+        defer { close(descriptor) }
         let old = ContainerLogs.rotated(path)
-        for extra in old.prefix(max(0, old.count - (Self.maximumFiles - 2))) { try NodeFiles.removeTree(extra) }
+        for extra in old.prefix(max(0, old.count - (Self.maximumFiles - 2))) {
+            let extraName = extra.split(separator: "/").last.map(String.init) ?? extra
+            try Files.removeTree(FileName(extraName), in: descriptor, at: extra)
+        }
         let time = Timestamp.now.description.filter { $0 != "-" && $0 != ":" && $0 != "Z" }
-        try NodeFiles.check(rename(path, "\(path).\(time)"), "rename", path)
+        try NodeFiles.check(renameat(descriptor, name, descriptor, "\(name).\(time)"), "rename", path)
         try await runtime.reopenLog(id)
     }
 }
