@@ -19,9 +19,11 @@ final class PodManager: Sendable {
     private let context: KubeletContext
     let informer: Informer
     private let state = Mutex(State())
+    private let orphans: OrphanCollector
 
     init(context: KubeletContext) {
         self.context = context
+        orphans = OrphanCollector(context: context)
         informer = Informer(
             context.client, .pods, fieldSelector: "spec.nodeName=\(context.configuration.nodeName)")
     }
@@ -35,7 +37,7 @@ final class PodManager: Sendable {
             group.addTask { await self.follow(events) }
             group.addTask {
                 await self.informer.waitUntilSynced()
-                if !Task.isCancelled { await self.removeOrphans() }
+                await self.orphans.run { self.isKnown($0) }
             }
             for await batch in informer.events() {
                 for event in batch {
@@ -87,14 +89,22 @@ final class PodManager: Sendable {
     private func lose(_ pod: KubeObject) async {
         let worker = state.withLock { $0.workers[pod.uid] }
         await worker?.vanish(PodView(pod))
+        // Its worker may have been done before the API was.
+        if worker == nil { orphans.look(after: PodView(pod)) }
     }
 
     private func forget(_ uid: String) {
-        state.withLock { state in
+        let pod = state.withLock { state in
             state.workers[uid] = nil
             state.tasks[uid] = nil
-            state.pods[uid] = nil
+            return state.pods.removeValue(forKey: uid)
         }
+        if let pod { orphans.look(after: PodView(pod)) }
+    }
+
+    /// Whether a pod may have something here: the API says so, or its worker is not done.
+    private func isKnown(_ uid: String) -> Bool {
+        state.withLock { $0.workers[uid] != nil } || informer.all().contains { $0.uid == uid }
     }
 
     private func follow(_ events: AsyncStream<RuntimeEvent>) async {
@@ -107,35 +117,9 @@ final class PodManager: Sendable {
                 }
                 for worker in workers { worker.ring() }
             case .networkChanged:
+                orphans.look()
                 let workers = state.withLock { Array($0.workers.values) }
                 for worker in workers { await worker.networkChanged() }
-            }
-        }
-    }
-
-    /// Removes what pods have left here that the API does not know any more.
-    private func removeOrphans() async {
-        let known = Set(informer.all().map(\.uid))
-        for sandbox in context.runtime.sandboxes() where !known.contains(sandbox.spec.podUID) {
-            do {
-                for container in context.runtime.containers()
-                where container.sandboxID == sandbox.id && container.state == .running {
-                    try await context.runtime.stopContainer(container.id, timeoutSeconds: 2)
-                }
-                try await context.runtime.removeSandbox(sandbox.id)
-                let spec = sandbox.spec
-                try NodeFiles.removeTree(
-                    "\(context.configuration.podLogDirectory)/\(spec.podNamespace)_\(spec.podName)_\(spec.podUID)")
-            } catch {
-                context.log.warning(
-                    "cannot remove what is left of pod \(sandbox.spec.podNamespace)/\(sandbox.spec.podName): \(error)")
-            }
-        }
-        for uid in context.volumes.leftovers() where !known.contains(uid) {
-            let isActive = state.withLock { $0.workers[uid] != nil }
-            guard !isActive else { continue }
-            do { try context.volumes.tearDown(uid) } catch {
-                context.log.warning("cannot remove the volumes of pod \(uid), which is gone: \(error)")
             }
         }
     }

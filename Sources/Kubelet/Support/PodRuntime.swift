@@ -24,6 +24,8 @@ package protocol PodRuntime: Sendable {
     ) async throws -> (exitCode: Int, output: [UInt8])
     func reopenLog(_ id: ContainerID) async throws
     func networkReady() -> (ready: Bool, message: String)
+    /// Removes what belongs to no sandbox and no container that is known, and says what could not be removed.
+    func removeOrphans() async -> [String]
 }
 
 extension Runtime: PodRuntime {}
