@@ -86,7 +86,8 @@ struct HostilePodTests {
             let listener = try MachineListener()
             try await cluster.catbird("start", "--nodes", "1")
             let plan = try await cluster.nodes()
-            let own = plan.split(separator: " ").last.map { $0.split(separator: ".").prefix(3).joined(separator: ".") } ?? ""
+            let own =
+                plan.split(separator: " ").last.map { $0.split(separator: ".").prefix(3).joined(separator: ".") } ?? ""
             let hostPath = { (path: String) in #"[{"name":"h","hostPath":{"path":"\#(path)"}}]"# }
             let mount = #"[{"name":"h","mountPath":"/h"}]"#
             let script = """
@@ -127,7 +128,8 @@ struct HostilePodTests {
             // What listens on all of the machine's addresses.
             for (name, more) in [("net", ""), ("hostnet", #""hostNetwork":true,"#)] {
                 let answer = try await outcome(
-                    name, "echo | nc -w 3 \(own).1 \(listener.port) && echo reached || echo no", more: more, on: cluster)
+                    name, "echo | nc -w 3 \(own).1 \(listener.port) && echo reached || echo no", more: more, on: cluster
+                )
                 #expect(answer.hasSuffix("no\n"), "\(answer)")
             }
             try await cluster.open(port: listener.port)
@@ -160,7 +162,9 @@ struct HostilePodTests {
             let root = "/var/lib/catbird/\(cluster.profile)/nodes/\(cluster.profile)/root"
             let node = "node-\(cluster.profile)"
             let uids = Set(
-                try await cluster.pods().split(separator: "\n").compactMap { $0.split(separator: " ").dropFirst().first })
+                try await cluster.pods().split(separator: "\n").compactMap {
+                    $0.split(separator: " ").dropFirst().first
+                })
             #expect(uids.count == 2)
             // Things that no record tells of: as a kill between two steps, or a lost record, leaves them.
             let ghost = "00000000-1111-2222-3333-444444444444"

@@ -13,7 +13,8 @@ struct SubPath {
     let volume: String
 
     init(_ path: String, volume: String) throws(ContainerConfigError) {
-        guard !path.hasPrefix("/"), !path.utf8.split(separator: UInt8(ascii: "/")).contains(where: { $0.elementsEqual("..".utf8) })
+        guard !path.hasPrefix("/"),
+            !path.utf8.split(separator: UInt8(ascii: "/")).contains(where: { $0.elementsEqual("..".utf8) })
         else { throw ContainerConfigError("subPath \"\(path)\" must be relative and must not contain \"..\"") }
         self.path = path
         self.volume = volume

@@ -137,7 +137,7 @@ struct VolumeManager: Sendable {
             let isContent = ["configMap", "secret", "projected", "downwardAPI"].contains { volume[$0] != nil }
             result.append(
                 Mount(
-                    source: source, destination: destination, 
+                    source: source, destination: destination,
                     readOnly: isContent || isProtected || mount["readOnly"].bool == true,
                     propagation: propagation))
         }

@@ -21,7 +21,8 @@ extension Files {
     ) throws(Errno) -> FileDescriptor {
         let parts = path.utf8.split(separator: UInt8(ascii: "/"))
         let relative = FileName(parts.isEmpty ? Array(".".utf8) : Array(parts.joined(separator: "/".utf8)))
-        let resolve = Int(CATBIRD_RESOLVE_BENEATH) | Int(CATBIRD_RESOLVE_NO_MAGICLINKS)
+        let resolve =
+            Int(CATBIRD_RESOLVE_BENEATH) | Int(CATBIRD_RESOLVE_NO_MAGICLINKS)
             | (links == .refused ? Int(CATBIRD_RESOLVE_NO_SYMLINKS) : 0)
         let root = folder.rawValue
         return FileDescriptor(

@@ -9,7 +9,9 @@ import Testing
 /// Parts of volumes, where who writes into the volume means harm.
 @Suite(.enabled(if: geteuid() == 0)) struct SubPathTests {
     /// Runs in a mount namespace of its own, with a volume, a place to mount at, and a folder that is nobody's business.
-    private func stage(_ body: @escaping @Sendable (_ volume: String, _ target: String, _ outside: String) throws -> Void)
+    private func stage(
+        _ body: @escaping @Sendable (_ volume: String, _ target: String, _ outside: String) throws -> Void
+    )
         throws
     {
         let folder = "/tmp/kubelet-subpath-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
@@ -145,10 +147,10 @@ private final class Flipper: Sendable {
 
     init(_ first: String, _ second: String) throws {
         // A process, not a thread: the test's own is in a mount namespace of its own, which this one needs not be in.
-        let script = "import ctypes,os\nl=ctypes.CDLL(None)\nwhile True: l.renameat2(-100,b'\(first)',-100,b'\(second)',2)"
+        let script =
+            "import ctypes,os\nl=ctypes.CDLL(None)\nwhile True: l.renameat2(-100,b'\(first)',-100,b'\(second)',2)"
         process = try ProcessSpawner("python3", ["-c", script]).spawn()
     }
 
     func stop() { try? process.signal(SIGKILL) }
 }
-
