@@ -142,6 +142,33 @@ static int run_child(void *argument) {
     return fail(child, CATBIRD_SPAWN_EXEC);
 }
 
+struct birth {
+    struct child *child;
+    char *stack;
+    int descriptor;
+    pid_t result;
+    int error;
+};
+
+static void give_birth(struct birth *birth) {
+    int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
+    if (birth->child->spawn->new_pid_namespace) flags |= CLONE_NEWPID;
+    birth->result = clone(run_child, birth->stack + STACK_SIZE, flags, birth->child, &birth->descriptor);
+    birth->error = errno;
+}
+
+// A thread that has changed the process namespace of its children can start no thread any more: it ends with this.
+static void *give_birth_elsewhere(void *argument) {
+    struct birth *birth = argument;
+    if (setns(birth->child->spawn->pid_namespace, CLONE_NEWPID) < 0) {
+        birth->result = -1;
+        birth->error = errno;
+        return NULL;
+    }
+    give_birth(birth);
+    return NULL;
+}
+
 int catbird_spawn(const struct catbird_spawn *spawn, pid_t *pid, int *pidfd, int *stage) {
     struct child child = {.spawn = spawn, .parent = getpid(), .error = 0, .stage = CATBIRD_SPAWN_CLONE};
     *stage = CATBIRD_SPAWN_CLONE;
@@ -150,10 +177,17 @@ int catbird_spawn(const struct catbird_spawn *spawn, pid_t *pid, int *pidfd, int
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int descriptor = -1;
-    pid_t result = clone(
-        run_child, (char *)stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &child, &descriptor);
-    int error = result < 0 ? errno : child.error;
+    struct birth birth = {.child = &child, .stack = stack, .descriptor = -1, .result = -1};
+    if (spawn->pid_namespace < 0) {
+        give_birth(&birth);
+    } else {
+        pthread_t thread;
+        birth.error = pthread_create(&thread, NULL, give_birth_elsewhere, &birth);
+        if (birth.error == 0) pthread_join(thread, NULL);
+    }
+    int descriptor = birth.descriptor;
+    pid_t result = birth.result;
+    int error = result < 0 ? birth.error : child.error;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     munmap(stack, STACK_SIZE);
     if (result < 0) return error;

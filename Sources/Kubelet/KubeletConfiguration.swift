@@ -23,6 +23,8 @@ public struct KubeletConfiguration: Sendable {
     public var rootDirectory: String
     public var podLogDirectory: String
     public var containerLogDirectory: String
+    /// Where the node sees the machine's image store.
+    public var imageDirectory = "/var/lib/catbird/images"
     /// The node's own resolver settings.
     public var resolvConfPath: String
     /// The cgroup below which pods' cgroups are made, relative to the root of the hierarchies; empty leaves that to

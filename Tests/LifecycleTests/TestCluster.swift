@@ -106,6 +106,35 @@ struct TestCluster {
         return output.text
     }
 
+    /// Starts the cluster from a shell that prepares itself first; the last of the words may be a prefix of the command.
+    func startIn(_ surroundings: String) async throws {
+        let output = try await Self.run(
+            "/bin/sh", ["-c", "\(surroundings) \"$0\" start -p \"$1\" --nodes 1", catbird, profile], environment)
+        guard output.status == .exited(0) else { throw Failure(description: "start: \(output.errorText)") }
+    }
+
+    /// Runs a script on the first node.
+    func ssh(_ script: String) async throws {
+        let output = try await Self.run(catbird, ["ssh", "-p", profile, "--", script], environment)
+        guard output.status == .exited(0) else { throw Failure(description: "ssh: \(output.errorText)") }
+    }
+
+    /// Lets nodes and pods reach a port of this machine.
+    func open(port: UInt16) async throws {
+        let output = try await Self.run(
+            "nft", ["add", "element", "ip", "catbird-\(profile)", "open-ports", "{ tcp . \(port) }"], [:])
+        guard output.status == .exited(0) else { throw Failure(description: "nft: \(output.errorText)") }
+    }
+
+    /// The first process of the only node, as this machine counts.
+    func initProcess() throws -> Int32 {
+        let text = try Files.text("/run/catbird/\(profile)/nodes/\(profile)/init")
+        guard let pid = text.split(separator: " ").first.flatMap({ Int32($0) }) else {
+            throw Failure(description: "nodes/\(profile)/init is \(text)")
+        }
+        return pid
+    }
+
     @discardableResult
     func kubectl(_ arguments: String...) async throws -> String {
         let output = try await Self.run("kubectl", ["--context", profile] + arguments, environment)

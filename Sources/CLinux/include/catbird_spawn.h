@@ -31,6 +31,8 @@ struct catbird_spawn {
     size_t cgroup_count;
     int new_session;
     int new_process_group;
+    int new_pid_namespace;
+    int pid_namespace;          // the child is born in it; or -1
     int controlling_terminal;   // a target descriptor, or -1
     int parent_death_signal;    // or 0
     int set_ids;

@@ -158,6 +158,20 @@ public struct CNIRunner: Sendable {
         if let failure { throw failure }
     }
 
+    /// Has the plugins give back what the cache says was given to containers that are not among these.
+    func removeForgotten(keeping known: Set<String>) async throws {
+        var failure: (any Error)?
+        for entry in (try? Files.list(cacheDir)) ?? [] {
+            guard let json = (try? Files.read("\(cacheDir)/\(entry.name)")).flatMap({ try? JSON(parsing: $0) }),
+                let id = json["containerId"].string, let ifName = json["ifName"].string, !known.contains(id)
+            else { continue }
+            do { try await delete(CNIAttachment(containerID: id, netns: "", ifName: ifName)) } catch {
+                failure = failure ?? error
+            }
+        }
+        if let failure { throw failure }
+    }
+
     /// The versions that a plugin speaks.
     public func versions(of type: String) async throws -> [String] {
         let answer = try await execute(.version, ["cniVersion": "1.1.0", "type": JSON(type)], nil)

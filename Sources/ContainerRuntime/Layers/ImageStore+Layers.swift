@@ -46,11 +46,12 @@ extension ImageStore {
         } catch { throw ImageError.wrapping(error, image: image, doing: "unpacking") }
     }
 
-    /// Notes that a process uses layers, so that removing their image leaves them. The lease ends with the process.
-    package func lease(_ name: String, layers: [String], pid: Int32) throws {
+    /// Notes that a pod uses layers, so that removing their image leaves them. The lease ends with the pod's control
+    /// group: of all that a pod has, that alone has the same name for everybody on the machine.
+    package func lease(_ name: String, layers: [String], group: String) throws {
         try prepare()
         let json: JSON = [
-            "pid": JSON(Int(pid)), "started": JSON(ProcessIdentity.startTime(of: pid) ?? ""),
+            "group": JSON(group),
             "layers": JSON(layers.compactMap { $0.split(separator: "/").last.map(String.init) }),
         ]
         try Files.replace("\(root)/leases/\(name)", with: json.serialized(), durable: false)
@@ -64,13 +65,13 @@ extension ImageStore {
         guard let importing = try FileLock.tryLock(root + "/locks/import") else { return }
         let lock = try FileLock(root + "/locks/index")
         let index = readIndex()
+        let groups = try CgroupLayout.detect()
         var layers = Set(index.records.flatMap(\.layers))
         let blobs = Set(index.records.map { Digest.hex($0.id) })
         for entry in (try? Files.list(root + "/leases")) ?? [] {
             let path = "\(root)/leases/\(entry.name)"
             guard let bytes = try? Files.read(path), let json = try? JSON(parsing: bytes),
-                let pid = json["pid"].int.flatMap({ Int32(exactly: $0) }), let started = json["started"].string,
-                ProcessIdentity.startTime(of: pid) == started
+                let group = json["group"].string, groups.exists(group)
             else {
                 unlink(path)
                 continue

@@ -14,6 +14,11 @@ public enum CgroupView {
         return !bytes.isEmpty
     }
 
+    /// Hides the file in a node's file system while that is being made.
+    package static func hide(below root: String) throws {
+        if needsHiding { try Mounts.bind("/dev/null", onto: root + file) }
+    }
+
     /// Hides the file in this process's mount namespace, if that is not the machine's own and the mount would stay in
     /// it. Nodes do it once, so that containers start without a detour.
     @discardableResult

@@ -24,7 +24,7 @@ extension Runtime {
     /// Starts conmon, which has crun make the container, and returns the pids of the container and of conmon.
     func launch(_ id: ContainerID, _ spec: ContainerSpec) async throws -> (pid: Int32, conmon: Int32) {
         let bundle = paths.bundle(id)
-        if let log = spec.logPath { try Files.makeDirectories(Files.directory(of: log)) }
+        if let log = spec.logPath { try Self.prepareLog(log) }
         var arguments = [
             "--api-version", "1", "-c", id, "-u", id, "-n", spec.name, "-r", crun, "-b", bundle,
             "-p", bundle + "/pid", "-P", bundle + "/conmon.pid", "-l", spec.logPath.map { "k8s-file:" + $0 } ?? "none",
@@ -73,6 +73,24 @@ extension Runtime {
             throw RuntimeError(.other, "failed to create container \"\(spec.name)\": conmon wrote no pid file")
         }
         return (number, monitor)
+    }
+
+    /// Makes the folder of a log, which is the pod's and the container's below the folder of all logs. Conmon opens the
+    /// log by its name: a link that a pod with the node's logs has put there goes.
+    static func prepareLog(_ path: String) throws {
+        let folder = Files.directory(of: path)
+        let above = Files.directory(of: Files.directory(of: folder))
+        try Files.makeDirectories(above)
+        let own = String(folder.dropFirst(above.count))
+        let made: FileDescriptor
+        do throws(Errno) { made = try Files.makeDirectories(own, beneath: Files.folder(above)) } catch {
+            throw RuntimeError(.other, "the folder of the log \(path) cannot be made, or is a link: \(error)")
+        }
+        var info = stat()
+        let name = String(path.dropFirst(folder.count + 1))
+        if fstatat(made.rawValue, name, &info, AT_SYMLINK_NOFOLLOW) == 0, info.st_mode & S_IFMT != S_IFREG {
+            try Files.removeTree(FileName(name), in: made.rawValue, at: path)
+        }
     }
 
     /// Has the container's log written to a new file: after the old one was renamed.

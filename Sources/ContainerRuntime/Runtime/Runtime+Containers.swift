@@ -41,10 +41,9 @@ extension Runtime {
         }
         do {
             try update(id) { _ in }
-            try configuration.images.lease(id, layers: spec.image.layerPaths, pid: getpid())
+            try configuration.images.lease(id, layers: spec.image.layerPaths, group: sandbox.cgroup)
             let specification = try await prepare(id, spec, sandbox, terminationFile)
             let (pid, conmonPid) = try await launch(id, spec)
-            try configuration.images.lease(id, layers: spec.image.layerPaths, pid: conmonPid)
             try update(id) { record in
                 record.phase = .created
                 record.status.pid = Int(pid)

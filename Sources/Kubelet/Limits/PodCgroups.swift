@@ -93,6 +93,23 @@ final class PodCgroups: Sendable {
         try layout.set(limits, on: group)
     }
 
+    /// The groups of pods that are there, known or not: the pod's uid, and the group.
+    func existing() -> [(uid: String, group: String)] {
+        guard let layout else { return [] }
+        var result: [String: String] = [:]
+        for parent in ["kubepods", "kubepods/burstable", "kubepods/besteffort"].map({ "\(root)/\($0)" }) {
+            for name in layout.groups(in: parent) where name.hasPrefix("pod") {
+                result[String(name.dropFirst(3))] = "\(parent)/\(name)"
+            }
+        }
+        return result.map { (uid: $0.key, group: $0.value) }.sorted { $0.uid < $1.uid }
+    }
+
+    func exists(_ group: String) -> Bool { layout?.exists(group) ?? false }
+
+    /// Removes a group with whatever still runs in it.
+    func destroy(_ group: String) async throws { try await layout?.destroy(group) }
+
     /// The pod is gone, and its containers with it.
     func remove(_ pod: PodView) async {
         guard let layout, let group = path(of: pod) else { return }

@@ -90,7 +90,7 @@ enum TerminationMessage {
             return String(decoding: bytes, as: UTF8.self)
         }
         guard fallsBackToLogs, status.exitCode != 0, let path = status.logPath,
-            let tail = NodeFiles.tail(path, count: 16384)
+            let tail = ContainerLogs.tail(path, count: 16384)
         else { return nil }
         return fallback(log: tail)
     }

@@ -41,7 +41,7 @@ final class PodManager: Sendable {
             group.addTask { await self.follow(events) }
             group.addTask {
                 await self.informer.waitUntilSynced()
-                await self.orphans.run { self.knownUIDs }
+                await self.orphans.run { self.isKnown($0) }
             }
             for await batch in informer.events() {
                 for event in Self.inOrderOfAdmission(batch) {
@@ -79,11 +79,6 @@ final class PodManager: Sendable {
 
     /// Those too that were deleted by force and are still ending here.
     var allPods: [KubeObject] { state.withLock { Array($0.pods.values) } }
-
-    /// The uids of pods that have a worker, or will have one as soon as it is their turn.
-    private var knownUIDs: Set<String> {
-        Set(informer.all().map(\.uid)).union(state.withLock { Array($0.workers.keys) })
-    }
 
     /// The worker of the pod that has this name now, or of the pod with this uid.
     func worker(namespace: String, name: String, uid: String? = nil) -> (PodWorker, PodView)? {
@@ -123,16 +118,25 @@ final class PodManager: Sendable {
             return state.workers[pod.uid]
         }
         await worker?.vanish(PodView(pod))
+        // Its worker may have been done before the API was.
+        if worker == nil { orphans.look(after: PodView(pod)) }
     }
 
     private func forget(_ uid: String) {
-        state.withLock { state in
+        let pod = state.withLock { state -> KubeObject? in
             state.workers[uid] = nil
             state.tasks[uid] = nil
-            guard let pod = state.pods.removeValue(forKey: uid) else { return }
+            guard let pod = state.pods.removeValue(forKey: uid) else { return nil }
             if state.names[pod.key] == uid { state.names[pod.key] = nil }
             state.load.release(uid)
+            return pod
         }
+        if let pod { orphans.look(after: PodView(pod)) }
+    }
+
+    /// Whether a pod may have something here: the API says so, or its worker is not done.
+    private func isKnown(_ uid: String) -> Bool {
+        state.withLock { $0.workers[uid] != nil } || informer.all().contains { $0.uid == uid }
     }
 
     private func follow(_ events: AsyncStream<RuntimeEvent>) async {
@@ -145,9 +149,9 @@ final class PodManager: Sendable {
                 }
                 for worker in workers { worker.ring() }
             case .networkChanged:
+                orphans.look()
                 let workers = state.withLock { Array($0.workers.values) }
                 for worker in workers { await worker.networkChanged() }
-                orphans.ring()
             }
         }
     }

@@ -36,7 +36,8 @@ extension PodWorker {
             environment: variables.map { (name: $0.0, value: $0.1) })
         spec.workingDirectory = view.json["workingDir"].string.flatMap { $0.isEmpty ? nil : $0 }
         spec.mounts = try context.volumes.mounts(
-            of: view, paths: volumePaths ?? [:], volumes: pod.spec["volumes"].array ?? [], variables: variables)
+            of: view, in: uid, paths: volumePaths ?? [:], volumes: pod.spec["volumes"].array ?? [], variables: variables
+        )
         spec.mounts += hostFileMounts(view)
         spec.logPath = context.configuration.logPath(pod, container: view.name, attempt: attempt)
         spec.stdin = view.stdin

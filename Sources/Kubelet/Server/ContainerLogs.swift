@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Linux
 package import Values
 
 /// A line of a log in CRI's form: `TIME stdout F text`.
@@ -116,11 +117,42 @@ package enum ContainerLogs {
         symlink(target, path)
     }
 
+    /// Splits a log's path into the folder of all pods' logs and the pod's own part of it: its folder, the container's,
+    /// the file's name. A pod that sees the node's logs may put links there; no log is a link.
+    private static func split(_ path: String) -> (logs: String, own: String) {
+        var own: [Substring] = []
+        var rest = path[...]
+        while own.count < 3, let slash = rest.lastIndex(of: "/") {
+            own.insert(rest[rest.index(after: slash)...], at: 0)
+            rest = rest[..<slash]
+        }
+        return (rest.isEmpty ? "/" : String(rest), own.joined(separator: "/"))
+    }
+
+    /// Opens a log to read it. What is no plain file is none.
+    static func open(_ path: String) throws(Errno) -> FileDescriptor {
+        let (logs, own) = split(path)
+        let file = try Files.open(own, beneath: Files.folder(logs), O_RDONLY | O_NONBLOCK | O_NOCTTY)
+        var info = stat()
+        guard fstat(file.rawValue, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
+            throw Errno(code: EINVAL, call: "open", detail: "\(path) (not a plain file)")
+        }
+        return file
+    }
+
+    /// The folder that a log lies in, and the log's name there.
+    static func folder(of path: String) throws(Errno) -> (folder: Int32, name: String) {
+        let (logs, own) = split(path)
+        let slash = own.lastIndex(of: "/") ?? own.startIndex
+        let folder = try Files.open(
+            String(own[..<slash]), beneath: Files.folder(logs), O_RDONLY | O_DIRECTORY)
+        return (folder.take(), String(own[slash...].drop { $0 == "/" }))
+    }
+
     /// The offset at which the last `count` lines of a file begin.
     package static func tailOffset(_ path: String, lines count: Int) -> Int {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return 0 }
-        defer { close(file) }
+        guard let opened = try? open(path) else { return 0 }
+        let file = opened.rawValue
         let end = lseek(file, 0, SEEK_END)
         guard count > 0 else { return max(end, 0) }
         var position = end
@@ -136,7 +168,16 @@ package enum ContainerLogs {
             }
             position = start
         }
+        _ = consume opened
         return 0
+    }
+
+    /// The last `count` bytes of a log.
+    static func tail(_ path: String, count: Int) -> [UInt8]? {
+        guard let file = try? open(path) else { return nil }
+        let end = lseek(file.rawValue, 0, SEEK_END)
+        guard end >= 0 else { return nil }
+        return NodeFiles.read(file.rawValue, at: max(0, end - count), count: count)
     }
 
     /// The rotated files of a log, the oldest first: `0.log.20261123-211001`.

@@ -157,10 +157,15 @@ package final class LogRotator: Sendable {
     private func rotate(_ entry: Followed, _ folder: String) async {
         let path = entry.path
         do {
+            let (descriptor, name) = try ContainerLogs.folder(of: path)
+            defer { close(descriptor) }
             let old = ContainerLogs.rotated(path)
-            for extra in old.prefix(max(0, old.count - (Self.maximumFiles - 2))) { try NodeFiles.removeTree(extra) }
+            for extra in old.prefix(max(0, old.count - (Self.maximumFiles - 2))) {
+                let extraName = extra.split(separator: "/").last.map(String.init) ?? extra
+                try Files.removeTree(FileName(extraName), in: descriptor, at: extra)
+            }
             let time = Timestamp.now.nano.filter { $0 != "-" && $0 != ":" && $0 != "Z" }
-            try NodeFiles.check(rename(path, "\(path).\(time)"), "rename", path)
+            try NodeFiles.check(renameat(descriptor, name, descriptor, "\(name).\(time)"), "rename", path)
             try await runtime.reopenLog(entry.id)
             followed.withLock { followed in
                 followed[folder]?.complained = false

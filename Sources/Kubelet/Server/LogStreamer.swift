@@ -78,8 +78,8 @@ final class OpenLog: Sendable {
     private let file: Int32
 
     init?(_ path: String) {
-        file = open(path, O_RDONLY | O_CLOEXEC)
-        if file < 0 { return nil }
+        guard let opened = try? ContainerLogs.open(path) else { return nil }
+        file = opened.take()
     }
 
     deinit { close(file) }
@@ -98,7 +98,7 @@ final class OpenLog: Sendable {
     func isStillAt(_ path: String) -> Bool {
         var own = stat()
         var there = stat()
-        guard fstat(file, &own) == 0, stat(path, &there) == 0 else { return false }
+        guard fstat(file, &own) == 0, lstat(path, &there) == 0 else { return false }
         return own.st_ino == there.st_ino && own.st_dev == there.st_dev
     }
 }

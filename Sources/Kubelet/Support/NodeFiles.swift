@@ -80,16 +80,6 @@ package enum NodeFiles {
         return read(file, at: nil, count: limit)
     }
 
-    /// The last `count` bytes of a file.
-    package static func tail(_ path: String, count: Int) -> [UInt8]? {
-        let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard file >= 0 else { return nil }
-        defer { close(file) }
-        let end = lseek(file, 0, SEEK_END)
-        guard end >= 0 else { return nil }
-        return read(file, at: max(0, end - count), count: count)
-    }
-
     static func read(_ file: Int32, at offset: Int?, count: Int) -> [UInt8]? {
         if let offset, lseek(file, offset, SEEK_SET) < 0 { return nil }
         var result: [UInt8] = []

@@ -11,6 +11,9 @@ import Values
 struct VolumeManager: Sendable {
     let configuration: KubeletConfiguration
 
+    /// Where parts of volumes, and of the node, are mounted for containers to be given.
+    private var places: String { "\(configuration.rootDirectory)/places" }
+
     /// Makes or refreshes a volume and returns its path on the node.
     func setUp(
         _ volume: JSON, of pod: PodView, environment: EnvironmentSources, tokens: [TokenRequest: String],
@@ -107,10 +110,11 @@ struct VolumeManager: Sendable {
 
     /// The mounts of a container: its volumes, by name, at the paths on the node given in `paths`.
     func mounts(
-        of container: ContainerView, paths: [String: String], volumes: [JSON], variables: [(String, String)]
+        of container: ContainerView, in uid: String, paths: [String: String], volumes: [JSON],
+        variables: [(String, String)]
     ) throws(ContainerConfigError) -> [Mount] {
         var result: [Mount] = []
-        for mount in container.json["volumeMounts"].array ?? [] {
+        for (index, mount) in (container.json["volumeMounts"].array ?? []).enumerated() {
             let name = mount["name"].string ?? ""
             guard let path = paths[name], let destination = mount["mountPath"].string else {
                 throw ContainerConfigError("volume \(name) of container \(container.name) is not mounted")
@@ -120,7 +124,6 @@ struct VolumeManager: Sendable {
             if let expression = mount["subPathExpr"].string {
                 subPath = VariableExpansion.expand(expression) { name in variables.first { $0.0 == name }?.1 }
             }
-            if !subPath.isEmpty { source = try self.subPath(subPath, in: path) }
             let propagation: Mount.Propagation =
                 switch mount["mountPropagation"].string {
                 case "HostToContainer": .hostToContainer
@@ -128,46 +131,60 @@ struct VolumeManager: Sendable {
                 default: .private
                 }
             let volume = volumes.first { $0["name"].string == name }
+            let place = "\(places)/\(uid)/\(name)/\(container.name)/\(index)"
+            let isShared = propagation == .bidirectional
+            let isCopied = volume["hostPath"] != nil && container.json["securityContext"]["privileged"].bool != true
+            if isCopied || !subPath.isEmpty {
+                do throws(Errno) { try MountPoint.prepareFolder(places) } catch {
+                    throw ContainerConfigError("failed to prepare volume \(name): \(error)")
+                }
+            }
+            if !subPath.isEmpty {
+                source = place
+                try SubPath(subPath, volume: path).mount(onto: place, isShared: isShared)
+            }
+            var isProtected = false
+            // Who is privileged may mount what he likes; a copy of the node's mounts would only be in his way.
+            if isCopied {
+                if subPath.isEmpty {
+                    source = place
+                    try bind(path, at: place, isShared: isShared)
+                }
+                do throws(Errno) {
+                    isProtected = try MountPoint(place).protectMachine(images: configuration.imageDirectory)
+                } catch {
+                    throw ContainerConfigError("failed to prepare volume \(name): \(error)")
+                }
+            }
             let isContent = ["configMap", "secret", "projected", "downwardAPI"].contains { volume[$0] != nil }
             result.append(
                 Mount(
-                    source: source, destination: destination, readOnly: isContent || mount["readOnly"].bool == true,
+                    source: source, destination: destination,
+                    readOnly: isContent || isProtected || mount["readOnly"].bool == true,
                     propagation: propagation))
         }
         return result
     }
 
-    /// The path of a part of a volume. It is made as a directory when it is not there, and must not lead out.
-    private func subPath(_ subPath: String, in volume: String) throws(ContainerConfigError) -> String {
-        let parts = subPath.split(separator: "/")
-        guard !subPath.hasPrefix("/"), !parts.contains("..") else {
-            throw ContainerConfigError("subPath \"\(subPath)\" must be relative and must not contain \"..\"")
-        }
-        let path = "\(volume)/\(subPath)"
-        do throws(FileError) {
-            if !NodeFiles.exists(path) { try NodeFiles.makeDirectory(path, mode: 0o750) }
+    /// A path of the node at a place of the kubelet's own, as it is now.
+    private func bind(_ path: String, at place: String, isShared: Bool) throws(ContainerConfigError) {
+        do throws(Errno) {
+            try MountPoint(place).bind(try Files.place(path), isShared: isShared)
         } catch {
-            throw ContainerConfigError("failed to prepare subPath \"\(subPath)\": \(error)")
+            throw ContainerConfigError("what is to be mounted is not on the node: \(path): \(error)")
         }
-        guard let root = Self.realPath(volume), let real = Self.realPath(path),
-            real == root || real.hasPrefix(root + "/")
-        else { throw ContainerConfigError("subPath \"\(subPath)\" leads out of its volume") }
-        return real
-    }
-
-    private static func realPath(_ path: String) -> String? {
-        guard let text = realpath(path, nil) else { return nil }
-        defer { free(text) }
-        return String(cString: text)
     }
 
     /// Unmounts and removes everything of a pod on this node but its logs.
     func tearDown(_ uid: String) throws {
         let path = configuration.podDirectory(uid)
         // A container may have mounted there what no list can name by a path.
+        try NodeFiles.removeTree("\(places)/\(uid)", detachingMounts: true)
         try NodeFiles.removeTree(path, detachingMounts: true)
     }
 
     /// The uids of pods that have left something on this node.
-    func leftovers() -> [String] { NodeFiles.list("\(configuration.rootDirectory)/pods") }
+    func leftovers() -> [String] {
+        Set(NodeFiles.list("\(configuration.rootDirectory)/pods") + NodeFiles.list(places)).sorted()
+    }
 }

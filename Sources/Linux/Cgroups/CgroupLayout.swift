@@ -154,6 +154,17 @@ public struct CgroupLayout: Sendable, Hashable {
         return result
     }
 
+    /// The names of the groups in a group, of all hierarchies.
+    public func groups(in group: String) -> Set<String> {
+        var result: Set<String> = []
+        for hierarchy in hierarchies {
+            for entry in (try? Files.list(hierarchy.path(of: group))) ?? [] where entry.kind == .directory {
+                result.insert(entry.name)
+            }
+        }
+        return result
+    }
+
     /// The processes in a group and those below it, in any hierarchy.
     public func processes(in group: String, recursive: Bool = true) -> Set<Int32> {
         var result: Set<Int32> = []

@@ -5,6 +5,8 @@ import Glibc
 public struct MountInfo: Sendable, Hashable {
     public let id: Int
     public let parentID: Int
+    /// The file system's number: `8:1`.
+    public let device: String
     /// The folder of the file system that is mounted.
     public let root: String
     /// As text; what is not UTF-8 in it is shown as U+FFFD.
@@ -40,6 +42,7 @@ public struct MountInfo: Sendable, Hashable {
         else { return nil }
         self.id = id
         self.parentID = parentID
+        device = text(fields[2])
         root = text(Self.unescaped(fields[3]))
         targetBytes = Array(Self.unescaped(fields[4]))
         target = text(targetBytes[...])

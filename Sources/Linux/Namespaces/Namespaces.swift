@@ -11,14 +11,18 @@ public enum Namespaces {
         public var mount: NamespaceRef?
         public var uts: NamespaceRef?
         public var ipc: NamespaceRef?
+        /// For processes that are started alone: a thread stays in its own.
+        public var pid: NamespaceRef?
 
         public init(
-            net: NamespaceRef? = nil, mount: NamespaceRef? = nil, uts: NamespaceRef? = nil, ipc: NamespaceRef? = nil
+            net: NamespaceRef? = nil, mount: NamespaceRef? = nil, uts: NamespaceRef? = nil, ipc: NamespaceRef? = nil,
+            pid: NamespaceRef? = nil
         ) {
             self.net = net
             self.mount = mount
             self.uts = uts
             self.ipc = ipc
+            self.pid = pid
         }
 
         /// The mount namespace last: paths mean something else after it.
@@ -96,16 +100,16 @@ public enum Namespaces {
     ) throws -> T {
         let holder = PinHolder()
         return try OwnThread.run {
+            // A mount namespace can only be pinned from outside of it, and what set-up mounts may hide what is there.
+            let outside = try FileDescriptor.open("/proc/\(getpid())/ns/mnt")
             try unshare(Set(pins.keys))
-            let value = try setup()
+            defer { for fd in holder.fds.values { close(fd) } }
             for kind in pins.keys {
                 holder.fds[kind] = try FileDescriptor.open("/proc/thread-self/ns/\(kind.rawValue)").take()
             }
-            // A mount namespace can only be pinned from outside of it.
+            let value = try setup()
             let fds = holder.fds
-            let host = pins.keys.contains(.mount) ? NamespaceRef.pid(getpid()) : nil
-            defer { for fd in fds.values { close(fd) } }
-            try inNamespaces(mount: host) {
+            try inNamespaces(mount: .fd(outside.rawValue)) {
                 do {
                     for (kind, path) in pins {
                         guard let fd = fds[kind] else { continue }

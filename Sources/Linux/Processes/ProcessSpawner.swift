@@ -54,6 +54,8 @@ public struct ProcessSpawner: Sendable {
     public var user: (uid: UInt32, gid: UInt32, groups: [UInt32])?
     public var umask: UInt32?
     public var oomScoreAdjust: Int?
+    /// The process is the first of a process namespace of its own: when it ends, all that are in it do.
+    public var newProcessNamespace = false
 
     public init(
         _ path: String, _ arguments: [String] = [], environment: [String: String] = ProcessSpawner.ownEnvironment
@@ -107,6 +109,7 @@ public struct ProcessSpawner: Sendable {
         for (kind, ref) in namespaces.ordered {
             namespaceList.append(catbird_namespace(fd: owned(try ref.open(kind)), kind: kind.flag))
         }
+        let processNamespace = try namespaces.pid.map { owned(try $0.open(.pid)) }
         var groupFiles = cgroupFiles
         if let cgroup {
             let layout = try cgroupLayout ?? CgroupLayout.detect()
@@ -144,6 +147,8 @@ public struct ProcessSpawner: Sendable {
                                 spawn.cgroup_count = cgroups.count
                                 spawn.new_session = newSession ? 1 : 0
                                 spawn.new_process_group = newProcessGroup ? 1 : 0
+                                spawn.new_pid_namespace = newProcessNamespace ? 1 : 0
+                                spawn.pid_namespace = processNamespace ?? -1
                                 spawn.controlling_terminal = controllingTerminal ?? -1
                                 spawn.parent_death_signal = parentDeathSignal ?? 0
                                 if let user {

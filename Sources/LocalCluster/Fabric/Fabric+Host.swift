@@ -18,29 +18,50 @@ extension Fabric {
         }
     }
 
+    /// The set of ports of this machine that the cluster's nodes and pods may reach.
+    static let openPorts = "open-ports"
+
     /// The host's table, whole: running it again puts it in the place of the old one.
     static func hostRules(names: FabricNames, plan: FabricPlan, resolvers: Resolvers) -> String {
         let racks = plan.racks.map { "\($0.subnet)" }.joined(separator: ", ")
+        let table = "ip \(names.table)"
+        let link = "\"\(names.hostLink)\""
+        // Chains are emptied, not removed with their table: whoever opened a port finds it open after that.
         var lines = [
-            "add table ip \(names.table)",
-            "delete table ip \(names.table)",
-            "add table ip \(names.table)",
-            "add chain ip \(names.table) postrouting { type nat hook postrouting priority 100; }",
-            "add rule ip \(names.table) postrouting ip saddr { \(racks) } oifname != { \"\(names.hostLink)\", \"lo\" } "
-                + "masquerade",
-            // The host's way out may carry less than a rack does.
-            "add chain ip \(names.table) forward { type filter hook forward priority -150; }",
-            "add rule ip \(names.table) forward iifname \"\(names.hostLink)\" tcp flags & (syn | rst) == syn "
-                + "tcp option maxseg size set rt mtu",
+            "add table \(table)",
+            "add set \(table) \(Self.openPorts) { type inet_proto . inet_service; }",
         ]
+        for (chain, hook) in [
+            ("postrouting", "nat hook postrouting priority 100"), ("forward", "filter hook forward priority -150"),
+            ("prerouting", "nat hook prerouting priority -100"), ("input", "filter hook input priority 10"),
+        ] {
+            lines += ["add chain \(table) \(chain) { type \(hook); }", "flush chain \(table) \(chain)"]
+        }
+        func rule(_ chain: String, _ text: String) { lines.append("add rule \(table) \(chain) \(text)") }
+        rule("postrouting", "ip saddr { \(racks) } oifname != { \(link), \"lo\" } masquerade")
+        // The host's way out may carry less than a rack does.
+        rule("forward", "iifname \(link) tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu")
+        // Other clusters are other people's: what is on one fabric does not reach the next.
+        rule(
+            "forward",
+            "iifname \(link) oifname != \(link) oifname \"\(FabricNames.linkPrefix)*\" ct state new "
+                + "reject with icmp type admin-prohibited")
         if let loopback = resolvers.loopback {
-            lines.append("add chain ip \(names.table) prerouting { type nat hook prerouting priority -100; }")
             for transport in ["udp", "tcp"] {
-                lines.append(
-                    "add rule ip \(names.table) prerouting iifname \"\(names.hostLink)\" ip daddr \(plan.hostAddress) "
-                        + "\(transport) dport 53 dnat to \(loopback)")
+                rule(
+                    "prerouting",
+                    "iifname \(link) ip daddr \(plan.hostAddress) \(transport) dport 53 dnat to \(loopback)")
             }
         }
+        // What listens on this machine is not meant for pods, on whichever of its addresses they look for it.
+        rule("input", "iifname != \(link) accept")
+        rule("input", "ct state established,related accept")
+        rule("input", "ip protocol icmp accept")
+        for server in resolvers.nameservers + [resolvers.loopback].compactMap({ $0 }) where server.family == .v4 {
+            rule("input", "ip daddr \(server) meta l4proto { tcp, udp } th dport 53 accept")
+        }
+        rule("input", "meta l4proto . th dport @\(Self.openPorts) accept")
+        rule("input", "reject with icmp type admin-prohibited")
         return lines.joined(separator: "\n") + "\n"
     }
 

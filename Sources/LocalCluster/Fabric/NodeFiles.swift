@@ -27,35 +27,58 @@ struct NodeFiles {
         "bash.bashrc", "containers",
     ]
 
+    /// What the host has of a file, link or folder that nodes get a copy of.
+    fileprivate enum Original: Sendable {
+        case folder
+        case link(String)
+        case file([UInt8])
+    }
+
+    /// Writes what is missing. A pod may have had the node's root in its hands, and put links there: so all is written
+    /// with that root as one's own, where no link leads out.
     func write() throws {
         try Files.makeDirectories(node.root)
-        for folder in Self.folders {
-            let path = "\(node.root)/\(folder.path)"
-            try Files.makeDirectories(path)
-            try check(chmod(path, folder.mode), "chmod", path)
-        }
-        for (path, target) in [("var/run", "/run"), ("var/lock", "/run/lock")] {
-            let link = "\(node.root)/\(path)"
-            if Files.kind(link) == nil { try Files.link(target, at: link) }
-        }
-        for name in Self.copied { try copy("/etc/\(name)", to: "\(node.root)/etc/\(name)", depth: 0) }
+        var originals: [(path: String, original: Original)] = []
+        for name in Self.copied { try collect("/etc/\(name)", depth: 0, into: &originals) }
         let name = node.configuration.name
-        try text("hostname", "\(name)\n")
-        try text("hosts", hosts)
-        try text("resolv.conf", node.configuration.resolvers.resolvConf)
-        try text("fstab", "")
-        if !Files.exists("\(node.root)/etc/machine-id") {
-            let bytes = (0..<16).map { _ in UInt8.random(in: 0 ... .max) }
-            try text("machine-id", Hex.text(bytes) + "\n")
+        let texts = [
+            ("hostname", "\(name)\n"), ("hosts", hosts), ("resolv.conf", node.configuration.resolvers.resolvConf),
+            ("fstab", ""),
+        ]
+        let mountPoints = self.mountPoints
+        try Files.withRoot(node.root) { [originals] in
+            for folder in Self.folders {
+                let path = "/\(folder.path)"
+                try Self.makeRealDirectories(path)
+                try check(chmod(path, folder.mode), "chmod", path)
+            }
+            for (path, isFolder) in mountPoints {
+                try Self.makeRealDirectories(isFolder ? path : Files.directory(of: path))
+                if isFolder { continue }
+                if Files.kind(path) != .file { try Files.removeTree(path) }
+                try Files.touch(path, mode: 0o755)
+            }
+            for (path, target) in [("/var/run", "/run"), ("/var/lock", "/run/lock")] where Files.kind(path) == nil {
+                try Files.link(target, at: path)
+            }
+            for (path, original) in originals { try Self.put(original, at: path) }
+            for (name, content) in texts {
+                try Files.replace("/etc/\(name)", with: content.utf8, mode: 0o644, durable: false)
+            }
+            if !Files.exists("/etc/machine-id") {
+                let bytes = (0..<16).map { _ in UInt8.random(in: 0 ... .max) }
+                let text = Hex.text(bytes) + "\n"
+                try Files.replace("/etc/machine-id", with: text.utf8, mode: 0o644, durable: false)
+            }
         }
     }
 
-    private func check(_ result: Int32, _ call: String, _ path: String) throws {
-        if result != 0 { throw Errno(call, path) }
-    }
-
-    private func text(_ name: String, _ content: String) throws {
-        try Files.replace("\(node.root)/etc/\(name)", with: content.utf8, mode: 0o644, durable: false)
+    /// Where something of the host's is mounted: a folder, or else a file, that must be there and be no link, for mounting
+    /// follows links.
+    private var mountPoints: [(path: String, isFolder: Bool)] {
+        let binds = node.allBinds.map { ($0.target, Files.kind($0.source, follow: true) == .directory) }
+        let hosts = Self.hostFolders.filter { Files.kind("/\($0)") == .directory }.map { ("/\($0)", true) }
+        return hosts + binds
     }
 
     private var hosts: String {
@@ -64,39 +87,25 @@ struct NodeFiles {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    /// Files, folders and links; a file that is the same already is left alone. What is unreadable or neither is left
-    /// out.
-    private func copy(_ source: String, to target: String, depth: Int) throws {
+    /// Files, folders and links of the host, those above first. What is unreadable or neither is left out, and so is what
+    /// has a name that is no text.
+    private func collect(_ source: String, depth: Int, into result: inout [(path: String, original: Original)]) throws {
         switch Files.kind(source) {
-        case .symbolicLink:
-            let link = try Files.target(ofLink: source)
-            if Files.kind(target) == .symbolicLink, try Files.target(ofLink: target) == link { return }
-            try Files.removeTree(target)
-            try Files.link(link, at: target)
+        case .symbolicLink: result.append((source, .link(try Files.target(ofLink: source))))
         case .directory:
             // Private keys are no concern of a node's.
             guard depth < 8, !source.hasSuffix("/private") else { return }
             guard let entries = try? Files.list(source) else { return }
-            try Files.makeDirectories(target)
-            for entry in entries {
-                try copy("\(source)/\(entry.name)", to: "\(target)/\(entry.name)", depth: depth + 1)
+            result.append((source, .folder))
+            for name in entries.compactMap(\.fileName.text) {
+                try collect("\(source)/\(name)", depth: depth + 1, into: &result)
             }
         case .file:
-            if isSame(source, target) { return }
             guard let bytes = try? Files.read(source) else { return }
-            try Files.replace(target, with: bytes, mode: 0o644, durable: false)
+            result.append((source, .file(bytes)))
         default:
             return
         }
-    }
-
-    private func isSame(_ source: String, _ target: String) -> Bool {
-        var first = stat()
-        var second = stat()
-        guard lstat(source, &first) == 0, lstat(target, &second) == 0 else { return false }
-        // A copy is made after its original was last changed.
-        return first.st_size == second.st_size && second.st_mode & S_IFMT == S_IFREG
-            && second.st_mtim.tv_sec > first.st_mtim.tv_sec
     }
 
     /// The folders of shared libraries that this process uses and that are not below /usr or /lib: those of a
@@ -112,5 +121,39 @@ struct NodeFiles {
             folders.insert(Files.directory(of: path))
         }
         return folders.sorted()
+    }
+}
+
+private func check(_ result: Int32, _ call: String, _ path: String) throws {
+    if result != 0 { throw Errno(call, path) }
+}
+
+extension NodeFiles {
+    /// A file that is the same already is left alone.
+    fileprivate static func put(_ original: Original, at path: String) throws {
+        switch original {
+        case .link(let target):
+            if Files.kind(path) == .symbolicLink, try Files.target(ofLink: path) == target { return }
+            try Files.removeTree(path)
+            try Files.link(target, at: path)
+        case .folder:
+            try makeRealDirectories(path)
+        case .file(let bytes):
+            if Files.kind(path) == .file, (try? Files.read(path)) == bytes { return }
+            if Files.kind(path) == .directory { try Files.removeTree(path) }
+            try Files.replace(path, with: bytes, mode: 0o644, durable: false)
+        }
+    }
+
+    /// Folders that are folders, not links to some: what else is there goes.
+    fileprivate static func makeRealDirectories(_ path: String) throws {
+        var current = ""
+        for part in path.split(separator: "/") {
+            current += "/\(part)"
+            let kind = Files.kind(current)
+            if kind == .directory { continue }
+            if kind != nil { try Files.removeTree(current) }
+            try Files.makeDirectories(current)
+        }
     }
 }

@@ -16,6 +16,7 @@ extension NodeNamespaces {
         try await OwnThread.run(awaiting: {
             for kind in Self.kindsToRemove { try Namespaces.unpin(node.pin(kind)) }
             // Links go with their namespace, but later; nothing of the node may be seen when this returns.
+            unlink(node.initFile)
             for folder in ["\(node.runFolder)/ns", node.runFolder] { rmdir(folder) }
         })
         try await layout.remove(cgroup)
@@ -26,7 +27,7 @@ extension NodeNamespaces {
         })
     }
 
-    private static var kindsToRemove: [NamespaceKind] { [.mount, .net, .uts] }
+    private static var kindsToRemove: [NamespaceKind] { [.mount, .net, .uts, .pid] }
 
     /// Processes that are in the node's namespaces and not in its groups: those that were put elsewhere, or entered by
     /// themselves.

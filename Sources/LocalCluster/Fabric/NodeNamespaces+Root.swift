@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import ContainerRuntime
 import Glibc
 import Linux
 import Values
@@ -29,10 +30,11 @@ extension NodeNamespaces {
         // A root must be a mount of its own.
         try Mounts.bind(root, onto: root)
         for name in NodeFiles.hostFolders { try mountHostFolder(name) }
-        try Mounts.proc(onto: "\(root)/proc")
+        // /proc is mounted by the node's first process, whose process namespace it shows.
         try Mounts.sysfs(onto: "\(root)/sys")
         if Files.exists("/sys/fs/cgroup") {
             try Mounts.bind("/sys/fs/cgroup", onto: "\(root)/sys/fs/cgroup", recursive: true)
+            try CgroupView.hide(below: root)
         }
         try Mounts.bind("/dev", onto: "\(root)/dev", recursive: true)
         for folder in ["pts", "shm", "mqueue"] { try makeDeviceFolder(folder) }
@@ -60,8 +62,6 @@ extension NodeNamespaces {
             try Files.removeTree(target)
             try Files.link(link, at: target)
         case .directory:
-            if Files.kind(target) == .symbolicLink { try Files.removeTree(target) }
-            try Files.makeDirectories(target)
             try Mounts.bind(source, onto: target, recursive: true)
             try Mounts.makeReadOnly(recursively: target)
         default:
@@ -71,7 +71,7 @@ extension NodeNamespaces {
 
     /// What the caller asked for, the programs, and the libraries that this program itself was started with, if they
     /// are outside of /usr: the same program runs inside.
-    private var allBinds: [Bind] {
+    var allBinds: [Bind] {
         let programs = configuration.binaries.sorted { $0.key < $1.key }
             .map { Bind($0.value, at: "\(Self.binaryFolder)/\($0.key)", readOnly: true) }
         let libraries = NodeFiles.ownLibraryFolders().map { Bind($0, readOnly: true) }
@@ -80,12 +80,8 @@ extension NodeNamespaces {
 
     private func mount(_ bind: Bind) throws {
         let target = root + bind.target
-        switch Files.kind(bind.source, follow: true) {
-        case .directory: try Files.makeDirectories(target)
-        case nil: throw Errno(code: ENOENT, call: "mount", detail: "\(bind.source) into node \(configuration.name)")
-        default:
-            try Files.makeDirectories(Files.directory(of: target))
-            try Files.touch(target, mode: 0o755)
+        guard Files.kind(bind.source, follow: true) != nil else {
+            throw Errno(code: ENOENT, call: "mount", detail: "\(bind.source) into node \(configuration.name)")
         }
         try Mounts.bind(bind.source, onto: target, recursive: !bind.readOnly, readOnly: bind.readOnly)
     }

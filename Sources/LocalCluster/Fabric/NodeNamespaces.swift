@@ -76,7 +76,7 @@ public struct NodeNamespaces: Sendable {
     public var net: NamespaceRef { .path(pin(.net)) }
     /// For ``ProcessSpawner`` and ``Namespaces/enter(_:_:)``.
     public var target: Namespaces.Target {
-        Namespaces.Target(net: net, mount: .path(pin(.mount)), uts: .path(pin(.uts)))
+        Namespaces.Target(net: net, mount: .path(pin(.mount)), uts: .path(pin(.uts)), pid: .path(pin(.pid)))
     }
 
     /// The root of the node's control groups; processes are in those below.
@@ -89,7 +89,9 @@ public struct NodeNamespaces: Sendable {
     private static let kinds: [NamespaceKind] = [.net, .mount, .uts]
 
     /// Whether it is there, whole.
-    public var exists: Bool { Self.kinds.allSatisfy { Namespaces.isPinned(pin($0)) } }
+    public var exists: Bool {
+        (Self.kinds + [.pid]).allSatisfy { Namespaces.isPinned(pin($0)) } && ProcessRecord.running(at: initFile) != nil
+    }
 
     /// Makes the node, or what is missing of it. Its files are kept from the time before. When it fails nothing stays
     /// but the files.
@@ -107,6 +109,7 @@ public struct NodeNamespaces: Sendable {
                 try Files.makeDirectories("\(runFolder)/ns", mode: 0o700)
                 try Namespaces.createPinned(pins) { try prepareInside() }
             })
+            try await startInit()
         } catch {
             try? await destroy(removeFiles: false)
             throw error

@@ -32,41 +32,42 @@ struct ClusterFabric: Sendable {
                 binds: [NodeNamespaces.Bind(paths.machine.images, at: "/var/lib/catbird/images")],
                 binaries: ["catbird": executable, "catbird-cni": "\(folder)/catbird-cni"],
                 hosts: profile.nodes.map { ($0.address, [$0.name]) }, resolvers: fabric.resolvers))
-        if !namespaces.exists {
-            // The node boots: its network is not ready until its agent says so again.
-            try Files.removeTree(namespaces.root + "/etc/cni/net.d")
-        }
-        try writeIdentity(node, namespaces)
+        let isNew = !namespaces.exists
         try await namespaces.create()
+        try writeIdentity(node, namespaces, isNew: isNew)
         try await OwnThread.run(awaiting: { try fabric.attach(node, to: namespaces.net) })
         return namespaces
     }
 
     /// What the node's kubelet finds at the usual paths: who it is, its keys, and where the API is.
-    private func writeIdentity(_ node: Profile.Node, _ namespaces: NodeNamespaces) throws {
+    private func writeIdentity(_ node: Profile.Node, _ namespaces: NodeNamespaces, isNew: Bool) throws {
         guard let first = profile.controlPlaneNode else { return }
         let pki = try ProfilePKI(paths: paths)
-        let folder = namespaces.root + NodeProcess.folder
-        try Files.makeDirectories("\(folder)/pki", mode: 0o700)
-        func write(_ name: String, _ text: String) throws {
-            try Files.replace("\(folder)/\(name)", with: Array(text.utf8), mode: 0o600)
-        }
         let serving = try pki.kubeletServer(node.name, address: node.address)
-        try write("pki/kubelet.crt", serving.certificatePEM)
-        try write("pki/kubelet.key", serving.privateKeyPEM)
-        try write("pki/ca.crt", pki.authority.certificatePEM)
         let client = try pki.node(node.name)
         let kubeconfig = Kubeconfig.document(
             profile: profile.name.text, server: "https://\(first.address):\(Profile.apiPort)",
             certificateAuthorityPEM: pki.authority.certificatePEM, credentials: client)
-        try write("kubeconfig", kubeconfig.text(indent: 2))
         let description = NodeProcess.Description(
             name: node.name, address: node.address, zone: profile.plan.rack(of: node)?.name ?? "",
             clusterDNS: ClusterReadiness.dnsAddress, clusterDomain: "cluster.local",
             builtinImages: profile.builtinImages, cgroup: namespaces.cgroup,
             pulls: profile.pulls.description(
                 ranges: profile.plan.racks.map(\.subnet) + Profile.clusterRanges))
-        try write("config.json", description.json.text(indent: 2))
+        let files = [
+            ("pki/kubelet.crt", serving.certificatePEM), ("pki/kubelet.key", serving.privateKeyPEM),
+            ("pki/ca.crt", pki.authority.certificatePEM), ("kubeconfig", kubeconfig.text(indent: 2)),
+            ("config.json", description.json.text(indent: 2)),
+        ]
+        // Pods may have the node's root in their hands: links in it must not lead to the host's files.
+        try Files.withRoot(namespaces.root) {
+            // The node boots: its network is not ready until its agent says so again.
+            if isNew { try Files.removeTree("/etc/cni/net.d") }
+            try Files.makeDirectories("\(NodeProcess.folder)/pki", mode: 0o700)
+            for (name, text) in files {
+                try Files.replace("\(NodeProcess.folder)/\(name)", with: Array(text.utf8), mode: 0o600)
+            }
+        }
     }
 
     func detach(_ node: Profile.Node, removingDisk: Bool) async throws {

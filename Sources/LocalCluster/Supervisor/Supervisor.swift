@@ -110,7 +110,11 @@ public actor Supervisor {
                 arguments: ["node", "--name", node.name],
                 environment: Surroundings.environment(ofNode: NodeNamespaces.environment),
                 namespaces: namespaces.target, cgroup: namespaces.processCgroup,
-                knowsHostNetwork: true, paths: paths))
+                knowsHostNetwork: true, paths: paths)
+        ) { [fabric] in
+            // With the node's first process all of the node ends: then it boots anew.
+            if !namespaces.exists { _ = try await fabric.attach(node) }
+        }
         progress.note("node", "Node \(node.name) is started at \(node.address)", ["node": JSON(node.name)])
     }
 
@@ -127,7 +131,9 @@ public actor Supervisor {
     }
 
     /// Starts the process, and again whenever it ends, until told otherwise.
-    private func keep(_ process: SupervisedProcess) {
+    ///
+    /// - Parameter prepare: what has to be there before it can be started.
+    private func keep(_ process: SupervisedProcess, prepare: (@Sendable () async throws -> Void)? = nil) {
         guard watchers[process.name] == nil, !isStopping else { return }
         let log = log
         watchers[process.name] = Task {
@@ -136,6 +142,7 @@ public actor Supervisor {
                 let started = ContinuousClock.now
                 var wasKilled = false
                 do {
+                    try await prepare?()
                     let (child, isNew) = try process.adoptOrStart()
                     log.info("\(isNew ? "started" : "found") \(process.name)", metadata: ["pid": "\(child.pid)"])
                     let status = await child.wait()

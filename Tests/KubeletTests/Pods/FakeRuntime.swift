@@ -143,6 +143,8 @@ final class FakeRuntime: PodRuntime {
     }
     func reopenLog(_ id: ContainerID) async throws { state.withLock(\.reopen)(id) }
     func writableLayer(_ id: ContainerID) -> String { state.withLock { "\($0.layers)/\(id)" } }
+    func removeOrphans() async -> [String] { [] }
+
     func networkReady() -> (ready: Bool, message: String) {
         state.withLock { ($0.isReady, "no network configuration in /etc/cni/net.d") }
     }

@@ -29,7 +29,7 @@ struct Rig: Sendable {
         var account = KubeObject(.serviceAccounts, kind: "ServiceAccount", name: "default", namespace: "default")
         account["automountServiceAccountToken"] = false
         _ = try? await client.create(.serviceAccounts, account)
-        defer { try? NodeFiles.removeTree(rig.directory) }
+        defer { try? NodeFiles.removeTree(rig.directory, detachingMounts: true) }
         try await body(rig)
     }
 

@@ -40,7 +40,7 @@ import Values
         var account = KubeObject(.serviceAccounts, kind: "ServiceAccount", name: "default", namespace: "default")
         account["automountServiceAccountToken"] = false
         try await client.create(.serviceAccounts, account)
-        defer { try? NodeFiles.removeTree(rig.directory) }
+        defer { try? NodeFiles.removeTree(rig.directory, detachingMounts: true) }
         var settings = KubeletConfiguration(
             nodeName: "lab", nodeIP: IPAddress(127, 0, 0, 1), clusterDNS: [IPAddress(10, 96, 0, 10)])
         settings.rootDirectory = rig.directory + "/kubelet"
