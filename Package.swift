@@ -182,7 +182,8 @@ let allTargets: [Target] = [
     tests(
         "CalicoctlTests", ["Calicoctl", "APIServer", "Linux", "Storage", "PKI", "KubeClient", "KubeObjects", "Values"]),
     tests("LifecycleTests", ["KubeClient", "KubeObjects", "Linux", "LocalCluster", "PKI", "Values"]),
-    tests("LocalClusterTests", ["LocalCluster", "Linux", "PKI", "YAMLCoding", "Values", "KubeClient", "KubeObjects"]),
+    tests("LocalClusterTests",
+        [log, "LocalCluster", "Linux", "PKI", "YAMLCoding", "Values", "KubeClient", "KubeObjects"]),
 ]
 
 /// `make fuzz`: libFuzzer brings their `main`, so that they are no part of other builds.

@@ -16,6 +16,8 @@ struct Reconciler: Sendable {
     let presence: NodePresence
     let services: ServiceIndex
     let dataplane: Dataplane
+    let hostPorts: HostPortBook
+    let recorder: EventRecorder
     let logger: Logger
 
     func run(_ signal: Signal) async {
@@ -26,8 +28,20 @@ struct Reconciler: Sendable {
         var told: Set<String> = []
         await signal.forEach(onFailure: { logger.error("the kernel's tables will be tried again: \($0)") }) {
             let problems = try await reconcile()
+            tellRepairs()
             for problem in problems where !told.contains(problem) { logger.warning("\(problem)") }
             told = Set(problems)
+        }
+    }
+
+    /// Says what somebody else had taken away and is there again: in the log, and in an event of the Node.
+    func tellRepairs() {
+        for repair in dataplane.takeRepairs() {
+            logger.notice("put back: \(repair)")
+            guard let object = view.nodes[nil, node] else { continue }
+            recorder.record(
+                object, type: .warning, reason: "NetworkRepaired",
+                message: "The node's agent put back what somebody else had taken away: \(repair)")
         }
     }
 
@@ -59,8 +73,9 @@ struct Reconciler: Sendable {
         let pods = view.pods.all()
         if input.felix.hasFloatingAddresses { input.floating = Set(pods.flatMap { FloatingAddress.read($0) }) }
         input.allowedSources = Set(pods.flatMap { Self.allowedSources($0) })
-        let plan = NetworkPlan(input)
-        try await OwnThread.run(awaiting: { [dataplane] in
+        var plan = NetworkPlan(input)
+        plan.hostPorts = hostPorts.all
+        try await OwnThread.run(awaiting: { [dataplane, plan] in
             try dataplane.apply { workloads in
                 var plan = plan
                 for (address, interface) in workloads {
@@ -72,13 +87,13 @@ struct Reconciler: Sendable {
         // Until all Services are known, those that an earlier run wrote stay as they are.
         guard view.services.hasSynced, view.endpointSlices.hasSynced else { return plan.problems }
         let ports = await services.all
-        try await OwnThread.run(awaiting: { [dataplane] in
+        try await OwnThread.run(awaiting: { [dataplane, plan] in
             for family in IPFamily.allCases {
                 let isNeeded = NFTPlan.isNeeded(family, plan, ports)
                 try dataplane.apply(isNeeded ? NFTPlan.content(plan, ports, family) : nil, family)
             }
         })
-        return plan.problems
+        return plan.problems + AddressOwners(plan, ports).admissible(ports).problems
     }
 
     /// What the pod's annotation asks for; what is no list of networks is refused when the pod is wired.

@@ -20,6 +20,8 @@ struct TunnelDevice {
         let tunnel: NetworkPlan.Tunnel
         let peers: Set<TunnelPeer>
         let interface: Int32
+        /// Whether the device had to be made, or its settings written.
+        var wasWritten = false
     }
 
     /// - Parameter known: nil has the kernel's entries listed.
@@ -41,13 +43,14 @@ struct TunnelDevice {
             return Known(tunnel: tunnel, peers: peers, interface: known.interface)
         }
         let link = try device(tunnel)
+        let isRight = link.mac == tunnel.mac && link.mtu == tunnel.mtu && link.isUp
         if link.mac != tunnel.mac { try netlink.setLink(link.index, LinkOptions(mac: tunnel.mac)) }
         if link.mtu != tunnel.mtu || !link.isUp {
             try netlink.setLink(link.index, LinkOptions(mtu: tunnel.mtu, up: true))
         }
         try setAddress(tunnel.address, link.index)
         try setPeers(peers, link.index)
-        return Known(tunnel: tunnel, peers: peers, interface: link.index)
+        return Known(tunnel: tunnel, peers: peers, interface: link.index, wasWritten: !isRight)
     }
 
     private func neighbour(_ peer: TunnelPeer, _ interface: Int32) -> Neighbour {
