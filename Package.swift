@@ -153,7 +153,9 @@ let allTargets: [Target] = [
             "PKI",
             "Values",
         ]),
-    tests("ClusterDNSTests", ["ClusterDNS", "KubeClient", "KubeObjects", "Values"]),
+    tests(
+        "ClusterDNSTests",
+        nio + [log, "ClusterDNS", "KubeClient", "KubeClientTesting", "KubeObjects", "Linux", "Values"]),
     // The store of a server that has been started once, for tests that start many.
     .target(
         name: "APIServerTesting", dependencies: ["APIServer", "PKI", "Storage"], path: "Tests/APIServerTesting",
@@ -182,7 +184,8 @@ let allTargets: [Target] = [
     tests(
         "CalicoctlTests", ["Calicoctl", "APIServer", "Linux", "Storage", "PKI", "KubeClient", "KubeObjects", "Values"]),
     tests("LifecycleTests", ["KubeClient", "KubeObjects", "Linux", "LocalCluster", "PKI", "Values"]),
-    tests("LocalClusterTests",
+    tests(
+        "LocalClusterTests",
         [log, "LocalCluster", "Linux", "PKI", "YAMLCoding", "Values", "KubeClient", "KubeObjects"]),
 ]
 

@@ -59,7 +59,9 @@ import Values
                 #expect(greeting.hasPrefix("one "), "\(target):\(port) from \(place): \(greeting)")
             }
             // At another address than the one it was asked for a port is not open.
-            for (target, port, place) in [("127.0.0.1", 8127, "a"), ("172.30.0.2", 8128, "b"), ("172.30.0.2", 8080, "b")]
+            for (target, port, place) in [
+                ("127.0.0.1", 8127, "a"), ("172.30.0.2", 8128, "b"), ("172.30.0.2", 8080, "b"),
+            ]
                 as [(String, UInt16, String)]
             {
                 await #expect(throws: Errno.self, "\(target):\(port)") {
@@ -93,7 +95,8 @@ import Values
         let addresses = try ["10.0.0.5", "fd00::5"].map { try #require(IPAddress($0)) }
         #expect(try HostPort.read(nil, addresses).isEmpty)
         #expect(try HostPort.read([["hostPort": 80, "containerPort": 8080]], addresses).count == 2)
-        #expect(try HostPort.read([["hostPort": 80, "containerPort": 8080, "hostIP": "0.0.0.0"]], addresses).count == 1)
+        #expect(
+            try HostPort.read([["hostPort": 80, "containerPort": 8080, "hostIP": "0.0.0.0"]], addresses).count == 1)
         #expect(try HostPort.read([["hostPort": 80, "containerPort": 8080, "hostIP": "::"]], addresses).count == 1)
         for (mappings, word) in [
             (["hostPort": 80], "portMappings is"), ([["hostPort": 80]], "portMappings[0]"),

@@ -129,7 +129,8 @@ import Values
             try await laboratory.wait(in: "a", until: isRouted)
             for words in [
                 ["link", "del", "vxlan.calico"], ["link", "set", "vxlan.calico", "down"],
-                ["addr", "flush", "dev", "vxlan.calico"], ["neigh", "flush", "dev", "vxlan.calico", "nud", "permanent"],
+                ["addr", "flush", "dev", "vxlan.calico"],
+                ["neigh", "flush", "dev", "vxlan.calico", "nud", "permanent"],
                 ["route", "flush", "proto", "80"],
             ] {
                 let broken = try await laboratory.run("/usr/sbin/ip", words, in: "a")

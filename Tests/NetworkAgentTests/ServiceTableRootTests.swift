@@ -126,7 +126,9 @@ import Values
                 var thief = Self.service()
                 let addresses = ["172.31.0.1", "172.31.0.9", "127.0.0.1", "192.0.2.77"]
                 thief["spec"]["ports"] = [["port": 8443, "targetPort": 8080, "protocol": "TCP"]]
-                if field == "externalIPs" { thief["spec"]["externalIPs"] = JSON(addresses) } else {
+                if field == "externalIPs" {
+                    thief["spec"]["externalIPs"] = JSON(addresses)
+                } else {
                     thief["status"] = ["loadBalancer": ["ingress": .array(addresses.map { ["ip": JSON($0)] })]]
                 }
                 let ports =

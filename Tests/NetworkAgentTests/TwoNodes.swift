@@ -72,7 +72,8 @@ final class TwoNodes: Sendable {
         previous: JSON? = nil, features: JSON? = nil, runtime: JSON? = nil
     ) async throws -> Answer {
         let list = try NetworkConfigurationList(parsing: Files.read(conflist(node)))
-        var configuration = try #require(list.configuration(plugin: 0, previousResult: previous, runtimeConfig: runtime))
+        var configuration = try #require(
+            list.configuration(plugin: 0, previousResult: previous, runtimeConfig: runtime))
         if let features { configuration["feature_control"] = features }
         var spawner = ProcessSpawner("\(laboratory.folder)/bin-\(node)/calico", [])
         spawner.environment = [
@@ -87,7 +88,8 @@ final class TwoNodes: Sendable {
     }
 
     func startPod(
-        _ name: String, on node: String, _ annotations: [String: String] = [:], features: JSON? = nil, runtime: JSON? = nil
+        _ name: String, on node: String, _ annotations: [String: String] = [:], features: JSON? = nil,
+        runtime: JSON? = nil
     ) async throws -> Answer {
         var pod = Sample.pod(name, node: node)
         for (key, value) in annotations { pod["metadata"]["annotations"]["cni.projectcalico.org/\(key)"] = JSON(value) }

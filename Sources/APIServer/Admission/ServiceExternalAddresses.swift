@@ -36,12 +36,15 @@ struct ServiceExternalAddresses: AdmissionPlugin {
         for slice in objects.list(StorageKey(.endpointSlices), namespace: "default")
         where slice.labels["kubernetes.io/service-name"] == "kubernetes" {
             for endpoint in slice["endpoints"].array ?? [] {
-                owners.apiServers.formUnion((endpoint["addresses"].array ?? []).compactMap { $0.string.flatMap { IPAddress($0) } })
+                owners.apiServers.formUnion(
+                    (endpoint["addresses"].array ?? []).compactMap { $0.string.flatMap { IPAddress($0) } })
             }
         }
         for node in objects.list(StorageKey(.nodes)) {
             for entry in node["status"]["addresses"].array ?? [] {
-                if let address = entry["address"].string.flatMap({ IPAddress($0) }) { owners.nodes[address] = node.name }
+                if let address = entry["address"].string.flatMap({ IPAddress($0) }) {
+                    owners.nodes[address] = node.name
+                }
             }
             for endpoint in NodeNetwork(node)?.endpoints.values.map(\.self) ?? [] {
                 let ends = [endpoint.address.address, endpoint.tunnelAddress, endpoint.ipipAddress]

@@ -65,7 +65,8 @@ public final class TableOwnership: Sendable {
                     do throws(Errno) {
                         let now = try socket.tablesGeneration()
                         let missed = now &- state.seen
-                        let isOwn = missed <= state.own.count
+                        let isOwn =
+                            missed <= state.own.count
                             && (0..<missed).allSatisfy { state.own.contains(state.seen &+ 1 &+ $0) }
                         state.seen = now
                         state.own = []

@@ -79,14 +79,15 @@ public struct ExpectedNetwork: Sendable {
             if let bridge = interface.bridge, link.master == nil || link.master != links[bridge]?.index {
                 add("interface \(interface.name) is no port of \(bridge)")
             }
-            if let address = interface.address, !(addresses[link.index] ?? []).contains(where: { $0.address == address })
+            if let address = interface.address,
+                !(addresses[link.index] ?? []).contains(where: { $0.address == address })
             {
                 add("\(interface.name) has not the address \(address)")
             }
         }
         let routes = ways.isEmpty ? [] : try socket.routes(.v4)
-        for way in ways where !routes.contains(where: { $0.destination == way.destination && $0.gateway == way.gateway })
-        {
+        for way in ways
+        where !routes.contains(where: { $0.destination == way.destination && $0.gateway == way.gateway }) {
             result.append(Difference(description: "there is no route to \(way.destination) by \(way.gateway)"))
         }
         if let table, let problem = try Self.problem(of: table.name, table.chains, in: namespace) {
@@ -95,7 +96,8 @@ public struct ExpectedNetwork: Sendable {
         return result
     }
 
-    private static func problem(of table: String, _ chains: Set<String>, in namespace: NamespaceRef?) throws -> String? {
+    private static func problem(of table: String, _ chains: Set<String>, in namespace: NamespaceRef?) throws -> String?
+    {
         var tables = try namespace.map { try NFTables(in: $0) } ?? NFTables()
         let name = table.split(separator: " ").last.map(String.init) ?? table
         guard try tables.tables(family: "ip").contains(where: { $0.name == name }) else {
@@ -126,7 +128,9 @@ extension Fabric {
         switch place {
         case .machine:
             var network = ExpectedNetwork(place: place, namespace: host)
-            network.interfaces = [.init(name: names.hostLink, address: CIDR(plan.hostAddress, first.subnet.prefixLength))]
+            network.interfaces = [
+                .init(name: names.hostLink, address: CIDR(plan.hostAddress, first.subnet.prefixLength))
+            ]
             network.ways = plan.racks.dropFirst().map { .init(destination: $0.subnet, gateway: first.router) }
             network.ways += firstNodeWays(podRanges)
             network.table = ("ip \(names.table)", ["postrouting", "forward"])

@@ -84,7 +84,8 @@ public struct Fabric: Sendable {
             try fabric.deleteLink("uplink")
             try host.addVeth(
                 names.hostLink,
-                LinkOptions(mtu: Self.mtu, mac: FabricNames.mac(plan.hostAddress), alias: names.linkAlias), peer: "uplink",
+                LinkOptions(mtu: Self.mtu, mac: FabricNames.mac(plan.hostAddress), alias: names.linkAlias),
+                peer: "uplink",
                 peerOptions: LinkOptions(mtu: Self.mtu, namespace: namespace))
         }
         let first = try fabric.requireLink(plan.racks[0].name)

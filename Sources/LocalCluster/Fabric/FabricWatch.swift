@@ -136,7 +136,8 @@ public actor FabricWatch {
     }
 
     private func repair(_ place: ExpectedNetwork.Place, _ differences: [ExpectedNetwork.Difference]) throws {
-        if case .node = place {} else if differences.contains(where: { $0.node == nil }) {
+        if case .node = place {
+        } else if differences.contains(where: { $0.node == nil }) {
             try onMachine { [fabric, ownership, podRanges] in
                 try fabric.create(ownership)
                 try fabric.routePods(podRanges)

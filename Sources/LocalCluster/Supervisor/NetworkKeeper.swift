@@ -19,7 +19,8 @@ struct NetworkKeeper: Sendable {
 
     init(_ fabric: ClusterFabric, profile: Profile, paths: ProfilePaths, progress: ProgressLog, log: Logger) throws {
         let access = try ClusterAccess(profile: profile, pki: ProfilePKI(paths: paths))
-        let recorder = EventRecorder(access.client, component: "catbird-supervisor", host: profile.name, logger: log)
+        let recorder = EventRecorder(
+            access.client, component: "catbird-supervisor", host: profile.name.description, logger: log)
         self.access = access
         self.recorder = recorder
         self.profile = profile

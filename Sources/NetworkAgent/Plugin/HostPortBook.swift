@@ -44,7 +44,8 @@ final class HostPortBook: Sendable {
                         ports: (value["ports"].array ?? []).compactMap { HostPort($0) })
                 }
             } catch {
-                logger.error("\(path) cannot be read, host ports of pods that run already do not lead to them: \(error)")
+                logger.error(
+                    "\(path) cannot be read, host ports of pods that run already do not lead to them: \(error)")
             }
         }
         entries = Mutex(known)

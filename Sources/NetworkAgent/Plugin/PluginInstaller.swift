@@ -119,7 +119,8 @@ struct PluginInstaller: Sendable {
     private var network: JSON {
         var calico: JSON = [
             "type": "calico", "log_level": "info", "datastore_type": "kubernetes", "nodename": JSON(node),
-            "mtu": JSON(configuration.mtu ?? 0), "capabilities": ["portMappings": true], "ipam": ["type": "calico-ipam"], "policy": ["type": "k8s"],
+            "mtu": JSON(configuration.mtu ?? 0), "capabilities": ["portMappings": true],
+            "ipam": ["type": "calico-ipam"], "policy": ["type": "k8s"],
         ]
         if configuration.socketPath != NetworkAgentConfiguration().socketPath {
             calico["agentSocket"] = JSON(configuration.socketPath)

@@ -55,7 +55,9 @@ extension AddressOwners {
         var problems: Set<String> = []
         let admitted = ports.map { port in
             let kept = port.externalIPs.filter { address in
-                guard let owner = owner(of: address, isBalancer: port.balancerIPs.contains(address)) else { return true }
+                guard let owner = owner(of: address, isBalancer: port.balancerIPs.contains(address)) else {
+                    return true
+                }
                 problems.insert(
                     "Service \(port.service): \(address) is \(owner): the Service is not reached by it, so that its owner is; take the address out of externalIPs or the load balancer's status"
                 )

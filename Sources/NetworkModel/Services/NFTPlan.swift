@@ -134,9 +134,9 @@ public enum NFTPlan {
             ]
                 // The node's own programs reach host ports at its loopback addresses too.
                 + (family == .v4 ? ["oifname \"cali*\" ip saddr \(loopback) ct status dnat masquerade"] : []) + [
-                "ct status dnat \(ip) saddr . \(ip) daddr @floating-hairpins snat to \(ip) saddr map @floating-sources",
-                "ct status dnat \(ip) saddr . \(ip) daddr @hairpins masquerade",
-            ] + outgoing(family, felix))
+                    "ct status dnat \(ip) saddr . \(ip) daddr @floating-hairpins snat to \(ip) saddr map @floating-sources",
+                    "ct status dnat \(ip) saddr . \(ip) daddr @hairpins masquerade",
+                ] + outgoing(family, felix))
         content.chains["from-pods"] = sources(family, allowed: "iifname . \(ip) saddr != @allowed-sources ")
         // What is still addressed to a Service here found no endpoint, or no such port: say so at once. ICMP is limited
         // in rate, a reset is not.

@@ -80,7 +80,8 @@ public enum ServiceModel {
             return ServicePort(
                 service: service.key, family: family, name: name.isEmpty ? "\(transport.rawValue)-\(number)" : name,
                 transport: transport, port: number, nodePort: nodePort, clusterIPs: clusterIPs,
-                externalIPs: externalIPs, balancerIPs: Set(addresses(balancers)), endpoints: endpoints(named: name, slices, family))
+                externalIPs: externalIPs, balancerIPs: Set(addresses(balancers)),
+                endpoints: endpoints(named: name, slices, family))
         }
     }
 

@@ -27,7 +27,8 @@ import Values
             [
                 "status": [
                     "addresses": [
-                        ["type": "InternalIP", "address": "192.168.49.2"], ["type": "ExternalIP", "address": "203.0.113.7"],
+                        ["type": "InternalIP", "address": "192.168.49.2"],
+                        ["type": "ExternalIP", "address": "203.0.113.7"],
                     ]
                 ]
             ], subresource: "status")

@@ -137,7 +137,8 @@ import Values
             @Sendable func differences() throws -> [String] {
                 let places: [ExpectedNetwork.Place] = [.machine, .fabric, .node("one"), .node("two")]
                 return try places.flatMap { place in
-                    try fabric.expected(place, nodes: attached, podRanges: [pods], host: stage.host)?.differences() ?? []
+                    try fabric.expected(place, nodes: attached, podRanges: [pods], host: stage.host)?.differences()
+                        ?? []
                 }.map(\.description)
             }
             #expect(try differences().isEmpty)
@@ -172,7 +173,9 @@ import Values
             let monitor = try NetlinkMonitor([.routes], in: stage.host)
             try host.deleteRoute(Route(to: clash, via: IPAddress(203, 0, 113, 1), interface: outside))
             for await events in monitor.events
-            where events.contains(where: { if case .route(let route) = $0 { route.destination == clash } else { false } }) {
+            where events.contains(where: {
+                if case .route(let route) = $0 { route.destination == clash } else { false }
+            }) {
                 break
             }
             #expect(try host.routes().first { $0.destination == clash }?.gateway == first.address)
