@@ -82,7 +82,9 @@ let allTargets: [Target] = [
     library("ClusterDNS", nio + ["KubeClient", "KubeObjects", "Values", "HTTPServing", "Linux", log]),
     library(
         "NetworkAgent",
-        nio + ["IPAM", "KubeClient", "KubeObjects", "NetworkModel", "CNIProtocol", "Linux", "Values", log]),
+        nio + [
+            "HTTPServing", "IPAM", "KubeClient", "KubeObjects", "NetworkModel", "CNIProtocol", "Linux", "Values", log,
+        ]),
     library(
         "ContainerRuntime",
         nioHTTP + ["Coordination", "Linux", "CNIProtocol", "Values", "CArchive", "CZlib", crypto, asyncHTTPClient, log]),

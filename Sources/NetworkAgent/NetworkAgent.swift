@@ -65,9 +65,12 @@ public struct NetworkAgent: Sendable {
             return try await requests.answer(parameters, network, netns)
         }
         let services = ServiceIndex()
+        let metrics = FelixMetrics(node: nodeName)
+        let figures = MetricsServer(
+            node: nodeName, view: view, metrics: metrics, configuration: configuration, logger: logger)
         let reconciler = Reconciler(
             node: nodeName, view: view, book: book, presence: presence, services: services, dataplane: dataplane,
-            hostPorts: hostPorts, recorder: recorder, logger: logger)
+            hostPorts: hostPorts, recorder: recorder, metrics: metrics, logger: logger)
         let speaker = BGPSpeaker(
             node: nodeName, client: client, view: view, book: book, recorder: recorder, configuration: configuration,
             logger: logger, signal: speakerSignal)
@@ -104,6 +107,7 @@ public struct NetworkAgent: Sendable {
                 group.addTask { for await _ in informer.events() { speakerSignal.raise() } }
             }
             group.addTask { await speaker.run() }
+            group.addTask { await figures.run() }
             group.addTask { for await _ in view.felix.events() { networkSignal.raise() } }
             group.addTask {
                 // Floating addresses and allowed sources are the pods' wishes, and Felix's to allow.

@@ -37,6 +37,7 @@ final class TwoNodes: Sendable {
             networkDirectory: "\(laboratory.folder)/net-\(node)",
             namespace: laboratory.namespace(node), statePath: "\(laboratory.folder)/state-\(node)",
             kernelHasIPIP: false)
+        configuration.mtuFile = "\(laboratory.folder)/mtu-\(node)/mtu"
         configuration.birdFolder = birdFolder(node)
         return NetworkAgent(client: api.client, nodeName: node, configuration: configuration)
     }

@@ -104,6 +104,9 @@ public final class Dataplane: Sendable {
     /// The host interface that an address of this node leads to; nil for one that is no sandbox's.
     func owner(of address: IPAddress) -> String? { state.withLock { $0.workloads[address] } }
 
+    /// How many sandboxes are wired here.
+    var sandboxCount: Int { state.withLock { Set($0.workloads.values).count } }
+
     /// The sandboxes' links that are there, by their host ends.
     func sandboxLinks() throws -> [PodLink] {
         try netlink.links().filter { $0.name.hasPrefix("cali") }.compactMap { link in
