@@ -27,8 +27,11 @@ struct MetricsServer: Sendable {
             for problem in wanted.problems where !current.problems.contains(problem) { logger.warning("\(problem)") }
             guard wanted != current else { return }
             current = wanted
-            serving?.cancel()
-            await serving?.value
+            if let before = serving {
+                before.cancel()
+                await before.value
+                logger.info("figures are not served any more as before")
+            }
             serving = wanted.isEnabled ? Task { await serve(wanted) } : nil
         }
         // There may be no FelixConfiguration, and the environment say it all.
@@ -46,7 +49,7 @@ struct MetricsServer: Sendable {
                 let text = metrics.exposition(withProcess: settings.hasProcessMetrics)
                 return HTTPResponse(contentType: "text/plain; version=0.0.4", bytes: Array(text.utf8))
             })
-        do { try await server.run() } catch {
+        do { try await server.run(onBound: { logger.info("figures are served at \($0)") }) } catch {
             guard !Task.isCancelled else { return }
             logger.error(
                 "figures are not served: port \(settings.port) (FelixConfiguration prometheusMetricsPort): \(error)")
