@@ -32,7 +32,8 @@ public struct KernelExamination: Sendable {
         do { return try await differences().map { finding($0) } } catch {
             return [
                 Finding(
-                    object: "the kernel's network", problem: "cannot be compared with what it should be",
+                    "NetworkNotCompared", object: "the kernel's network",
+                    problem: "cannot be compared with what it should be",
                     cause: "\(error)", nextStep: "run catbird doctor as the user who started the cluster")
             ]
         }
@@ -45,7 +46,7 @@ public struct KernelExamination: Sendable {
             ? "kubectl logs -n kube-system -l k8s-app=calico-node --tail=20"
             : "catbird logs -p \(profile.name); it is put back by the supervisor when that runs"
         return Finding(
-            object: node.map { "node \($0)" } ?? "\(difference.place)",
+            "NetworkDiffers", object: node.map { "node \($0)" } ?? "\(difference.place)",
             problem: "has not the network that it should have", cause: difference.description, nextStep: next)
     }
 
@@ -53,8 +54,12 @@ public struct KernelExamination: Sendable {
     public func differences() async throws -> [Difference] {
         let fabric = Fabric(
             profile: profile.name, plan: profile.plan, runDirectory: paths.runRoot, stateDirectory: paths.stateRoot)
-        let nodes = profile.wantedNodes.compactMap { node in
-            NodeAccess.namespaces(of: node.name, in: profile.name).net.map { (node: node, namespace: $0) }
+        // Without its namespaces nothing of the cluster runs, which is said elsewhere.
+        guard Namespaces.isPinned(fabric.names.fabricNamespace) else { return [] }
+        let nodes = profile.wantedNodes.compactMap { node -> (node: Profile.Node, namespace: NamespaceRef)? in
+            guard let net = NodeAccess.namespaces(of: node.name, in: profile.name).net, (try? net.identity(.net)) != nil
+            else { return nil }
+            return (node: node, namespace: net)
         }
         let places: [ExpectedNetwork.Place] = [.machine, .fabric] + nodes.map { .node($0.node.name) }
         var result = try await OwnThread.run(awaiting: {

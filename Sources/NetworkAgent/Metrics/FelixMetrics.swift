@@ -86,7 +86,11 @@ final class Summary: Sendable {
         state.withLock { state in
             state.count += 1
             state.sum += seconds
-            if state.recent.count < Self.window { state.recent.append(seconds) } else { state.recent[state.next] = seconds }
+            if state.recent.count < Self.window {
+                state.recent.append(seconds)
+            } else {
+                state.recent[state.next] = seconds
+            }
             state.next = (state.next + 1) % Self.window
         }
     }

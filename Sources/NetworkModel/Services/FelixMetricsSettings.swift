@@ -14,7 +14,8 @@ public struct FelixMetricsSettings: Sendable, Hashable {
     public var problems: [String] = []
 
     public init(_ general: KubeObject?, ofNode own: KubeObject? = nil, environment: [String: String] = [:]) {
-        for (object, name) in [(general, "FelixConfiguration default"), (own, "FelixConfiguration \(own?.name ?? "")")] {
+        for (object, name) in [(general, "FelixConfiguration default"), (own, "FelixConfiguration \(own?.name ?? "")")]
+        {
             guard let spec = object?["spec"] else { continue }
             if let value = spec["prometheusMetricsEnabled"].bool { isEnabled = value }
             if let value = spec["prometheusProcessMetricsEnabled"].bool { hasProcessMetrics = value }
