@@ -82,7 +82,9 @@ let allTargets: [Target] = [
     library("ClusterDNS", nio + ["KubeClient", "KubeObjects", "Values", "HTTPServing", "Linux", log]),
     library(
         "NetworkAgent",
-        nio + ["IPAM", "KubeClient", "KubeObjects", "NetworkModel", "CNIProtocol", "Linux", "Values", log]),
+        nio + [
+            "HTTPServing", "IPAM", "KubeClient", "KubeObjects", "NetworkModel", "CNIProtocol", "Linux", "Values", log,
+        ]),
     library(
         "ContainerRuntime",
         nioHTTP + ["Coordination", "Linux", "CNIProtocol", "Values", "CArchive", "CZlib", crypto, asyncHTTPClient, log]),
@@ -153,7 +155,9 @@ let allTargets: [Target] = [
             "PKI",
             "Values",
         ]),
-    tests("ClusterDNSTests", ["ClusterDNS", "KubeClient", "KubeObjects", "Values"]),
+    tests(
+        "ClusterDNSTests",
+        nio + [log, "ClusterDNS", "KubeClient", "KubeClientTesting", "KubeObjects", "Linux", "Values"]),
     // The store of a server that has been started once, for tests that start many.
     .target(
         name: "APIServerTesting", dependencies: ["APIServer", "PKI", "Storage"], path: "Tests/APIServerTesting",
@@ -182,7 +186,9 @@ let allTargets: [Target] = [
     tests(
         "CalicoctlTests", ["Calicoctl", "APIServer", "Linux", "Storage", "PKI", "KubeClient", "KubeObjects", "Values"]),
     tests("LifecycleTests", ["KubeClient", "KubeObjects", "Linux", "LocalCluster", "PKI", "Values"]),
-    tests("LocalClusterTests", ["LocalCluster", "Linux", "PKI", "YAMLCoding", "Values", "KubeClient", "KubeObjects"]),
+    tests(
+        "LocalClusterTests",
+        [log, "LocalCluster", "Linux", "PKI", "YAMLCoding", "Values", "KubeClient", "KubeObjects"]),
 ]
 
 /// `make fuzz`: libFuzzer brings their `main`, so that they are no part of other builds.

@@ -43,7 +43,8 @@ public final class APIServer: Sendable {
         authorizer = RBACAuthorizer(mirror: mirror)
         served = ServedResources(
             mirror: mirror, serverAddress: "\(configuration.advertiseAddress):\(configuration.advertisePort)")
-        admission = AdmissionChain(mirror: mirror, storage: storage, authorizer: authorizer)
+        admission = AdmissionChain(
+            mirror: mirror, storage: storage, authorizer: authorizer, configuration: configuration)
         unjudged = UnjudgedWarnings(mirror: mirror)
         // Nodes are known by address, and their certificates may name only the node.
         kubeletTLS = HTTPClientTLS(

@@ -38,6 +38,7 @@ public struct NetworkAgent: Sendable {
         let networkSignal = Signal()
         let presenceSignal = Signal()
         let speakerSignal = Signal()
+        let sandboxSignal = Signal()
         let book = AddressBook(
             store: WatchedStore(client: client, revision: { view.ipamRevision }, read: { view.ipamObjects() }),
             node: nodeName, journal: try configuration.statePath.map { try ReleaseJournal("\($0)/releases.json") },
@@ -49,18 +50,27 @@ public struct NetworkAgent: Sendable {
         let presence = NodePresence(
             client: client, node: nodeName, view: view, book: book, dataplane: dataplane, recorder: recorder,
             configuration: configuration, logger: logger)
-        let handler = RequestHandler(
+        let links = try dataplane.sandboxLinks().map { "\($0.hostInterface) \($0.handleID)" }
+        let hostPorts = HostPortBook(
+            path: configuration.statePath.map { "\($0)/host-ports.json" }, logger: logger,
+            isWired: { links.contains("\($0) \($1)") }, onChange: { networkSignal.raise() })
+        var handler = RequestHandler(
             node: nodeName, pods: WatchedPods(client: client, view: view, recorder: recorder), book: book,
             dataplane: dataplane, logger: logger, mtu: { await presence.podMTU })
+        handler.hostPorts = hostPorts
+        let requests = handler
         let server = PluginServer(path: configuration.socketPath, logger: logger) { parameters, network, netns in
             let isDeletion = parameters.command == .delete
             defer { if isDeletion { presenceSignal.raise() } }
-            return try await handler.answer(parameters, network, netns)
+            return try await requests.answer(parameters, network, netns)
         }
         let services = ServiceIndex()
+        let metrics = FelixMetrics(node: nodeName)
+        let figures = MetricsServer(
+            node: nodeName, view: view, metrics: metrics, configuration: configuration, logger: logger)
         let reconciler = Reconciler(
             node: nodeName, view: view, book: book, presence: presence, services: services, dataplane: dataplane,
-            logger: logger)
+            hostPorts: hostPorts, recorder: recorder, metrics: metrics, logger: logger)
         let speaker = BGPSpeaker(
             node: nodeName, client: client, view: view, book: book, recorder: recorder, configuration: configuration,
             logger: logger, signal: speakerSignal)
@@ -97,12 +107,23 @@ public struct NetworkAgent: Sendable {
                 group.addTask { for await _ in informer.events() { speakerSignal.raise() } }
             }
             group.addTask { await speaker.run() }
+            group.addTask { await figures.run() }
             group.addTask { for await _ in view.felix.events() { networkSignal.raise() } }
             group.addTask {
                 // Floating addresses and allowed sources are the pods' wishes, and Felix's to allow.
                 for await _ in view.pods.events() where view.felix[nil, "default"] != nil { networkSignal.raise() }
             }
-            group.addTask { try await dataplane.watch { networkSignal.raise() } }
+            group.addTask {
+                try await dataplane.watch(onSandbox: { sandboxSignal.raise() }, onChange: { networkSignal.raise() })
+            }
+            group.addTask {
+                await sandboxSignal.forEach(onFailure: { logger.error("a pod's link will be tried again: \($0)") }) {
+                    try await requests.repairSandboxes()
+                    reconciler.tellRepairs()
+                    // A pod that takes its own address away again and again keeps nobody busy.
+                    try await Task.sleep(for: .milliseconds(200))
+                }
+            }
             group.addTask {
                 for await events in view.services.events() {
                     await services.takeServices(events)

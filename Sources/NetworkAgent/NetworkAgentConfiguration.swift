@@ -48,6 +48,9 @@ public struct NetworkAgentConfiguration: Sendable {
     /// The namespace of the Secrets that BGP's passwords are in.
     public var secretNamespace = "kube-system"
 
+    /// What of the environment is Felix's.
+    public var felixEnvironment: [String: String] = [:]
+
     public init(
         socketPath: String = "/var/run/catbird/agent.sock", pluginPath: String = "/usr/bin/catbird-cni",
         binaryDirectory: String? = nil, networkDirectory: String? = nil, networkName: String = "k8s-pod-network",
@@ -81,6 +84,7 @@ public struct NetworkAgentConfiguration: Sendable {
         networkTemplatePath = value("CNI_NETWORK_CONFIG_FILE")
         skippedBinaries = Set((value("SKIP_CNI_BINARIES") ?? "").split(separator: ",").map(String.init))
         updatesBinaries = value("UPDATE_CNI_BINARIES") != "false"
+        felixEnvironment = environment.filter { $0.key.uppercased().hasPrefix("FELIX_") }
         mtuFile = "/var/lib/calico/mtu"
         if let name = value("POD_NAMESPACE") { secretNamespace = name }
         for (family, name) in [(IPFamily.v4, "IP_AUTODETECTION_METHOD"), (.v6, "IP6_AUTODETECTION_METHOD")] {

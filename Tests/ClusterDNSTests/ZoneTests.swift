@@ -128,6 +128,47 @@ import Values
         #expect(try ask("dns-version.cluster.local", RecordType.txt)?.answers.first?.data == .text(["1.1.0"]))
     }
 
+    /// A stub resolver follows no alias: in the zone the answer holds what it leads to.
+    @Test func followsAliasesInTheZone() throws {
+        var records = records
+        func alias(_ name: String, _ target: String) {
+            records.setService(
+                ObjectKey("default", name),
+                KubeObject(["spec": ["type": "ExternalName", "externalName": JSON(target)]]))
+        }
+        alias("one", "web.default.svc.cluster.local")
+        alias("two", "One.Default.svc.cluster.local.")
+        alias("headless", "db.default.svc.cluster.local")
+        alias("nowhere", "missing.default.svc.cluster.local")
+        alias("self", "self.default.svc.cluster.local")
+        alias("left", "right.default.svc.cluster.local")
+        alias("right", "left.default.svc.cluster.local")
+        alias("far", "two.default.svc.cluster.local")
+        alias("leaves", "outside.default.svc.cluster.local")
+        alias("outside", "www.example.org")
+        for number in 0..<20 { alias("c\(number)", "c\(number + 1).default.svc.cluster.local") }
+        alias("c20", "web.default.svc.cluster.local")
+        func ask(_ name: String, _ type: UInt16 = RecordType.a) throws -> Answer? {
+            zone.answer(Question(try #require(DNSName("\(name).default.svc.cluster.local")), type), records)
+        }
+        for (name, aliases, found) in [
+            ("one", 1, ["10.96.1.1"]), ("two", 2, ["10.96.1.1"]), ("far", 3, ["10.96.1.1"]),
+            ("headless", 1, ["10.244.1.5", "10.244.2.6"]), ("nowhere", 0, []), ("self", 0, []), ("left", 0, []),
+            ("right", 0, []), ("c0", 0, []), ("c14", 7, ["10.96.1.1"]), ("c12", 0, []),
+        ] {
+            let answer = try ask(name)
+            #expect(answer?.code == .noError, "\(name)")
+            #expect(addresses(answer).sorted() == found, "\(name)")
+            #expect((answer?.answers.count ?? 0) - found.count == aliases, "\(name)")
+            #expect(answer?.pending == nil, "\(name)")
+        }
+        #expect(try addresses(ask("one", RecordType.aaaa)) == ["fd00::1"])
+        #expect(try ask("one", RecordType.cname)?.answers.count == 1)
+        #expect(try ask("one", RecordType.txt)?.answers.isEmpty == true)
+        let leaving = try ask("leaves")
+        #expect(leaving?.answers.count == 2 && leaving?.pending?.name == DNSName("www.example.org"))
+    }
+
     @Test func forgetsWhatIsGone() throws {
         var changed = records
         changed.setSlice(ObjectKey("default", "db-1"), nil)
@@ -206,7 +247,72 @@ import Values
         #expect(file.cacheSeconds == 60 && file.reverseFallsThrough && file.ignored == ["rewrite"])
     }
 
+    /// Everything that stands in the cluster's own file acts.
+    @Test func allOfTheClustersOwnFileIsInForce() throws {
+        let file = try Corefile(
+            parsing: """
+                .:53 {
+                    errors
+                    health {
+                       lameduck 5s
+                    }
+                    ready
+                    kubernetes cluster.local in-addr.arpa ip6.arpa {
+                       pods insecure
+                       fallthrough in-addr.arpa ip6.arpa
+                       ttl 30
+                    }
+                    prometheus :9153
+                    forward . /etc/resolv.conf {
+                       max_concurrent 1000
+                    }
+                    cache 30
+                    loop
+                    reload
+                    loadbalance
+                }
+                """)
+        #expect(file.ignored.isEmpty)
+        #expect(
+            file.plugins == [
+                "errors", "health", "ready", "kubernetes", "prometheus", "forward", "cache", "loop", "reload",
+                "loadbalance",
+            ])
+        #expect(file.logsErrors && file.detectsLoops && file.reloads && file.loadBalances)
+        #expect(file.healthPort == 8080 && file.lameduckSeconds == 5 && file.readyPort == 8181)
+        #expect(file.metricsPort == 9153)
+    }
+
+    @Test func whatHasNoEffectIsNamed() throws {
+        let file = try Corefile(
+            parsing: """
+                . {
+                    kubernetes cluster.local other.local {
+                       fallthrough
+                       fallthrough cluster.local
+                       namespaces a b
+                    }
+                    forward . 1.1.1.1 {
+                       policy random
+                    }
+                    cache 30 example.org {
+                       prefetch 10
+                    }
+                    hosts {
+                       10.0.0.1 a
+                    }
+                }
+                """)
+        #expect(
+            file.ignored == [
+                "kubernetes other.local", "kubernetes fallthrough cluster.local", "kubernetes namespaces a b",
+                "forward policy random", "cache for example.org alone", "cache prefetch 10", "hosts",
+            ])
+    }
+
     @Test(arguments: [
+        (". {\n loadbalance weighted f\n}", 2), (". {\n forward example.org 1.1.1.1\n}", 2),
+        (". {\n forward . tls://1.1.1.1\n}", 2), (". {\n health x\n}", 2), (". {\n health {\n lameduck 5\n }\n}", 3),
         (". {\n kubernetes {\n pods maybe\n }\n}", 3), (". {\n cache x\n}", 2), (". {\n forward .\n}", 2), ("}", 1),
         (". {\n", 1), ("kubernetes\n", 1), (". {\n kubernetes {\n ttl 99999\n }\n}", 3),
     ])

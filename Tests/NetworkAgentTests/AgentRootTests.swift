@@ -45,6 +45,17 @@ import Values
         #expect(output.text.contains("300 packets transmitted, 300 received"), "\(output.text)")
     }
 
+    /// Other plugins read the pods' MTU where Felix writes it.
+    @Test func theMTUIsWrittenForOtherPlugins() async throws {
+        let nodes = try await TwoNodes(pool: Sample.pool("all", "10.244.0.0/16", vxlan: "Always"))
+        let folder = "\(nodes.laboratory.folder)/mtu-a"
+        try Files.makeDirectories(folder)
+        try await nodes.withAgents {
+            try await nodes.laboratory.waitForFile("\(folder)/mtu")
+            #expect(try Files.text("\(folder)/mtu") == "1450")
+        }
+    }
+
     /// An address that IPAM does not know outlives the agent that wired it, and goes with its pod.
     @Test func addressesWithoutIPAMOutliveTheAgent() async throws {
         let nodes = try await TwoNodes(pool: Sample.pool("all", "10.244.0.0/16", vxlan: "Always"))

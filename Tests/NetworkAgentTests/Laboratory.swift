@@ -68,9 +68,23 @@ final class Laboratory: Sendable {
 
     /// Waits until something holds, looking again whenever the namespace's links, addresses or routes change.
     func wait(in name: String, until condition: @escaping @Sendable () throws -> Bool) async throws {
-        let monitor = try NetlinkMonitor([.links, .routes, .addresses], in: namespace(name))
+        let monitor = try NetlinkMonitor([.links, .routes, .addresses, .neighbours], in: namespace(name))
         if try condition() { return }
         for await _ in monitor.events where try condition() { return }
+    }
+
+    /// The same, of what two namespaces hold together.
+    func wait(in one: String, or other: String, until condition: @escaping @Sendable () throws -> Bool) async throws {
+        let (changes, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let monitors = try [one, other].map {
+            try NetlinkMonitor([.links, .routes, .addresses, .neighbours], in: namespace($0))
+        }
+        let tasks = monitors.map { monitor in
+            Task { for await _ in monitor.events { continuation.yield() } }
+        }
+        defer { for task in tasks { task.cancel() } }
+        if try condition() { return }
+        for await _ in changes where try condition() { return }
     }
 
     func waitForFile(_ path: String) async throws {
@@ -96,6 +110,8 @@ enum Greeting {
             var address = sockaddr_in()
             address.sin_family = sa_family_t(AF_INET)
             address.sin_port = port.bigEndian
+            var reuse: Int32 = 1
+            setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, socklen_t(MemoryLayout<Int32>.size))
             let bound = withUnsafePointer(to: &address) {
                 $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                     bind(fd, $0, socklen_t(MemoryLayout<sockaddr_in>.size))

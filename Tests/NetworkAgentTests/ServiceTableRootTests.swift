@@ -96,6 +96,68 @@ import Values
         #expect(try await read("10.96.0.7", 80, from: "node").hasPrefix("pod1 "))
     }
 
+    /// The class of CVE-2020-8554: a Service with a node's address takes neither its port nor any other of the node's.
+    @Test func storedAddressesOfNodesCutNobodyOff() async throws {
+        let laboratory = try Laboratory()
+        for name in ["node", "client", "pod1"] { try laboratory.makeNamespace(name) }
+        try laboratory.cable(("node", "eth0", "172.31.0.1/24"), ("client", "eth0", "172.31.0.9/24"))
+        try laboratory.cable(("node", "p1", "10.244.1.1/24"), ("pod1", "eth0", "10.244.1.2/24"))
+        let everything = try #require(CIDR("0.0.0.0/0"))
+        for (name, gateway) in [("client", "172.31.0.1"), ("pod1", "10.244.1.1")] {
+            try NetlinkSocket(in: laboratory.namespace(name)).addRoute(Route(to: everything, via: IPAddress(gateway)))
+        }
+        let own = try [8443, 10250].map { try Greeting.serve("node", port: $0, in: laboratory.namespace("node")) }
+        let pod = try Greeting.serve("pod1", port: 8080, in: laboratory.namespace("pod1"))
+        let api = try Greeting.serve("api", port: 8443, in: laboratory.namespace("client"))
+        defer { for listener in own + [pod, api] { Greeting.stop(listener) } }
+        let node = NodeNetwork(name: "node", address: try #require(CIDR("172.31.0.1/24")))
+        let plan = NetworkPlan(
+            NetworkInput(node: "node", nodes: ["node": node], pools: [], blocks: [], kernelHasIPIP: false))
+        // The API server's address is known by the endpoints of its Service.
+        var kubernetes = KubeObject(.services, kind: "Service", name: "kubernetes", namespace: "default")
+        kubernetes["spec"] = ["clusterIP": "10.96.0.1", "ports": [["name": "https", "port": 443]]]
+        var slice = KubeObject(.endpointSlices, kind: "EndpointSlice", name: "kubernetes", namespace: "default")
+        slice["addressType"] = "IPv4"
+        slice["ports"] = [["name": "https", "port": 8443]]
+        slice["endpoints"] = [["addresses": ["172.31.0.9"]]]
+        let dataplane = try Dataplane(in: laboratory.namespace("node"))
+        for endpoints in [["10.244.1.2"], []] {
+            for field in ["externalIPs", "balancer"] {
+                var thief = Self.service()
+                let addresses = ["172.31.0.1", "172.31.0.9", "127.0.0.1", "192.0.2.77"]
+                thief["spec"]["ports"] = [["port": 8443, "targetPort": 8080, "protocol": "TCP"]]
+                if field == "externalIPs" {
+                    thief["spec"]["externalIPs"] = JSON(addresses)
+                } else {
+                    thief["status"] = ["loadBalancer": ["ingress": .array(addresses.map { ["ip": JSON($0)] })]]
+                }
+                let ports =
+                    ServiceModel.ports(of: thief, slices: [Self.slice(endpoints)])
+                    + ServiceModel.ports(of: kubernetes, slices: [slice])
+                let content = NFTPlan.content(plan, ports)
+                try dataplane.apply(content, .v4)
+                for port in [8443, 10250] as [UInt16] {
+                    let greeting = try await Greeting.read("172.31.0.1", port, from: laboratory.namespace("client"))
+                    #expect(greeting.hasPrefix("node "), "\(field) \(endpoints)")
+                    let local = try await Greeting.read("127.0.0.1", port, from: laboratory.namespace("node"))
+                    #expect(local.hasPrefix("node "), "\(field) \(endpoints)")
+                }
+                let server = try await Greeting.read("172.31.0.9", 8443, from: laboratory.namespace("node"))
+                #expect(server.hasPrefix("api "), "\(field) \(endpoints)")
+                #expect(AddressOwners(plan, ports).admissible(ports).problems.count == 3)
+                // An address of nobody still leads to the pod, and says so where there is none.
+                if endpoints.isEmpty {
+                    await #expect(throws: Errno.self) {
+                        try await Greeting.read("192.0.2.77", 8443, from: laboratory.namespace("client"))
+                    }
+                } else {
+                    let served = try await Greeting.read("192.0.2.77", 8443, from: laboratory.namespace("client"))
+                    #expect(served.hasPrefix("pod1 "), "\(field)")
+                }
+            }
+        }
+    }
+
     @Test func foreignRoutesStay() async throws {
         let laboratory = try Laboratory()
         try laboratory.makeNamespace("node")

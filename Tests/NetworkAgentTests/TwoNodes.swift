@@ -35,7 +35,9 @@ final class TwoNodes: Sendable {
             socketPath: "\(laboratory.folder)/\(node).sock", pluginPath: Self.plugin,
             binaryDirectory: "\(laboratory.folder)/bin-\(node)",
             networkDirectory: "\(laboratory.folder)/net-\(node)",
-            namespace: laboratory.namespace(node), kernelHasIPIP: false)
+            namespace: laboratory.namespace(node), statePath: "\(laboratory.folder)/state-\(node)",
+            kernelHasIPIP: false)
+        configuration.mtuFile = "\(laboratory.folder)/mtu-\(node)/mtu"
         configuration.birdFolder = birdFolder(node)
         return NetworkAgent(client: api.client, nodeName: node, configuration: configuration)
     }
@@ -68,10 +70,11 @@ final class TwoNodes: Sendable {
     /// Runs the plugin for a pod whose namespace is named like it.
     func call(
         _ command: String, pod: String, node: String, container: String? = nil, namespace: String? = nil,
-        previous: JSON? = nil, features: JSON? = nil
+        previous: JSON? = nil, features: JSON? = nil, runtime: JSON? = nil
     ) async throws -> Answer {
         let list = try NetworkConfigurationList(parsing: Files.read(conflist(node)))
-        var configuration = try #require(list.configuration(plugin: 0, previousResult: previous))
+        var configuration = try #require(
+            list.configuration(plugin: 0, previousResult: previous, runtimeConfig: runtime))
         if let features { configuration["feature_control"] = features }
         var spawner = ProcessSpawner("\(laboratory.folder)/bin-\(node)/calico", [])
         spawner.environment = [
@@ -86,12 +89,13 @@ final class TwoNodes: Sendable {
     }
 
     func startPod(
-        _ name: String, on node: String, _ annotations: [String: String] = [:], features: JSON? = nil
+        _ name: String, on node: String, _ annotations: [String: String] = [:], features: JSON? = nil,
+        runtime: JSON? = nil
     ) async throws -> Answer {
         var pod = Sample.pod(name, node: node)
         for (key, value) in annotations { pod["metadata"]["annotations"]["cni.projectcalico.org/\(key)"] = JSON(value) }
         try await api.client.create(.pods, pod)
         try laboratory.makeNamespace(name)
-        return try await call("ADD", pod: name, node: node, features: features)
+        return try await call("ADD", pod: name, node: node, features: features, runtime: runtime)
     }
 }

@@ -48,7 +48,9 @@ struct AdmissionChain: Sendable {
     let quotas: QuotaLedger
     let nodes: NodeRestriction
 
-    init(mirror: Mirror, storage: any Backend, authorizer: RBACAuthorizer) {
+    init(
+        mirror: Mirror, storage: any Backend, authorizer: RBACAuthorizer, configuration: APIServerConfiguration
+    ) {
         let objects = AdmissionObjects(mirror: mirror)
         quotas = QuotaLedger(objects: objects, storage: storage)
         let signers = SignerAuthorization(authorizer: authorizer)
@@ -60,6 +62,8 @@ struct AdmissionChain: Sendable {
             StorageProtection(), ClaimResize(objects: objects), RuntimeClassAdmission(objects: objects),
             CertificateApproval(signers: signers), CertificateSigning(signers: signers),
             CertificateSubjectRestriction(), DefaultIngressClass(objects: objects),
+            ServiceExternalAddresses(
+                objects: objects, apiServer: configuration.advertiseAddress, serviceCIDR: configuration.serviceCIDR),
             ResourceQuotaAdmission(ledger: quotas),
         ]
     }

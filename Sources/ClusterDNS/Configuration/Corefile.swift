@@ -17,7 +17,24 @@ public struct Corefile: Sendable, Hashable {
     /// Seconds; 0 turns the cache off.
     public var cacheSeconds: UInt32 = 0
     public var logsQueries = false
-    /// Plugins that are named but have no effect here.
+    /// `errors`: questions that could not be answered are logged with the reason.
+    public var logsErrors = false
+    /// `loadbalance`: the addresses of an answer change places.
+    public var loadBalances = false
+    /// `loop`: an upstream that leads back here ends the server.
+    public var detectsLoops = false
+    /// `reload`: changes of the file are followed while the server runs; the moment that they are made, so that the
+    /// interval which it may name is of no account.
+    public var reloads = false
+    /// Ports of `health`, `ready` and `prometheus`; nil where they are not named.
+    public var healthPort: Int?
+    public var readyPort: Int?
+    public var metricsPort: Int?
+    /// `health`'s `lameduck`: seconds that the server goes on answering after it was told to end.
+    public var lameduckSeconds = 0.0
+    /// The plugins that are in force, in the order of the file.
+    public var plugins: [String] = []
+    /// Plugins and settings that are named but have no effect here.
     public var ignored: [String] = []
 
     public struct ParseError: Error, Sendable, CustomStringConvertible {
@@ -81,20 +98,47 @@ public struct Corefile: Sendable, Hashable {
     private mutating func apply(_ plugin: String, _ arguments: [String], _ line: Int) throws(ParseError) {
         switch plugin {
         case "kubernetes":
-            if let first = arguments.first(where: { !$0.hasSuffix(".arpa") }) { domain = first }
-        case "forward":
-            guard arguments.count >= 2 else {
-                throw ParseError(line: line, reason: "forward takes a zone and at least one address or file")
-            }
-            upstreams = Array(arguments.dropFirst())
+            let zones = arguments.filter { !$0.hasSuffix(".arpa") }
+            if let first = zones.first { domain = first.hasSuffix(".") ? String(first.dropLast()) : first }
+            ignored += zones.dropFirst().map { "kubernetes \($0)" }
+        case "forward": try forward(arguments, line)
         case "cache":
             cacheSeconds =
                 try arguments.first.map { (text: String) throws(ParseError) in try number(text, 0...86400, line) }
                 ?? 3600
+            ignored += arguments.dropFirst().filter { $0 != "." }.map { "cache for \($0) alone" }
+        case "loadbalance":
+            guard arguments.isEmpty || arguments == ["round_robin"] else {
+                throw ParseError(
+                    line: line, reason: "loadbalance \(arguments[0]) is not spoken here: round_robin is, as is nothing")
+            }
+            loadBalances = true
+        case "loop": detectsLoops = true
         case "log": logsQueries = true
-        case "errors", "health", "ready", "prometheus", "loop", "reload", "loadbalance": break
-        default: ignored.append(plugin)
+        case "errors": logsErrors = true
+        case "reload": reloads = true
+        case "health": healthPort = try port(arguments.first, 8080, line)
+        case "ready": readyPort = try port(arguments.first, 8181, line)
+        case "prometheus": metricsPort = try port(arguments.first, 9153, line)
+        default:
+            ignored.append(plugin)
+            return
         }
+        plugins.append(plugin)
+    }
+
+    private mutating func forward(_ arguments: [String], _ line: Int) throws(ParseError) {
+        guard arguments.count >= 2 else {
+            throw ParseError(line: line, reason: "forward takes a zone and at least one address or file")
+        }
+        guard arguments[0] == "." else {
+            throw ParseError(
+                line: line, reason: "forward \(arguments[0]): a zone of its own has no upstream here; only . has")
+        }
+        for target in arguments.dropFirst() where target.contains("://") && !target.hasPrefix("dns://") {
+            throw ParseError(line: line, reason: "forward to \(target): only plain DNS is spoken here")
+        }
+        upstreams = arguments.dropFirst().map { $0.hasPrefix("dns://") ? String($0.dropFirst(6)) : $0 }
     }
 
     private mutating func applyOption(_ plugin: String, _ words: [String], _ line: Int) throws(ParseError) {
@@ -105,10 +149,34 @@ public struct Corefile: Sendable, Hashable {
             }
             pods = mode
         case ("kubernetes", "ttl"): ttl = try number(words.last ?? "", 0...3600, line)
-        case ("kubernetes", "fallthrough"): reverseFallsThrough = true
+        case ("kubernetes", "fallthrough"):
+            reverseFallsThrough = true
+            let zones = words.dropFirst().filter { $0 != "in-addr.arpa" && $0 != "ip6.arpa" }
+            ignored += zones.map { "kubernetes fallthrough \($0)" }
         case ("forward", "max_concurrent"): maximumConcurrent = Int(try number(words.last ?? "", 0...100_000, line))
-        default: break
+        case ("health", "lameduck"): lameduckSeconds = try seconds(words.last ?? "", line)
+        default:
+            if !ignored.contains(plugin) { ignored.append("\(plugin) \(words.joined(separator: " "))") }
         }
+    }
+
+    /// The port of `:8080` or `0.0.0.0:8080`.
+    private func port(_ text: String?, _ usual: Int, _ line: Int) throws(ParseError) -> Int {
+        guard let text else { return usual }
+        guard let number = text.split(separator: ":").last.flatMap({ Int($0) }), (1...65535).contains(number) else {
+            throw ParseError(line: line, reason: "\"\(text)\" is no address with a port, as :\(usual)")
+        }
+        return number
+    }
+
+    /// A duration as Go writes it, of one unit.
+    private func seconds(_ text: String, _ line: Int) throws(ParseError) -> Double {
+        for (unit, factor) in [("ms", 0.001), ("s", 1), ("m", 60)] where text.hasSuffix(unit) {
+            if let number = Double(text.dropLast(unit.count)), (0...3600).contains(number * factor) {
+                return number * factor
+            }
+        }
+        throw ParseError(line: line, reason: "\"\(text)\" is no duration of up to an hour, as 5s")
     }
 
     private func number(_ text: String, _ range: ClosedRange<UInt32>, _ line: Int) throws(ParseError) -> UInt32 {

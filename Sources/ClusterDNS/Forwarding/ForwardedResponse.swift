@@ -6,6 +6,10 @@ import Values
 struct ForwardedResponse: Sendable {
     private(set) var bytes: [UInt8]
     private let ttlOffsets: [Int]
+    /// Where the data of address records begins, for each name and type of them.
+    private let addressOffsets: [[Int]]
+    /// Aliases and addresses of the answer, in the order they came.
+    let answers: [Record]
     /// The smallest time to live of its records, in seconds; nil when it has none.
     let shortestTTL: UInt32?
     let code: UInt8
@@ -15,6 +19,8 @@ struct ForwardedResponse: Sendable {
     init(_ bytes: [UInt8], to question: Question) throws(DNSFormatError) {
         var reader = ByteReader(bytes)
         var offsets: [Int] = []
+        var groups: [AddressGroup: [Int]] = [:]
+        var records: [Record] = []
         var shortest: UInt32?
         do {
             try reader.skip(2)
@@ -28,8 +34,8 @@ struct ForwardedResponse: Sendable {
             try reader.skip(2)
             code = UInt8(truncatingIfNeeded: flags & 15)
             isTruncated = flags & 0x0200 != 0
-            for _ in 0..<counts.reduce(0, { $0 + Int($1) }) where !(isTruncated && reader.isAtEnd) {
-                _ = try reader.name()
+            for index in 0..<counts.reduce(0, { $0 + Int($1) }) where !(isTruncated && reader.isAtEnd) {
+                let name = try reader.name()
                 let type: UInt16 = try reader.bigEndian()
                 try reader.skip(2)
                 let offset = reader.offset
@@ -39,19 +45,44 @@ struct ForwardedResponse: Sendable {
                     shortest = min(shortest ?? .max, ttl)
                 }
                 let length: UInt16 = try reader.bigEndian()
-                try reader.skip(Int(length))
+                let start = reader.offset
+                if index < Int(counts[0]) {
+                    switch (type, length) {
+                    case (RecordType.a, 4), (RecordType.aaaa, 16):
+                        if let address = IPAddress(bytes: try reader.read(Int(length))) {
+                            records.append(Record(name, ttl: ttl, .address(address)))
+                            groups[AddressGroup(name: name.lowercased, type: type), default: []].append(start)
+                        }
+                    case (RecordType.cname, _): records.append(Record(name, ttl: ttl, .name(.cname, try reader.name())))
+                    default: break
+                    }
+                }
+                guard reader.offset <= start + Int(length) else { throw DNSFormatError("a record longer than it says") }
+                try reader.skip(start + Int(length) - reader.offset)
             }
         } catch let error as DNSFormatError { throw error } catch { throw DNSFormatError("an answer cut short") }
         self.bytes = bytes
         ttlOffsets = offsets
+        addressOffsets = groups.values.filter { $0.count > 1 }
+        answers = records
         shortestTTL = shortest
     }
 
+    private struct AddressGroup: Hashable {
+        let name: [String]
+        let type: UInt16
+    }
+
     /// The answer for another asker of the same question, `age` seconds later.
-    func reply(id: UInt16, age: UInt32) -> [UInt8] {
+    ///
+    /// - Parameter shuffled: whether the addresses of each name change places (`loadbalance`).
+    func reply(id: UInt16, age: UInt32, shuffled: Bool = false) -> [UInt8] {
         var copy = bytes
         copy[0] = UInt8(id >> 8)
         copy[1] = UInt8(id & 255)
+        if shuffled {
+            for offsets in addressOffsets { Self.shuffle(offsets, in: &copy) }
+        }
         guard age > 0 else { return copy }
         for offset in ttlOffsets {
             let ttl = (0..<4).reduce(UInt32(0)) { $0 << 8 | UInt32(copy[offset + $1]) }
@@ -59,5 +90,13 @@ struct ForwardedResponse: Sendable {
             for index in 0..<4 { copy[offset + index] = UInt8(truncatingIfNeeded: rest >> UInt32(24 - 8 * index)) }
         }
         return copy
+    }
+
+    private static func shuffle(_ offsets: [Int], in bytes: inout [UInt8]) {
+        let lengths = offsets.map { Int(bytes[$0 - 2]) << 8 | Int(bytes[$0 - 1]) }
+        let data = zip(offsets, lengths).map { Array(bytes[$0..<$0 + $1]) }.shuffled()
+        for (offset, address) in zip(offsets, data) {
+            bytes.replaceSubrange(offset..<offset + address.count, with: address)
+        }
     }
 }

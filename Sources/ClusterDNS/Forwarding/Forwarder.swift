@@ -12,6 +12,7 @@ struct Forwarder: Sendable {
     let upstreams: [SocketAddress]
     let group: MultiThreadedEventLoopGroup
     let limit: Int
+    let metrics: DNSMetrics
     private let inFlight = InFlight()
     /// How long one server is waited for: a lost datagram looks like a server that is slow.
     private static let patience = TimeAmount.seconds(2)
@@ -20,9 +21,10 @@ struct Forwarder: Sendable {
         let count = Atomic(0)
     }
 
-    init(upstreams: [SocketAddress], group: MultiThreadedEventLoopGroup, limit: Int) {
+    init(upstreams: [SocketAddress], group: MultiThreadedEventLoopGroup, limit: Int, metrics: DNSMetrics) {
         self.upstreams = upstreams
         self.group = group
+        self.metrics = metrics
         self.limit = limit == 0 ? 10_000 : limit
     }
 
@@ -32,14 +34,18 @@ struct Forwarder: Sendable {
     func ask(_ message: [UInt8], _ question: Question, overTCP: Bool) async throws -> ForwardedResponse {
         guard inFlight.count.add(1, ordering: .relaxed).newValue <= limit else {
             inFlight.count.subtract(1, ordering: .relaxed)
+            metrics.rejected()
             throw Unanswered()
         }
         defer { inFlight.count.subtract(1, ordering: .relaxed) }
         var failure: ForwardedResponse?
         for upstream in upstreams {
-            guard let bytes = try? await exchange(message, upstream, overTCP: overTCP),
-                let response = try? ForwardedResponse(bytes, to: question)
-            else { continue }
+            let start = ContinuousClock.now
+            let response = (try? await exchange(message, upstream, overTCP: overTCP))
+                .flatMap { try? ForwardedResponse($0, to: question) }
+            metrics.upstreamAnswered(
+                "\(upstream.ipAddress ?? ""):\(upstream.port ?? 53)", response?.code, since: start)
+            guard let response else { continue }
             // Another server may know what this one failed to find out.
             if response.code == ResponseCode.serverFailure.rawValue || response.code == ResponseCode.refused.rawValue {
                 failure = response

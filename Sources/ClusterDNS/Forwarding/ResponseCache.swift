@@ -9,6 +9,13 @@ final class ResponseCache: Sendable {
         let type: UInt16
         let recordClass: UInt16
         let wantsEDNS: Bool
+
+        init(_ question: Question, wantsEDNS: Bool) {
+            name = question.name.lowercased
+            type = question.type
+            recordClass = question.recordClass
+            self.wantsEDNS = wantsEDNS
+        }
     }
 
     private struct Entry {
@@ -32,16 +39,22 @@ final class ResponseCache: Sendable {
         self.capacity = capacity
     }
 
-    func reply(_ key: Key, id: UInt16, now: ContinuousClock.Instant = .now) -> [UInt8]? {
+    var count: Int { state.withLock { $0.entries.count } }
+
+    /// What is kept, and how old it is in seconds.
+    func entry(_ key: Key, now: ContinuousClock.Instant = .now) -> (response: ForwardedResponse, age: UInt32)? {
         state.withLock { state in
             guard let entry = state.entries[key] else { return nil }
             guard entry.expires > now else {
                 state.entries[key] = nil
                 return nil
             }
-            let age = (now - entry.stored).components.seconds
-            return entry.response.reply(id: id, age: UInt32(clamping: age))
+            return (entry.response, UInt32(clamping: (now - entry.stored).components.seconds))
         }
+    }
+
+    func reply(_ key: Key, id: UInt16, shuffled: Bool = false, now: ContinuousClock.Instant = .now) -> [UInt8]? {
+        entry(key, now: now).map { $0.response.reply(id: id, age: $0.age, shuffled: shuffled) }
     }
 
     func store(_ key: Key, _ response: ForwardedResponse, now: ContinuousClock.Instant = .now) {

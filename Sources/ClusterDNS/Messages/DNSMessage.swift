@@ -129,6 +129,8 @@ public struct Answer: Sendable, Hashable {
     public var answers: [Record]
     public var authority: [Record]
     public var additional: [Record]
+    /// What the last alias leads to outside of the zone, to be asked upstream.
+    public var pending: Question?
 
     public init(
         _ code: ResponseCode = .noError, isAuthoritative: Bool = true, answers: [Record] = [], authority: [Record] = [],

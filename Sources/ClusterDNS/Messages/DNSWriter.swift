@@ -43,6 +43,17 @@ struct DNSWriter {
         return writer.bytes
     }
 
+    /// A question of the server's own, with room for a large answer.
+    static func query(_ question: Question) -> [UInt8] {
+        var writer = DNSWriter()
+        writer.bytes += [0, 0, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 1]
+        writer.name(question.name)
+        writer.bytes.appendBigEndian(question.type)
+        writer.bytes.appendBigEndian(question.recordClass)
+        writer.bytes += [0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0]
+        return writer.bytes
+    }
+
     /// An answer without a question to repeat: to a datagram that could not be read.
     static func formatError(id: UInt16) -> [UInt8] {
         var bytes: [UInt8] = []

@@ -81,7 +81,7 @@ public struct ClusterZone: Sendable {
         let rest = Array(path.dropLast())
         if let external = service.externalName {
             guard rest.isEmpty, let target = DNSName(external) else { return missing }
-            return found(question, [.name(.cname, target)], always: true)
+            return alias(question, target, records)
         }
         let endpoints = records.endpoints(of: key)
         switch rest.count {
@@ -102,6 +102,47 @@ public struct ClusterZone: Sendable {
             }
         default: return missing
         }
+    }
+
+    // MARK: - Aliases
+
+    /// So many names are gone through before an alias is taken for a loop; CoreDNS' number.
+    private static let longestChain = 8
+
+    /// The alias, and what it leads to: a stub resolver asks once and follows nothing. Where it leads out of the zone,
+    /// ``Answer/pending`` says what is to be asked upstream. An alias that leads nowhere in the zone, or in a circle, has
+    /// no addresses.
+    private func alias(_ question: Question, _ target: DNSName, _ records: ClusterRecords) -> Answer {
+        let link = { (name: DNSName, target: DNSName) in Record(name, ttl: ttl, .name(.cname, target)) }
+        if [RecordType.cname, RecordType.any].contains(question.type) {
+            return Answer(answers: [link(question.name, target)])
+        }
+        guard [RecordType.a, RecordType.aaaa].contains(question.type) else { return empty }
+        var chain = [link(question.name, target)]
+        var seen: Set = [question.name.lowercased]
+        var next = target
+        while chain.count <= Self.longestChain, seen.insert(next.lowercased).inserted {
+            let labels = next.lowercased
+            guard labels.suffix(domain.count).elementsEqual(domain) else {
+                var answer = Answer(answers: chain)
+                answer.pending = Question(next, question.type)
+                return answer
+            }
+            if let further = externalName(Array(labels.dropLast(domain.count)), records) {
+                chain.append(link(next, further))
+                next = further
+                continue
+            }
+            let found = forward(Question(next, question.type), Array(labels.dropLast(domain.count)), records)
+            return found.answers.isEmpty ? empty : Answer(answers: chain + found.answers)
+        }
+        return empty
+    }
+
+    /// What the Service of that name is an alias of.
+    private func externalName(_ labels: [String], _ records: ClusterRecords) -> DNSName? {
+        guard labels.count == 3, labels[2] == "svc", records.namespaces.contains(labels[1]) else { return nil }
+        return records.services[ObjectKey(labels[1], labels[0])]?.externalName.flatMap { DNSName($0) }
     }
 
     private func unique(_ addresses: [IPAddress]) -> [IPAddress] {
@@ -196,8 +237,8 @@ public struct ClusterZone: Sendable {
         return DNSName(labels: labels + apex.labels)
     }
 
-    private func found(_ question: Question, _ data: [RecordData], always: Bool = false) -> Answer {
-        let matching = data.filter { always || question.type == RecordType.any || $0.type == question.type }
+    private func found(_ question: Question, _ data: [RecordData]) -> Answer {
+        let matching = data.filter { question.type == RecordType.any || $0.type == question.type }
         guard !matching.isEmpty else { return empty }
         return Answer(answers: matching.map { Record(question.name, ttl: ttl, $0) })
     }

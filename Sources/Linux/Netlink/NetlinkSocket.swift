@@ -29,10 +29,16 @@ public final class NetlinkSocket: Sendable {
     }
 
     /// In another network namespace.
-    public init(in namespace: NamespaceRef) throws {
-        fd = try Namespaces.inNamespaces(net: namespace) {
-            try check("socket(NETLINK_ROUTE)") { catbird_netlink_open(NETLINK_ROUTE, 0) }
+    public convenience init(in namespace: NamespaceRef) throws {
+        try self.init(protocol: NETLINK_ROUTE, in: namespace)
+    }
+
+    /// A connection to another of the kernel's tables; nil is the calling thread's namespace.
+    init(protocol: Int32, in namespace: NamespaceRef?) throws {
+        let open: @Sendable () throws -> Int32 = {
+            try check("socket(AF_NETLINK, \(`protocol`))") { catbird_netlink_open(`protocol`, 0) }
         }
+        fd = if let namespace { try Namespaces.inNamespaces(net: namespace, open) } else { try open() }
         state = Mutex(SendableBox())
     }
 

@@ -35,6 +35,8 @@ public struct LocalExamination: Sendable {
         }
         let answer = await ask(access.client, facts)
         var result = machine + ReachabilityJudgement.findings(answer, facts, machine: machine)
+        let client = answer == .ready ? access.client : nil
+        result += await KernelExamination(profile: profile, paths: paths, client: client).findings()
         if answer == .ready {
             do { result += try await objects(access.client, facts) } catch {
                 result.append(

@@ -6,9 +6,8 @@ import Values
 extension Fabric {
     /// Lets nodes and pods out through the host, where there is an outside: one nftables table, and forwarding on the
     /// interfaces concerned.
-    func prepareHost(_ host: NetlinkSocket) throws {
-        var tables = try NFTables()
-        try tables.run(Self.hostRules(names: names, plan: plan, resolvers: resolvers))
+    func prepareHost(_ host: NetlinkSocket, _ ownership: TableOwnership?) throws {
+        if let ownership { try ownership.own(writeHostRules) } else { try writeHostRules() }
         try change("net.ipv4.conf.\(names.hostLink).forwarding", to: "1", remember: false)
         for interface in try HostNetwork.defaultInterfaces(host) {
             try change("net.ipv4.conf.\(interface.replacingDots()).forwarding", to: "1", remember: true)
@@ -20,6 +19,11 @@ extension Fabric {
 
     /// The set of ports of this machine that the cluster's nodes and pods may reach.
     static let openPorts = "open-ports"
+
+    func writeHostRules() throws {
+        var tables = try NFTables()
+        try tables.run(Self.hostRules(names: names, plan: plan, resolvers: resolvers))
+    }
 
     /// The host's table, whole: running it again puts it in the place of the old one.
     static func hostRules(names: FabricNames, plan: FabricPlan, resolvers: Resolvers) -> String {

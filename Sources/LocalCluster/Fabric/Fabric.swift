@@ -28,7 +28,9 @@ public struct Fabric: Sendable {
     public var namespace: NamespaceRef { .path(names.fabricNamespace) }
 
     /// Makes what is not there yet. When it fails, what it made is removed.
-    public func create() throws {
+    ///
+    /// - Parameter ownership: tells the watcher of the machine's table that it is this process that writes it.
+    public func create(_ ownership: TableOwnership? = nil) throws {
         // The machine's settings are changed and put back by all profiles.
         let machine = try FolderLock.hold(names.stateDirectory)
         defer { machine.release() }
@@ -40,7 +42,7 @@ public struct Fabric: Sendable {
             for rack in plan.racks { try createRack(rack, fabric) }
             try connectHost(host, fabric)
             try routeLoadBalancers(host, fabric)
-            try prepareHost(host)
+            try prepareHost(host, ownership)
         } catch {
             if isNew { try? Self.removeFabricHoldingLock(names) }
             throw error
@@ -81,7 +83,9 @@ public struct Fabric: Sendable {
             try host.deleteLink(names.hostLink)
             try fabric.deleteLink("uplink")
             try host.addVeth(
-                names.hostLink, LinkOptions(mtu: Self.mtu, alias: names.linkAlias), peer: "uplink",
+                names.hostLink,
+                LinkOptions(mtu: Self.mtu, mac: FabricNames.mac(plan.hostAddress), alias: names.linkAlias),
+                peer: "uplink",
                 peerOptions: LinkOptions(mtu: Self.mtu, namespace: namespace))
         }
         let first = try fabric.requireLink(plan.racks[0].name)
@@ -98,16 +102,39 @@ public struct Fabric: Sendable {
             Route(to: Self.everything, via: plan.hostAddress, interface: first.index, protocol: .static))
     }
 
-    private static let everything = CIDR(IPAddress(0, 0, 0, 0), 0) ?? CIDR(host: IPAddress(0, 0, 0, 0))
+    static let everything = CIDR(IPAddress(0, 0, 0, 0), 0) ?? CIDR(host: IPAddress(0, 0, 0, 0))
 
-    /// To the first node, from the host and from all racks.
+    /// What leads to the first node, from the machine and from all racks.
+    func firstNodeWays(_ ranges: [CIDR]) -> [ExpectedNetwork.Way] {
+        guard let first = plan.nodes.first, first.rack == 1 else { return [] }
+        return ([plan.loadBalancerRange] + ranges).map { .init(destination: $0, gateway: first.address) }
+    }
+
     private func routeLoadBalancers(_ host: NetlinkSocket, _ fabric: NetlinkSocket) throws {
-        guard let first = plan.nodes.first, first.rack == 1 else { return }
         for (socket, name) in [(host, names.hostLink), (fabric, plan.racks[0].name)] {
             let link = try socket.requireLink(name)
-            try socket.replaceRoute(
-                Route(to: plan.loadBalancerRange, via: first.address, interface: link.index, protocol: .static))
+            for way in firstNodeWays([]) {
+                try socket.replaceRoute(
+                    Route(to: way.destination, via: way.gateway, interface: link.index, protocol: .static))
+            }
         }
+    }
+
+    /// Gives the machine a way to the pods' addresses, through the first node.
+    func routePods(_ ranges: [CIDR]) throws {
+        let host = try NetlinkSocket()
+        let link = try host.requireLink(names.hostLink)
+        for way in firstNodeWays(ranges) {
+            try host.replaceRoute(
+                Route(to: way.destination, via: way.gateway, interface: link.index, protocol: .static))
+        }
+    }
+
+    /// Takes such a way away again.
+    func dropRoute(to range: CIDR) throws {
+        let host = try NetlinkSocket()
+        guard let link = try host.link(names.hostLink), let gateway = plan.nodes.first?.address else { return }
+        try host.deleteRoute(Route(to: range, via: gateway, interface: link.index, protocol: .static))
     }
 
     /// Puts a node on its rack: `eth0` with its address in the node's network namespace, and the way out.

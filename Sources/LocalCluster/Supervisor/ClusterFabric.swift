@@ -11,7 +11,7 @@ struct ClusterFabric: Sendable {
     /// The `catbird` program; `catbird-cni` lies beside it.
     let executable: String
 
-    private var fabric: Fabric {
+    var fabric: Fabric {
         Fabric(
             profile: profile.name, plan: profile.plan, runDirectory: paths.runRoot, stateDirectory: paths.stateRoot)
     }

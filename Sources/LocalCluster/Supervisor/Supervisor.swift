@@ -18,6 +18,7 @@ public actor Supervisor {
     var profile: Profile
     private var watchers: [String: Task<Void, Never>] = [:]
     private var restarts: [String: Int] = [:]
+    private var network: NetworkKeeper?
     private let stopped: AsyncStream<Void>
     private let stop: AsyncStream<Void>.Continuation
     private var isStopping = false
@@ -84,6 +85,7 @@ public actor Supervisor {
         keepGuard()
         let images = Task { try await installImages() }
         try await fabric.create()
+        keepNetwork()
         progress.note("fabric", "The fabric of \(profile.plan.racks.count) rack(s) is up")
         try await images.value
         let wanted = profile.wantedNodes
@@ -98,6 +100,7 @@ public actor Supervisor {
 
     private func bringUp(_ node: Profile.Node) async throws {
         let namespaces = try await fabric.attach(node)
+        await network?.add(node, namespaces)
         if node.name == profile.controlPlaneNode?.name {
             keep(
                 SupervisedProcess(
@@ -172,6 +175,18 @@ public actor Supervisor {
             ["process": JSON(name), "lastWords": JSON(words)])
     }
 
+    /// What others change of the network is put back for as long as the supervisor runs.
+    private func keepNetwork() {
+        guard network == nil else { return }
+        do {
+            let keeper = try NetworkKeeper(fabric, profile: profile, paths: paths, progress: progress, log: log)
+            network = keeper
+            watchers["network"] = Task { await keeper.run() }
+        } catch {
+            log.error("changes of the network by others will not be noticed", metadata: ["error": "\(error)"])
+        }
+    }
+
     private func keepGuard() {
         keep(
             SupervisedProcess(
@@ -219,6 +234,7 @@ public actor Supervisor {
         try store.save(profile)
         if index == 0 { try await end("controlplane") }
         try await end("node-\(name)")
+        await network?.remove(name)
         try await fabric.detach(node, removingDisk: forGood)
         progress.note("node", "Node \(name) is stopped", ["node": JSON(name)])
     }
@@ -251,6 +267,8 @@ public actor Supervisor {
             for await failure in group { obstacle = obstacle ?? failure }
         }
         do { try await end("controlplane") } catch { obstacle = obstacle ?? error }
+        await network?.end()
+        forget("network")
         do { try await ClusterFabric.destroy(paths: paths) } catch { obstacle = obstacle ?? error }
         unlink(paths.pidFile("supervisor"))
         stop.finish()

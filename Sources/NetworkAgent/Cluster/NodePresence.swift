@@ -107,7 +107,7 @@ actor NodePresence {
         guard let path = configuration.mtuFile, writtenMTU != podMTU else { return }
         do {
             try Files.makeDirectories(Files.directory(of: path))
-            try Files.write(path, "\(podMTU)")
+            try Files.replace(path, with: "\(podMTU)".utf8, mode: 0o644, durable: false)
             writtenMTU = podMTU
         } catch {
             logger.warning("\(path) is not written, plugins other than Catbird's will not know the MTU: \(error)")

@@ -16,6 +16,9 @@ struct Reconciler: Sendable {
     let presence: NodePresence
     let services: ServiceIndex
     let dataplane: Dataplane
+    let hostPorts: HostPortBook
+    let recorder: EventRecorder
+    let metrics: FelixMetrics
     let logger: Logger
 
     func run(_ signal: Signal) async {
@@ -24,10 +27,27 @@ struct Reconciler: Sendable {
         dataplane.adopt(await workloads())
         signal.raise()
         var told: Set<String> = []
-        await signal.forEach(onFailure: { logger.error("the kernel's tables will be tried again: \($0)") }) {
+        await signal.forEach(onFailure: {
+            metrics.failed()
+            logger.error("the kernel's tables will be tried again: \($0)")
+        }) {
             let problems = try await reconcile()
+            tellRepairs()
             for problem in problems where !told.contains(problem) { logger.warning("\(problem)") }
             told = Set(problems)
+        }
+    }
+
+    /// Says what somebody else had taken away and is there again: in the log, and in an event of the Node.
+    func tellRepairs() {
+        let repairs = dataplane.takeRepairs()
+        metrics.repaired(repairs.count)
+        for repair in repairs {
+            logger.notice("put back: \(repair)")
+            guard let object = view.nodes[nil, node] else { continue }
+            recorder.record(
+                object, type: .warning, reason: "NetworkRepaired",
+                message: "The node's agent put back what somebody else had taken away: \(repair)")
         }
     }
 
@@ -49,6 +69,7 @@ struct Reconciler: Sendable {
 
     /// The routes first: they are what pods wait for.
     private func reconcile() async throws -> [String] {
+        let start = ContinuousClock.now
         let snapshot = await book.snapshot()
         let nodes = view.nodes.all().compactMap { NodeNetwork($0) }
         var input = NetworkInput(
@@ -59,8 +80,15 @@ struct Reconciler: Sendable {
         let pods = view.pods.all()
         if input.felix.hasFloatingAddresses { input.floating = Set(pods.flatMap { FloatingAddress.read($0) }) }
         input.allowedSources = Set(pods.flatMap { Self.allowedSources($0) })
-        let plan = NetworkPlan(input)
-        try await OwnThread.run(awaiting: { [dataplane] in
+        var plan = NetworkPlan(input)
+        plan.hostPorts = hostPorts.all
+        metrics.calculated(
+            nodes: nodes.count,
+            endpoints: snapshot.blocks.values.reduce(0) { count, block in
+                count + block.assignments.count { $0.attribute.values["type"] == nil }
+            }, since: start)
+        let applying = ContinuousClock.now
+        try await OwnThread.run(awaiting: { [dataplane, plan] in
             try dataplane.apply { workloads in
                 var plan = plan
                 for (address, interface) in workloads {
@@ -69,16 +97,18 @@ struct Reconciler: Sendable {
                 return plan
             }
         })
+        defer { metrics.applied(localEndpoints: dataplane.sandboxCount, since: applying) }
         // Until all Services are known, those that an earlier run wrote stay as they are.
         guard view.services.hasSynced, view.endpointSlices.hasSynced else { return plan.problems }
+        metrics.isComplete()
         let ports = await services.all
-        try await OwnThread.run(awaiting: { [dataplane] in
+        try await OwnThread.run(awaiting: { [dataplane, plan] in
             for family in IPFamily.allCases {
                 let isNeeded = NFTPlan.isNeeded(family, plan, ports)
                 try dataplane.apply(isNeeded ? NFTPlan.content(plan, ports, family) : nil, family)
             }
         })
-        return plan.problems
+        return plan.problems + AddressOwners(plan, ports).admissible(ports).problems
     }
 
     /// What the pod's annotation asks for; what is no list of networks is refused when the pod is wired.

@@ -10,37 +10,30 @@ public import Values
 ///
 /// Calls block, and come from threads that may: the agent makes them on threads of their own.
 public final class Dataplane: Sendable {
-    private struct State {
-        /// The pods that are wired here, by address.
-        var workloads: [IPAddress: String] = [:]
-        var routes: [IPFamily: RouteTable] = [.v4: RouteTable(.v4), .v6: RouteTable(.v6)]
-        /// What the tunnels' devices are known to hold; nothing where that has to be listed.
-        var tunnels: [IPFamily: TunnelDevice.Known] = [:]
-
-        mutating func forget() {
-            for family in IPFamily.allCases { routes[family]?.forget() }
-            tunnels = [:]
-        }
-    }
-
     public let namespace: NamespaceRef?
     let netlink: NetlinkSocket
-    private let state = Mutex(State())
-    private let tables: [IPFamily: ServiceTable]
-    private let logger: Logger
+    let state = Mutex(DataplaneState())
+    let tables: [IPFamily: ServiceTable]
+    let ownership: TableOwnership
+    let logger: Logger
 
     /// - Parameter namespace: nil is the namespace of the calling thread.
     public init(in namespace: NamespaceRef? = nil, logger: Logger = Logger(label: "dataplane")) throws {
         self.namespace = namespace
         self.logger = logger
         netlink = if let namespace { try NetlinkSocket(in: namespace) } else { try NetlinkSocket() }
+        ownership = try TableOwnership(of: Set(IPFamily.allCases.map { Self.table($0) }), in: namespace)
         var tables: [IPFamily: ServiceTable] = [:]
         for family in IPFamily.allCases {
             tables[family] = ServiceTable(
-                try namespace.map { try NFTables(in: $0) } ?? NFTables(), family, logger)
+                try namespace.map { try NFTables(in: $0) } ?? NFTables(), family, ownership, logger)
         }
         self.tables = tables
         try Namespaces.inNamespaces(net: namespace) { try Sysctl.write("net/ipv4/ip_forward", "1") }
+    }
+
+    static func table(_ family: IPFamily) -> String {
+        "\(family == .v4 ? "ip" : "ip6") \(NFTPlan.table)"
     }
 
     // MARK: The node
@@ -75,11 +68,14 @@ public final class Dataplane: Sendable {
             // What an earlier sandbox of this name had is not this one's.
             state.workloads = state.workloads.filter { $0.value != link.hostInterface }
             for address in addresses { state.workloads[address] = link.hostInterface }
+            state.sandboxes[link.hostInterface] = nil
         }
         do {
-            return try Namespaces.inNamespaces(net: namespace) { [netlink] in
+            let wired = try Namespaces.inNamespaces(net: namespace) { [netlink] in
                 try link.connect(netns: netns, addresses: addresses, mtu: mtu, host: netlink)
             }
+            watchSandbox(link, netns: netns, addresses: addresses, mtu: mtu)
+            return wired
         } catch {
             for address in addresses { forget(address, link.hostInterface) }
             throw error
@@ -89,6 +85,11 @@ public final class Dataplane: Sendable {
     /// Removes the sandbox's link, and with it its routes. Not there is no error.
     public func disconnect(_ link: PodLink, addresses: [IPAddress]) throws {
         for address in addresses { forget(address, link.hostInterface) }
+        state.withLock { state in
+            if state.sandboxes[link.hostInterface]?.link.handleID == link.handleID {
+                state.sandboxes[link.hostInterface] = nil
+            }
+        }
         // A socket of its own: the kernel answers when nothing uses the link any more, and others need not wait for that.
         let socket = try namespace.map { try NetlinkSocket(in: $0) } ?? NetlinkSocket()
         guard try link.disconnect(host: socket) else { return }
@@ -102,6 +103,9 @@ public final class Dataplane: Sendable {
 
     /// The host interface that an address of this node leads to; nil for one that is no sandbox's.
     func owner(of address: IPAddress) -> String? { state.withLock { $0.workloads[address] } }
+
+    /// How many sandboxes are wired here.
+    var sandboxCount: Int { state.withLock { Set($0.workloads.values).count } }
 
     /// The sandboxes' links that are there, by their host ends.
     func sandboxLinks() throws -> [PodLink] {
@@ -121,52 +125,6 @@ public final class Dataplane: Sendable {
 
     // MARK: Routes and tunnels
 
-    /// Calls `onChange` whenever the kernel tells that something of ours was changed by somebody else, until cancelled.
-    public func watch(onChange: @Sendable () -> Void) async throws {
-        let monitor = try NetlinkMonitor(
-            [.links, .routes, .routes6, .addresses, .addresses6, .neighbours], in: namespace)
-        // Nobody told of what happened before.
-        state.withLock { $0.forget() }
-        onChange()
-        for await events in monitor.events {
-            if state.withLock({ Self.take(events, &$0) }) { onChange() }
-        }
-    }
-
-    private static func take(_ events: [NetlinkEvent], _ state: inout State) -> Bool {
-        var changed = false
-        for event in events {
-            for family in IPFamily.allCases {
-                if state.routes[family]?.take(event) ?? false { changed = true }
-                guard let known = state.tunnels[family] else { continue }
-                let isTouched =
-                    switch event {
-                    case .linkRemoved(let link): link.index == known.interface
-                    case .link(let link):
-                        link.index == known.interface
-                            && (!link.isUp || link.mtu != known.tunnel.mtu || link.mac != known.tunnel.mac)
-                    case .addressRemoved(let address): address.interface == known.interface
-                    case .neighbourRemoved(let neighbour):
-                        neighbour.interface == known.interface
-                            && known.peers.contains {
-                                $0.tunnelAddress == neighbour.address || $0.mac == neighbour.mac
-                            }
-                    case .neighbour(let neighbour):
-                        neighbour.interface == known.interface && !neighbour.state.contains(.permanent)
-                            && known.peers.contains { $0.tunnelAddress == neighbour.address }
-                    case .overflow: true
-                    default: false
-                    }
-                guard isTouched else { continue }
-                state.tunnels[family] = nil
-                changed = true
-            }
-            // A pod's link that comes up can have its routes.
-            if case .link(let link) = event, link.isUp, state.workloads.values.contains(link.name) { changed = true }
-        }
-        return changed
-    }
-
     /// Makes routes and tunnels what `plan` says of the given pods of this node, writing only what differs.
     public func apply(_ plan: (_ workloads: [IPAddress: String]) -> NetworkPlan) throws {
         try state.withLock { state in
@@ -181,7 +139,7 @@ public final class Dataplane: Sendable {
         }
     }
 
-    private func apply(_ plan: NetworkPlan, _ state: inout State) throws {
+    private func apply(_ plan: NetworkPlan, _ state: inout DataplaneState) throws {
         if plan.podNetworks.contains(where: { $0.family == .v6 }) {
             try Namespaces.inNamespaces(net: namespace) { try Sysctl.write("net/ipv6/conf/all/forwarding", "1") }
         }
@@ -190,8 +148,12 @@ public final class Dataplane: Sendable {
             state.tunnels[family] = try device(family).apply(
                 plan.tunnels[family], peers: plan.peers.filter { $0.nodeAddress.family == family },
                 known: before[family])
+            if state.doubted.remove(family) != nil, let now = state.tunnels[family], now.wasWritten {
+                state.tunnelLosses.append("interface \(now.tunnel.interface)'s settings")
+            }
         }
         let ipip = try IPIPDevice(netlink: netlink).apply(plan.ipip)
+        state.ipip = ipip
         let links = Dictionary(
             try netlink.links().filter(\.isUp).map { ($0.name, $0.index) }, uniquingKeysWith: { first, _ in first })
         var wanted: [IPFamily: [CIDR: Route]] = [:]
@@ -201,9 +163,12 @@ public final class Dataplane: Sendable {
             wanted[planned.destination.family, default: [:]][route.destination] = route
         }
         for family in IPFamily.allCases {
-            try state.routes[family]?.apply(wanted[family] ?? [:], netlink, logger)
+            let restored = try state.routes[family]?.apply(wanted[family] ?? [:], netlink, logger) ?? []
+            state.repairs += restored.map { "route \($0.destination)" }
             if let now = state.tunnels[family] { try device(family).dropStrangers(now, before: before[family]) }
         }
+        state.repairs += state.tunnelLosses
+        state.tunnelLosses = []
     }
 
     private func device(_ family: IPFamily) -> TunnelDevice {
@@ -233,5 +198,10 @@ public final class Dataplane: Sendable {
 
     /// Makes the family's table `catbird` what `content` says: the first time as a whole, in one transaction, then by
     /// what differs. Nil takes the table away.
-    public func apply(_ content: NFTContent?, _ family: IPFamily) throws { try tables[family]?.apply(content) }
+    public func apply(_ content: NFTContent?, _ family: IPFamily) throws {
+        try tables[family]?.apply(content)
+        state.withLock { state in
+            if let loss = state.tableLosses.removeValue(forKey: family) { state.repairs.append(loss) }
+        }
+    }
 }

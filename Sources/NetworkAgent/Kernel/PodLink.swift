@@ -85,6 +85,16 @@ public struct PodLink: Sendable {
         }
     }
 
+    /// Puts back what somebody else took away: the pair where it is gone, else what is missing at its ends.
+    func restore(netns: Int32, addresses: [IPAddress], mtu: Int, host: NetlinkSocket) throws {
+        if let existing = try host.link(hostInterface), existing.alias == handleID {
+            _ = try configurePod(netns: netns, addresses)
+            try configureHost(addresses, existing.index, host)
+        } else {
+            _ = try connect(netns: netns, addresses: addresses, mtu: mtu, host: host)
+        }
+    }
+
     /// A sandbox that is the node itself would lose the node's own forwarding and default route.
     private func refuseOwnNamespace(_ netns: Int32) throws {
         let sandbox = try NamespaceRef.fd(netns).identity(.net)
@@ -143,7 +153,7 @@ public struct PodLink: Sendable {
         }
         for address in addresses {
             let route = Route(to: CIDR(host: address), interface: interface, scope: .link, protocol: routeProtocol)
-            if let holder = try host.claim(route) {
+            if case .held(let holder) = try host.claim(route) {
                 throw PodLinkProblem(
                     description:
                         "the node has a route \(holder) that is not Catbird's: remove it, so that \(address) can be reached"
@@ -289,23 +299,29 @@ public struct PodLinkProblem: Error, Sendable, CustomStringConvertible {
     public let description: String
 }
 
+/// What came of wanting a route.
+enum RouteClaim {
+    /// It was missing, or another.
+    case written
+    case present
+    case held(by: Route)
+}
+
 extension NetlinkSocket {
-    /// Makes a route of Catbird's what it should be. What somebody else keeps to the same destination stays, and is
-    /// returned.
-    func claim(_ route: Route) throws(Errno) -> Route? {
+    /// Makes a route of Catbird's what it should be. What somebody else keeps to the same destination stays.
+    func claim(_ route: Route) throws(Errno) -> RouteClaim {
         do throws(Errno) {
             try addRoute(route)
-            return nil
+            return .written
         } catch {
             guard error.alreadyExists else { throw error }
             let present = try routes(route.destination.family).filter { $0.destination == route.destination }
             if let holder = present.first(where: { $0.protocol == route.protocol }) {
-                if holder.kind != route.kind || holder.gateway != route.gateway || holder.interface != route.interface {
-                    try replaceRoute(route)
-                }
-                return nil
+                if RouteTable.isSame(holder, route) { return .present }
+                try replaceRoute(route)
+                return .written
             }
-            return present.first ?? route
+            return .held(by: present.first ?? route)
         }
     }
 }

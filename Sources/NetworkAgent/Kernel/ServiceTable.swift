@@ -11,14 +11,26 @@ final class ServiceTable: Sendable {
     private let tables: Mutex<NFTables>
     /// Nil until this process has written the table as a whole. Held for as long as a change takes.
     private let content = Mutex<NFTContent?>(nil)
+    private let ownership: TableOwnership
     private let logger: Logger
 
     private let family: IPFamily
 
-    init(_ tables: consuming NFTables, _ family: IPFamily, _ logger: Logger) {
+    init(_ tables: consuming NFTables, _ family: IPFamily, _ ownership: TableOwnership, _ logger: Logger) {
         self.family = family
+        self.ownership = ownership
         self.tables = Mutex(tables)
         self.logger = logger
+    }
+
+    /// Makes the next `apply` write the table as a whole: somebody else changed it.
+    ///
+    /// - Returns: whether this process had written it.
+    func forget() -> Bool {
+        content.withLock { content in
+            defer { content = nil }
+            return content != nil
+        }
     }
 
     /// - Parameter wanted: nil for no table.
@@ -47,7 +59,7 @@ final class ServiceTable: Sendable {
             let name = family == .v4 ? "ip" : "ip6"
             try tables.withLock { tables in
                 let isThere = try tables.tables(family: name).contains { $0.name == NFTPlan.table }
-                if isThere { try tables.deleteTable(family: name, name: NFTPlan.table) }
+                if isThere { try ownership.own { try tables.deleteTable(family: name, name: NFTPlan.table) } }
             }
             content = nil
         }
@@ -55,6 +67,8 @@ final class ServiceTable: Sendable {
 
     private func run(_ commands: [String]) throws {
         let text = commands.joined(separator: "\n") + "\n"
-        try tables.withLock { tables in _ = try tables.run(text) }
+        try tables.withLock { tables in
+            try ownership.own { _ = try tables.run(text) }
+        }
     }
 }

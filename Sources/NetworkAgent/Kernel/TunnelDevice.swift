@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import Linux
 import Logging
 import NetworkModel
@@ -20,6 +21,8 @@ struct TunnelDevice {
         let tunnel: NetworkPlan.Tunnel
         let peers: Set<TunnelPeer>
         let interface: Int32
+        /// Whether the device had to be made, or its settings written.
+        var wasWritten = false
     }
 
     /// - Parameter known: nil has the kernel's entries listed.
@@ -31,23 +34,33 @@ struct TunnelDevice {
             return nil
         }
         if let known, known.tunnel == tunnel {
-            for peer in peers.subtracting(known.peers) {
-                for old in known.peers where old.mac == peer.mac && old.nodeAddress != peer.nodeAddress {
-                    try netlink.deleteForwardingEntry(entry(old, known.interface))
-                }
-                try netlink.setNeighbour(neighbour(peer, known.interface))
-                try netlink.setForwardingEntry(entry(peer, known.interface))
+            do throws(Errno) {
+                try addPeers(peers, to: known)
+                return Known(tunnel: tunnel, peers: peers, interface: known.interface)
+            } catch {
+                // The device's entries go before it does: the kernel may not have told of that yet.
+                guard error.code == ENODEV else { throw error }
             }
-            return Known(tunnel: tunnel, peers: peers, interface: known.interface)
         }
         let link = try device(tunnel)
+        let isRight = link.mac == tunnel.mac && link.mtu == tunnel.mtu && link.isUp
         if link.mac != tunnel.mac { try netlink.setLink(link.index, LinkOptions(mac: tunnel.mac)) }
         if link.mtu != tunnel.mtu || !link.isUp {
             try netlink.setLink(link.index, LinkOptions(mtu: tunnel.mtu, up: true))
         }
         try setAddress(tunnel.address, link.index)
         try setPeers(peers, link.index)
-        return Known(tunnel: tunnel, peers: peers, interface: link.index)
+        return Known(tunnel: tunnel, peers: peers, interface: link.index, wasWritten: !isRight)
+    }
+
+    private func addPeers(_ peers: Set<TunnelPeer>, to known: Known) throws(Errno) {
+        for peer in peers.subtracting(known.peers) {
+            for old in known.peers where old.mac == peer.mac && old.nodeAddress != peer.nodeAddress {
+                try netlink.deleteForwardingEntry(entry(old, known.interface))
+            }
+            try netlink.setNeighbour(neighbour(peer, known.interface))
+            try netlink.setForwardingEntry(entry(peer, known.interface))
+        }
     }
 
     private func neighbour(_ peer: TunnelPeer, _ interface: Int32) -> Neighbour {
@@ -111,7 +124,7 @@ struct TunnelDevice {
     func dropStrangers(_ now: Known, before: Known?) throws(Errno) {
         let addresses = Set(now.peers.map(\.tunnelAddress))
         let macs = Set(now.peers.map(\.mac))
-        if let before, before.tunnel == now.tunnel {
+        if let before, before.tunnel == now.tunnel, before.interface == now.interface {
             for peer in before.peers.subtracting(now.peers) {
                 if !addresses.contains(peer.tunnelAddress) {
                     try netlink.deleteNeighbour(neighbour(peer, now.interface))

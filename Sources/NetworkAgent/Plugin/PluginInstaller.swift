@@ -119,17 +119,14 @@ struct PluginInstaller: Sendable {
     private var network: JSON {
         var calico: JSON = [
             "type": "calico", "log_level": "info", "datastore_type": "kubernetes", "nodename": JSON(node),
-            "mtu": JSON(configuration.mtu ?? 0), "ipam": ["type": "calico-ipam"], "policy": ["type": "k8s"],
+            "mtu": JSON(configuration.mtu ?? 0), "capabilities": ["portMappings": true],
+            "ipam": ["type": "calico-ipam"], "policy": ["type": "k8s"],
         ]
         if configuration.socketPath != NetworkAgentConfiguration().socketPath {
             calico["agentSocket"] = JSON(configuration.socketPath)
         }
-        var plugins: [JSON] = [calico]
-        if let directory = configuration.binaryDirectory, Files.exists("\(directory)/portmap") {
-            plugins.append(["type": "portmap", "snat": true, "capabilities": ["portMappings": true]])
-        }
         return [
-            "name": JSON(configuration.networkName), "cniVersion": "1.0.0", "plugins": .array(plugins),
+            "name": JSON(configuration.networkName), "cniVersion": "1.0.0", "plugins": .array([calico]),
         ]
     }
 }

@@ -14,6 +14,7 @@ extension RequestHandler {
         let sandbox = call.sandbox
         let link = sandbox.link
         let isWired = !call.parameters.isIPAM
+        if isWired { hostPorts?.release(sandbox.handleID) }
         if isWired {
             let previous = try? call.configuration.previousResult()
             let addresses = previous?.ips.map(\.address.address) ?? []
@@ -68,6 +69,20 @@ extension RequestHandler {
         }
     }
 
+    /// Puts right the links of sandboxes that somebody else has changed. Those that fail are looked at again.
+    func repairSandboxes() async throws {
+        for name in dataplane.takeDamaged() {
+            try await order.run(name) { [dataplane] in
+                try await OwnThread.run(awaiting: {
+                    do { try dataplane.repairSandbox(name) } catch {
+                        dataplane.noteDamage(name)
+                        throw error
+                    }
+                })
+            }
+        }
+    }
+
     /// Takes back what sandboxes of this network hold that the runtime does not know.
     func collect(_ call: PluginCall) async throws {
         try await waitForObjects("GC")
@@ -87,6 +102,7 @@ extension RequestHandler {
             }
         }
         for (handleID, held) in stale where !call.parameters.isIPAM {
+            hostPorts?.release(handleID)
             guard let values = held.first?.1, let link = Sandbox.link(values, handleID: handleID) else { continue }
             let addresses = held.map(\.0)
             try await OwnThread.run(awaiting: { [dataplane] in

@@ -23,6 +23,8 @@ struct RequestHandler: Sendable {
     var mtu: @Sendable () async throws -> Int
     /// What else the node needs for its sandboxes to be connected; called before an ADD is answered.
     var prepareNode: @Sendable () async throws -> Void = {}
+    /// Nil where nobody looks after the node's ports.
+    var hostPorts: HostPortBook?
     let order = SandboxOrder()
 
     func answer(_ parameters: CNIParameters, _ configuration: NetworkConfiguration, _ netns: Int32?) async throws
@@ -58,6 +60,7 @@ struct RequestHandler: Sendable {
         do {
             let asked = try call.mtu
             let mtu = if let asked { asked } else { try await self.mtu() }
+            try claimHostPorts(call, addresses)
             async let annotated: Void = annotate(pod, sandbox, addresses)
             wired = try await OwnThread.run(awaiting: { [dataplane] in
                 try dataplane.connect(link, netns: netns, addresses: addresses, mtu: mtu)
@@ -72,6 +75,19 @@ struct RequestHandler: Sendable {
         if let pod, assigned.isNew { pods.record(pod, assigned.explanation) }
         logger.info("\(sandbox.subject): \(assigned.explanation)")
         return try call.result(link, wired, addresses).json(version: call.configuration.cniVersion)
+    }
+
+    /// `portMappings` of the runtime: ports of the node that are to lead to the sandbox.
+    private func claimHostPorts(_ call: PluginCall, _ addresses: [IPAddress]) throws {
+        let ports = try HostPort.read(call.configuration.json["runtimeConfig"]["portMappings"], addresses)
+        guard let hostPorts else {
+            guard let port = ports.first else { return }
+            throw HostPortBook.Taken(
+                description:
+                    "host port \(port.name) needs an agent on the node: run one, or leave capability portMappings to the portmap plugin"
+            )
+        }
+        try hostPorts.claim(ports, call.sandbox)
     }
 
     private func link(_ sandbox: Sandbox, _ wishes: PodWishes) -> PodLink {
@@ -224,6 +240,7 @@ struct RequestHandler: Sendable {
     }
 
     private func giveBack(_ sandbox: Sandbox, _ addresses: [IPAddress]) async {
+        hostPorts?.release(sandbox.handleID)
         let link = sandbox.link
         do {
             try await OwnThread.run(awaiting: { [dataplane] in try dataplane.disconnect(link, addresses: addresses) })

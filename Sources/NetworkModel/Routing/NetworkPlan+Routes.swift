@@ -11,6 +11,12 @@ extension NetworkPlan {
         problems += felix.problems
         floating = input.floating
         nodeAddresses = Set(input.nodes.values.flatMap { $0.endpoints.values.map { CIDR(host: $0.address.address) } })
+        for node in input.nodes.values {
+            for endpoint in node.endpoints.values {
+                let ends = [endpoint.address.address, endpoint.tunnelAddress, endpoint.ipipAddress]
+                for address in ends.compactMap(\.self) { nodeNames[address] = node.name }
+            }
+        }
         if felix.allowsSources {
             allowedSources = input.allowedSources.filter { inner in
                 !input.allowedSources.contains {

@@ -84,6 +84,10 @@ public struct NetworkPlan: Sendable, Hashable {
     public var floating: Set<FloatingAddress> = []
     /// The addresses of all nodes.
     public var nodeAddresses: Set<CIDR> = []
+    /// Whose they are, and those of the tunnels' ends.
+    public var nodeNames: [IPAddress: String] = [:]
+    /// Ports of this node that lead to pods of it.
+    public var hostPorts: Set<HostPort> = []
     public var felix = FelixSettings()
     /// Of this node's pods; no two of an interface overlap.
     public var allowedSources: Set<AllowedSource> = []

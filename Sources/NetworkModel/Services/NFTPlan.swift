@@ -42,7 +42,18 @@ public enum NFTPlan {
                 content.sets["floating-sources"]?.elements["\(floating.pod)"] = "\(floating.external)"
             }
         }
-        for port in ports where port.family == family { add(port, to: &content, words(family).ip) }
+        for port in plan.hostPorts where port.pod.family == family {
+            let key = "\(port.transport.rawValue) . \(port.port)"
+            let target = "\(port.pod) . \(port.podPort)"
+            if let address = port.hostAddress {
+                content.sets["host-ports-at"]?.elements["\(address) . \(key)"] = target
+            } else {
+                content.sets["host-ports"]?.elements[key] = target
+            }
+            content.sets["hairpins"]?.elements["\(port.pod) . \(port.pod)"] = ""
+        }
+        let admitted = AddressOwners(plan, ports).admissible(ports.filter { $0.family == family }).ports
+        for port in admitted { add(port, to: &content, words(family).ip) }
         return content
     }
 
@@ -95,13 +106,19 @@ public enum NFTPlan {
         content.sets["cluster-addresses"] = .init(map: key)
         content.sets["external-addresses"] = .init(map: key)
         content.sets["node-ports"] = .init(map: "type inet_proto . inet_service : verdict;")
+        let target = "\(type) . inet_service"
+        content.sets["host-ports"] = .init(map: "type inet_proto . inet_service : \(target);")
+        content.sets["host-ports-at"] = .init(map: "type \(type) . inet_proto . inet_service : \(target);")
         content.sets["service-addresses"] = .init(set: "type \(type);")
+        content.sets["unserved-ports"] = .init(set: "type \(type) . inet_proto . inet_service;")
         content.sets["hairpins"] = .init(set: "type \(type) . \(type);")
         let transports = "meta l4proto { tcp, udp, sctp }"
         let loopback = family == .v4 ? "127.0.0.0/8" : "::1"
         content.chains["services"] = .init([
             "\(transports) \(ip) daddr . meta l4proto . th dport vmap @cluster-addresses",
             "\(transports) \(ip) daddr . meta l4proto . th dport vmap @external-addresses",
+            "\(transports) fib daddr type local dnat \(ip) to \(ip) daddr . meta l4proto . th dport map @host-ports-at",
+            "\(transports) fib daddr type local dnat \(ip) to meta l4proto . th dport map @host-ports",
             "\(transports) fib daddr type local \(ip) daddr != \(loopback) meta l4proto . th dport vmap @node-ports",
             "dnat to \(ip) daddr map @floating",
         ])
@@ -114,15 +131,23 @@ public enum NFTPlan {
             [
                 "oifname \"lo\" return",
                 "meta mark and \(masqueradeMark) != 0x0 masquerade",
-                "ct status dnat \(ip) saddr . \(ip) daddr @floating-hairpins snat to \(ip) saddr map @floating-sources",
-                "ct status dnat \(ip) saddr . \(ip) daddr @hairpins masquerade",
-            ] + outgoing(family, felix))
+            ]
+                // The node's own programs reach host ports at its loopback addresses too.
+                + (family == .v4 ? ["oifname \"cali*\" ip saddr \(loopback) ct status dnat masquerade"] : []) + [
+                    "ct status dnat \(ip) saddr . \(ip) daddr @floating-hairpins snat to \(ip) saddr map @floating-sources",
+                    "ct status dnat \(ip) saddr . \(ip) daddr @hairpins masquerade",
+                ] + outgoing(family, felix))
         content.chains["from-pods"] = sources(family, allowed: "iifname . \(ip) saddr != @allowed-sources ")
         // What is still addressed to a Service here found no endpoint, or no such port: say so at once. ICMP is limited
         // in rate, a reset is not.
+        // A cluster address and a load balancer's are the Service's alone; of any other address only the port is, and
+        // what is this node's own is never refused here.
+        let unserved = "\(ip) daddr . meta l4proto . th dport @unserved-ports"
         content.chains["unserved"] = .init([
+            "fib daddr type local return",
             "meta l4proto tcp \(ip) daddr @service-addresses reject with tcp reset",
             "\(ip) daddr @service-addresses reject",
+            "meta l4proto tcp \(unserved) reject with tcp reset", "\(transports) \(unserved) reject",
         ])
         content.chains["filter-forward"] = .init(
             hook: "type filter hook forward priority filter; policy accept;", ["ct state new jump unserved"])
@@ -145,10 +170,15 @@ public enum NFTPlan {
     }
 
     private static func add(_ port: ServicePort, to content: inout NFTContent, _ ip: String) {
-        for address in port.clusterIPs + port.externalIPs {
+        for address in port.clusterIPs + port.balancerIPs {
             content.sets["service-addresses"]?.elements["\(address)"] = ""
         }
-        guard !port.endpoints.isEmpty else { return }
+        guard !port.endpoints.isEmpty else {
+            for address in port.externalIPs where !port.balancerIPs.contains(address) {
+                content.sets["unserved-ports"]?.elements["\(address) . \(port.transport.rawValue) . \(port.port)"] = ""
+            }
+            return
+        }
         content.chains[port.chain] = .init([
             "\(ip) saddr != @pods meta mark set meta mark or \(masqueradeMark)", translation(port, ip),
         ])

@@ -32,13 +32,23 @@ public struct ServicePort: Sendable, Hashable {
     public let nodePort: Int?
     public let clusterIPs: [IPAddress]
     /// Addresses of load balancers and external addresses.
-    public let externalIPs: [IPAddress]
+    public private(set) var externalIPs: [IPAddress]
+    /// Those of them that a load balancer gave: the Service's own, like its cluster addresses.
+    public private(set) var balancerIPs: Set<IPAddress>
     public let endpoints: [Endpoint]
 
     /// The chain that sends to the endpoints.
     var chain: String { "svc/\(service.namespace ?? "")/\(service.name)/\(name)" }
     /// The chain for what comes from outside.
     var externalChain: String { "ext/\(service.namespace ?? "")/\(service.name)/\(name)" }
+
+    /// The same, reached from outside by these of its addresses alone.
+    func reached(by addresses: [IPAddress]) -> ServicePort {
+        var copy = self
+        copy.externalIPs = addresses
+        copy.balancerIPs.formIntersection(addresses)
+        return copy
+    }
 }
 
 /// Turns Services and EndpointSlices into ports with endpoints.
@@ -70,7 +80,8 @@ public enum ServiceModel {
             return ServicePort(
                 service: service.key, family: family, name: name.isEmpty ? "\(transport.rawValue)-\(number)" : name,
                 transport: transport, port: number, nodePort: nodePort, clusterIPs: clusterIPs,
-                externalIPs: externalIPs, endpoints: endpoints(named: name, slices, family))
+                externalIPs: externalIPs, balancerIPs: Set(addresses(balancers)),
+                endpoints: endpoints(named: name, slices, family))
         }
     }
 

@@ -2,6 +2,7 @@
 import Glibc
 import Linux
 import LocalCluster
+import Logging
 import Testing
 import Values
 
@@ -108,6 +109,82 @@ import Values
             }
             #expect(try Set(host.links().map(\.name)) == ["lo", "outside"])
             #expect(try host.routes().allSatisfy { $0.protocol == .kernel })
+        }
+    }
+
+    /// Whatever of the fabric somebody takes away comes back by itself, and is told of.
+    @Test func whatOthersTakeAwayComesBack() async throws {
+        try await withStage { stage in
+            try Files.makeDirectories("\(stage.folder)/shared")
+            var plan = try FabricPlan.choose(racks: 2, occupied: [])
+            let first = try plan.addNode("one")
+            let second = try plan.addNode("two")
+            let resolvers = Resolvers(nameservers: [IPAddress(192, 0, 2, 53)])
+            let fabric = Fabric(profile: stage.profile, plan: plan, runDirectory: stage.run, resolvers: resolvers)
+            try Namespaces.inNamespaces(net: stage.host) { try fabric.create() }
+            let nodes = [(first, stage.node("one", resolvers)), (second, stage.node("two", resolvers))]
+            let (repairs, continuation) = AsyncStream.makeStream(of: FabricWatch.Repair.self)
+            let watch = try FabricWatch(fabric, host: stage.host, log: Logger(label: "test")) { continuation.yield($0) }
+            try await watch.start()
+            for (node, namespaces) in nodes {
+                try await namespaces.create()
+                try fabric.attach(node, to: namespaces.net)
+                try await watch.add(node, namespaces.net)
+            }
+            let pods = try #require(CIDR("10.244.0.0/16"))
+            #expect(await watch.routePods([pods]).isEmpty)
+            let attached = nodes.map { ($0.0, $0.1.net) }
+            @Sendable func differences() throws -> [String] {
+                let places: [ExpectedNetwork.Place] = [.machine, .fabric, .node("one"), .node("two")]
+                return try places.flatMap { place in
+                    try fabric.expected(place, nodes: attached, podRanges: [pods], host: stage.host)?.differences()
+                        ?? []
+                }.map(\.description)
+            }
+            #expect(try differences().isEmpty)
+            let link = fabric.names.hostLink
+            var told = repairs.makeAsyncIterator()
+            for (namespace, command) in [
+                (stage.host, "nft flush ruleset"), (stage.host, "nft flush chain ip \(fabric.names.table) postrouting"),
+                (stage.host, "ip link del \(link)"), (stage.host, "ip addr flush dev \(link)"),
+                (stage.host, "ip route del 10.244.0.0/16"), (stage.host, "ip route del 192.168.50.0/24"),
+                (fabric.namespace, "ip link del rack1"), (fabric.namespace, "ip link set rack2 down"),
+                (fabric.namespace, "ip link set uplink nomaster"), (fabric.namespace, "ip route del default"),
+                (nodes[0].1.net, "ip route del default"), (nodes[1].1.net, "ip addr flush dev eth0"),
+                (nodes[1].1.net, "ip link del eth0"),
+            ] {
+                var spawner = ProcessSpawner("/bin/sh", ["-c", command])
+                spawner.namespaces.net = namespace
+                let result = try await spawner.run()
+                #expect(result.status.isSuccess, "\(command): \(result.errorText)")
+                repeat {
+                    let repair = try #require(await told.next())
+                    #expect(!repair.differences.isEmpty)
+                } while try !differences().isEmpty
+                let ping = try await shell(nodes[1].1, "busybox ping -c 1 -W 5 203.0.113.9")
+                #expect(ping.status.isSuccess, "after \(command)")
+            }
+            // A range that the machine uses itself is left alone, and taken when it is free.
+            let host = try NetlinkSocket(in: stage.host)
+            let outside = try host.requireLink("outside").index
+            let clash = try #require(CIDR("10.9.0.0/16"))
+            try host.addRoute(Route(to: clash, via: IPAddress(203, 0, 113, 1), interface: outside))
+            #expect(await watch.routePods([pods, clash]).map(\.range) == [clash])
+            let monitor = try NetlinkMonitor([.routes], in: stage.host)
+            try host.deleteRoute(Route(to: clash, via: IPAddress(203, 0, 113, 1), interface: outside))
+            for await events in monitor.events
+            where events.contains(where: {
+                if case .route(let route) = $0 { route.destination == clash } else { false }
+            }) {
+                break
+            }
+            #expect(try host.routes().first { $0.destination == clash }?.gateway == first.address)
+            // A node that is taken off on purpose stays off.
+            await watch.remove("two")
+            try fabric.detach(second)
+            await watch.end()
+            #expect(try NetlinkSocket(in: nodes[1].1.net).link("eth0") == nil)
+            for (_, namespaces) in nodes { try await namespaces.destroy(removeFiles: true) }
         }
     }
 

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+import CLinux
+import Glibc
+
+/// A change of a network namespace's nftables.
+public enum NFTablesEvent: Sendable, Hashable {
+    /// A transaction, which made `generation`: the tables that it touched (`ip catbird`), and the program that made it.
+    case transaction(generation: UInt32, tables: Set<String>, program: String)
+    /// Changes were lost.
+    case overflow
+}
+
+/// What nf_tables' messages are made of; the kernel's header that says so cannot be imported.
+private enum NFT {
+    static let subsystem = 10
+    /// `NFNLGRP_NFTABLES` as a bit of the groups.
+    static let group: UInt32 = 1 << 6
+    static let newGeneration = 15
+    static let getGeneration = 16
+    /// In messages about tables and what is in them: the table's name. In those about generations: the number.
+    static let first = 1
+    static let program = 3
+    static let headerSize = 4
+    static let families: [UInt8: String] = [1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"]
+
+    static func isMessage(_ reply: NetlinkReply) -> Bool { reply.type >> 8 == subsystem }
+    static func kind(_ reply: NetlinkReply) -> Int { reply.type & 0xFF }
+
+    static func generation(_ reply: NetlinkReply) -> UInt32? {
+        guard isMessage(reply), kind(reply) == newGeneration else { return nil }
+        return reply.attributes(after: headerSize).number(first, as: UInt32.self).map { UInt32(bigEndian: $0) }
+    }
+
+    static func table(_ reply: NetlinkReply) -> String? {
+        guard isMessage(reply), kind(reply) != newGeneration, let family = reply.payload.first,
+            let word = families[family], let name = reply.attributes(after: headerSize).string(first)
+        else { return nil }
+        return "\(word) \(name)"
+    }
+}
+
+/// Tells of transactions of nftables in one network namespace, in batches.
+public final class NFTablesMonitor: Sendable {
+    private let fd: Int32
+    private let continuation: AsyncStream<[NFTablesEvent]>.Continuation
+    /// For one reader.
+    public let events: AsyncStream<[NFTablesEvent]>
+
+    /// Changes from now on, in the given namespace or the calling thread's.
+    public init(in namespace: NamespaceRef? = nil) throws {
+        fd = try Namespaces.inNamespaces(net: namespace) {
+            try check("socket(NETLINK_NETFILTER)") { catbird_netlink_open(NETLINK_NETFILTER, NFT.group) }
+        }
+        (events, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
+        let parser = Parser()
+        do throws(Errno) {
+            try check("fcntl") { catbird_set_nonblocking(fd, 1) }
+            try FileEvents.shared().add(fd) { [weak self] _ in self?.receive(parser) }
+        } catch {
+            close(fd)
+            throw error
+        }
+    }
+
+    deinit {
+        FileEvents.retire(fd)
+        continuation.finish()
+    }
+
+    /// Used on the thread of the file events alone: what a transaction touched until its end is told.
+    private final class Parser: @unchecked Sendable {
+        var tables: Set<String> = []
+
+        func take(_ bytes: [UInt8]) -> [NFTablesEvent] {
+            NetlinkReply.parse(bytes).compactMap { reply in
+                if let generation = NFT.generation(reply) {
+                    defer { tables = [] }
+                    let program = reply.attributes(after: NFT.headerSize).string(NFT.program) ?? ""
+                    return .transaction(generation: generation, tables: tables, program: program)
+                }
+                if let table = NFT.table(reply) { tables.insert(table) }
+                return nil
+            }
+        }
+    }
+
+    private func receive(_ parser: Parser) {
+        var buffer: UnsafeMutablePointer<UInt8>?
+        var capacity = 0
+        defer { free(buffer) }
+        var batch: [NFTablesEvent] = []
+        while true {
+            let count = catbird_netlink_receive(fd, &buffer, &capacity)
+            if count < 0 {
+                guard errno == ENOBUFS else { break }
+                batch.append(.overflow)
+                continue
+            }
+            batch += parser.take([UInt8](UnsafeBufferPointer(start: buffer, count: count)))
+        }
+        if batch.isEmpty { return }
+        if case .dropped = continuation.yield(batch) { continuation.yield([.overflow]) }
+    }
+}
+
+extension NetlinkSocket {
+    /// The number of the transaction of nftables that was the last; of a socket of ``netfilter(in:)``.
+    func tablesGeneration() throws(Errno) -> UInt32 {
+        var message = NetlinkMessage(type: NFT.subsystem << 8 | NFT.getGeneration, flags: requestFlags)
+        message.append(UInt32(0))
+        let replies = try dump(message, "ask for the generation of nftables")
+        guard let generation = replies.lazy.compactMap({ NFT.generation($0) }).first else {
+            throw Errno(code: ENODATA, call: "netlink", detail: "the generation of nftables")
+        }
+        return generation
+    }
+}
