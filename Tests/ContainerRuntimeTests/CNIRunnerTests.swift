@@ -114,7 +114,9 @@ import Values
         try plugin("second", #"sleep 1000 & echo $! >"$0.left"; echo '\#(Self.result)'"#)
         let result = try await runner.add(attachment)
         #expect(result["ips"][0]["address"].string == "10.1.2.3/32")
-        let left = try Files.text("\(scratch.path)/bin/second.left").split(separator: "\n").first.flatMap { Int32(String($0)) }
+        let left = try Files.text("\(scratch.path)/bin/second.left").split(separator: "\n").first.flatMap {
+            Int32(String($0))
+        }
         kill(try #require(left), SIGKILL)
     }
 
