@@ -2,6 +2,7 @@
 
 import CNIProtocol
 import ContainerRuntime
+import Glibc
 import Linux
 import Testing
 import Values
@@ -105,6 +106,18 @@ import Values
         try plugin("second", "true")
         try await runner.delete(attachment)
         #expect(calls().suffix(2) == ["second DEL", "first DEL"])
+    }
+
+    /// It holds the plugin's output open for as long as it lives.
+    @Test func whatAPluginLeavesBehindHoldsNothingUp() async throws {
+        try install()
+        try plugin("second", #"sleep 1000 & echo $! >"$0.left"; echo '\#(Self.result)'"#)
+        let result = try await runner.add(attachment)
+        #expect(result["ips"][0]["address"].string == "10.1.2.3/32")
+        let left = try Files.text("\(scratch.path)/bin/second.left").split(separator: "\n").first.flatMap {
+            Int32(String($0))
+        }
+        kill(try #require(left), SIGKILL)
     }
 
     @Test func theFirstUsableFileByNameCounts() throws {

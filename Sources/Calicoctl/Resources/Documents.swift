@@ -84,16 +84,9 @@ extension Session {
     }
 
     static func read(_ path: String) throws -> [UInt8] {
-        guard let file = fopen(path, "rb") else {
-            throw Failure("Failed to execute command: open \(path): \(String(cString: strerror(errno)))")
-        }
-        defer { fclose(file) }
-        var result: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = fread(&buffer, 1, buffer.count, file)
-            if count == 0 { return result }
-            result += buffer[..<count]
+        // Standard input is read so too: whoever writes to it has more time than a file, but not for ever.
+        do { return try Files.read(path, patience: .seconds(600)) } catch {
+            throw Failure("Failed to execute command: \(error.call) \(path): \(Errno.text(error.code))")
         }
     }
 

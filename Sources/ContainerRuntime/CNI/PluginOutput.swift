@@ -50,11 +50,13 @@ struct PluginOutput: Sendable {
             }
             return (ExitStatus.unknown, isKilled)
         }
-        // A process that it left behind may hold the pipes: what came by now is what counts.
-        if isKilled {
+        // A process that it left behind may hold the pipes: what came by then is what counts.
+        let cut = Task {
+            if !isKilled { try await Task.sleep(for: min(patience, .seconds(2))) }
             outputReader.cancel()
             errorReader.cancel()
         }
+        defer { cut.cancel() }
         return PluginOutput(status: status, answer: await answer, errors: await complaints, isKilled: isKilled)
     }
 

@@ -22,7 +22,7 @@ struct Copy: AsyncParsableCommand {
             }
             let file = try descriptor(target, O_WRONLY | O_CREAT | O_TRUNC)
             defer { close(file) }
-            try await inside(node, profile, "exec cat -- \"$1\"", from.path, [1: file, 2: 2])
+            try await inside(node, profile, Self.reading, from.path, [1: file, 2: 2])
         } else {
             guard to.path.hasPrefix("/") else {
                 throw LocalClusterError(
@@ -31,10 +31,16 @@ struct Copy: AsyncParsableCommand {
             }
             let file = try descriptor(source, O_RDONLY)
             defer { close(file) }
-            try await inside(
-                to.node, profile, "mkdir -p -- \"${1%/*}/\" && exec cat > \"$1\"", to.path, [0: file, 2: 2])
+            try await inside(to.node, profile, Self.writing, to.path, [0: file, 2: 2])
         }
     }
+
+    /// Files alone: a pipe would be waited for without end.
+    private static let reading = #"[ -f "$1" ] || { echo "$1 is no file" >&2; exit 1; }; exec cat -- "$1""#
+    private static let writing = #"""
+        [ ! -e "$1" ] || [ -f "$1" ] || { echo "$1 is there and no file" >&2; exit 1; }
+        mkdir -p -- "${1%/*}/" && exec cat > "$1"
+        """#
 
     private static func place(_ text: String) -> (node: String?, path: String) {
         guard let colon = text.firstIndex(of: ":"), !text[..<colon].contains("/") else { return (nil, text) }
@@ -42,9 +48,14 @@ struct Copy: AsyncParsableCommand {
     }
 
     private func descriptor(_ path: String, _ flags: Int32) throws -> Int32 {
-        let file = open(path, flags | O_CLOEXEC, 0o644)
+        let file = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0o644)
         guard file >= 0 else {
             throw LocalClusterError(.guestError, "\(path) cannot be opened: \(String(cString: strerror(errno)))")
+        }
+        var info = stat()
+        guard fstat(file, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
+            close(file)
+            throw LocalClusterError(.guestError, "\(path) is no file: files are copied, one at a time.")
         }
         return file
     }
