@@ -45,6 +45,11 @@ public struct ClusterStart: Sendable {
         }
         defer { lock.release() }
         if store.isRunning(options.profile) {
+            guard !options.restoresBackup else {
+                throw LocalClusterError(
+                    .resourceInUse, "\"\(options.profile)\" is running: a backup is restored while it is stopped.",
+                    nextStep: "catbird stop -p \(options.profile), then start it with --restore-backup")
+            }
             try await joinRunning(paths)
             return false
         }
@@ -105,6 +110,7 @@ public struct ClusterStart: Sendable {
                         + "To change it: catbird node add, catbird node delete")
             }
             try checkRanges(of: profile)
+            try verify(profile)
             step(
                 "profile", .begin, "Starting \"\(profile.name)\" again: \(profile.nodes.count) node(s), same addresses")
             return profile
@@ -135,6 +141,27 @@ public struct ClusterStart: Sendable {
             "Creating \"\(profile.name)\": \(nodes) node(s) in \(racks) rack(s), "
                 + plan.racks.map { "\($0.subnet)" }.joined(separator: ", "))
         return profile
+    }
+
+    /// What is damaged is named before anything is started.
+    private func verify(_ profile: Profile) throws {
+        let paths = store.paths(profile.name)
+        if options.restoresBackup {
+            guard ProcessRecord.running(at: paths.pidFile("controlplane")) == nil else {
+                throw LocalClusterError(
+                    .resourceInUse, "The control plane of \"\(profile.name)\" still runs.",
+                    nextStep: "catbird stop -p \(profile.name), then start it with --restore-backup")
+            }
+            let (backup, replaced) = try ProfileBackup(paths: paths).restore()
+            step(
+                "backup", .warning,
+                "The objects and keys of \"\(profile.name)\" are those of the backup \(backup). "
+                    + "What was there is in \(replaced)")
+        }
+        let verification = ProfileVerification(paths: paths, acceptsLoss: options.acceptsLoss)
+        for remark in try verification.run() + verification.keys(of: profile).remarks {
+            step("verification", .warning, remark)
+        }
     }
 
     /// Ranges that were free when the cluster was made may have been taken while it was stopped.
@@ -230,9 +257,11 @@ public struct ClusterStart: Sendable {
         let socket = try FileAppearance(paths.supervisorSocket)
         try await socket.wait()
         var ends = 0
-        for try await event in try await SupervisorClient(paths: paths).events() {
-            // Of what a supervisor tells that runs already, the past is not ours.
-            guard (event["time"].string ?? "") >= since else { continue }
+        // Of what a supervisor tells that runs already, the past is not ours.
+        var seen = since
+        for try await event in SupervisorClient(paths: paths).eventsAsLongAsItRuns() {
+            guard let time = event["time"].string, time > seen else { continue }
+            seen = time
             if event["failed"].bool == true {
                 throw LocalClusterError(.guestError, event["message"].string ?? "the cluster did not come up")
             }

@@ -7,6 +7,10 @@ public struct StartOptions: Sendable {
     public var nodes: Int?
     public var racks: Int?
     public var builtinImages = true
+    /// Goes back to the last backup first.
+    public var restoresBackup = false
+    /// Goes on with what is readable of a damaged log of writes.
+    public var acceptsLoss = false
     /// How long nodes and names are waited for.
     public var limit: Duration = .seconds(360)
     /// Nil keeps what the profile has; the surroundings are those of this start.

@@ -19,6 +19,7 @@ struct Stop: AsyncParsableCommand {
             let profile = try store.load(name)
             for node in profile.nodes { Terminal.line("✋", "Stopping node \"\(node.name)\"  ...") }
             try await removal.stop()
+            await removal.settle()
             Terminal.line("🛑", "\(profile.nodes.count) node\(profile.nodes.count == 1 ? "" : "s") stopped.")
         }
     }

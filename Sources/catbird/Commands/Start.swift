@@ -23,6 +23,10 @@ struct Start: AsyncParsableCommand {
         name: .customLong("insecure-registry"),
         help: "HOST[:PORT] or a range whose registries have no TLS, or no known certificate. May be repeated.")
     var insecureRegistry: [String] = []
+    @Flag(name: .customLong("restore-backup"), help: "Go back to the last backup of a stopped cluster first.")
+    var restoreBackup = false
+    @Flag(name: .customLong("accept-loss"), help: "Go on with what is readable of a damaged log of writes.")
+    var acceptLoss = false
     @Option(help: .hidden) var remark: [String] = []
 
     /// As in minikube, several may stand in one word.
@@ -66,6 +70,8 @@ struct Start: AsyncParsableCommand {
         }
         if !insecureRegistries.isEmpty { options.insecureRegistries = insecureRegistries }
         options.surroundings = HostEnvironment.current
+        options.restoresBackup = restoreBackup
+        options.acceptsLoss = acceptLoss
         let isJSON = output == "json"
         if !isJSON {
             Terminal.line("😄", "[\(options.profile)] catbird \(Version.number) on \(Version.operatingSystem)")
