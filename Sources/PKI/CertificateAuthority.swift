@@ -111,6 +111,23 @@ public struct CertificateAuthority: Sendable {
         return try issued.serializeAsPEM().pemString + "\n"
     }
 
+    /// Why a pair must not be used: nil when it is of this authority, its key is its certificate's, and it is good now
+    /// and until `end`.
+    public func objection(to pair: IssuedCertificate, now: Timestamp, until end: Timestamp) -> String? {
+        guard let issued = try? Certificate(pemEncoded: pair.certificatePEM) else { return "it cannot be read" }
+        guard let key = try? Certificate.PrivateKey(pemEncoded: pair.privateKeyPEM) else {
+            return "its key is missing or cannot be read"
+        }
+        guard key.publicKey == issued.publicKey else { return "its key is another's" }
+        guard issued.issuer == certificate.subject,
+            certificate.publicKey.isValidSignature(issued.signature, for: issued)
+        else { return "it is of another authority" }
+        guard let summary = try? CertificateSummary(pem: pair.certificatePEM) else { return "it cannot be read" }
+        if summary.notBefore > now { return "it is good from \(summary.notBefore) on only" }
+        if summary.notAfter < end { return "it is good until \(summary.notAfter)" }
+        return nil
+    }
+
     /// An authority brought by the user may have a key of another kind.
     private func signatureAlgorithm() throws -> Certificate.SignatureAlgorithm {
         let own = certificate.signatureAlgorithm

@@ -15,7 +15,7 @@ struct Catbird: AsyncParsableCommand {
             Start.self, Status.self, Stop.self, Delete.self, Node.self, ProfileCommand.self, IP.self, SSH.self,
             Kubectl.self, Image.self, Service.self, Tunnel.self, Logs.self, Doctor.self, Manifests.self,
             CalicoctlCommand.self, ExplainCommand.self,
-            IPAMCommand.self, Version.self, Copy.self, Completion.self, Supervise.self,
+            IPAMCommand.self, Version.self, UpdateContext.self, Copy.self, Completion.self, Supervise.self,
             ControlPlaneCommand.self, Agent.self, DNS.self, PluginCommand.self,
         ])
 
@@ -30,7 +30,10 @@ struct Catbird: AsyncParsableCommand {
         // calicoctl's -p is a patch, not a profile.
         let isCalicoctl = arguments.dropFirst().first == "calicoctl"
         let words = Array(arguments.dropFirst())
-        await run(isCalicoctl ? words : Invocation.normalized(words))
+        if isCalicoctl { return await run(words) }
+        let invocation = Invocation.normalized(words)
+        for remark in invocation.remarks { Terminal.note("❗", remark) }
+        await run(invocation.words)
     }
 
     private static func run(_ arguments: [String]) async {

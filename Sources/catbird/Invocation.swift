@@ -16,48 +16,75 @@ enum Invocation {
 
     /// Flags of ours that minikube also takes with `=true` and `=false`.
     private static let switches: Set<String> = [
-        "--all", "--purge", "--url", "--https", "--light", "--short", "--cleanup",
+        "--all", "--purge", "--url", "--https", "--light", "--short", "--cleanup", "--dry-run", "--download-only",
+        "--keep-context", "--follow", "--problems", "--control-plane",
     ]
+
+    /// What a command line comes to.
+    struct Normalized {
+        var words: [String] = []
+        /// What is to be told of flags that were taken out.
+        var remarks: [String] = []
+    }
 
     /// Moves `-p NAME` and `--profile NAME` behind the command, wherever they stand: `minikube -p lab start` and
     /// `minikube start -p lab` mean the same. Flags without a meaning here are taken out; to `start`, which tells
-    /// what is done instead, they are handed on as `--remark`. What follows `--` is left alone.
-    static func normalized(_ arguments: [String]) -> [String] {
+    /// what is done instead among its steps, they are handed on as `--remark`. What follows `--` is left alone.
+    static func normalized(_ arguments: [String]) -> Normalized {
         let end = arguments.firstIndex(of: "--") ?? arguments.endIndex
         var words = Array(arguments[..<end])[...]
-        var command: [String] = []
+        var result = Normalized()
         var profile: [String] = []
         while let word = words.popFirst() {
-            let name = word.hasPrefix("--") ? String(word.prefix { $0 != "=" }) : word
-            let given = name.count < word.count ? String(word.dropFirst(name.count + 1)) : nil
+            let (name, given) = parts(of: word, in: result.words)
+            let passes = result.words.first.map(passingThrough.contains) ?? false
             if name == "--profile" || name == "-p", let value = given ?? words.popFirst() {
                 profile = ["--profile", value]
-            } else if let taken = ignored(name, given, in: command, &words) {
-                command += taken
+            } else if let entry = ignored(name, in: result.words, passes) {
+                let value = given ?? (entry.takesValue ? words.popFirst() : nil)
+                guard let remark = entry.remark else { continue }
+                let told = "\(name)\(value.map { "=\($0)" } ?? ""): \(remark)"
+                if result.words.first == "start" {
+                    result.words.append("--remark=\(told)")
+                } else {
+                    result.remarks.append(told)
+                }
+            } else if passes {
+                result.words.append(word)
             } else if switches.contains(name), let given {
-                if given != "false" { command.append(name) }
+                if !["false", "False", "FALSE", "f", "F", "0"].contains(given) { result.words.append(name) }
+            } else if !name.hasPrefix("--"), let given {
+                result.words += [name, given]
             } else {
-                command.append(word)
+                result.words.append(word)
             }
         }
-        return command + profile + arguments[end...]
+        result.words += profile + arguments[end...]
+        return result
     }
 
-    /// What stands in the command for a flag without a meaning; nil for any other word.
-    private static func ignored(
-        _ name: String, _ given: String?, in command: [String], _ words: inout ArraySlice<String>
-    ) -> [String]? {
-        guard name.hasPrefix("-"), command.first.map({ !passingThrough.contains($0) }) ?? true else { return nil }
-        if command.first == "start", let (meaning, remark) = IgnoredFlags.ofStart[name] {
-            let value = meaning == .flag ? given : given ?? words.popFirst()
-            return ["--remark=\(name)\(value.map { "=\($0)" } ?? ""): \(remark)"]
+    private static func ignored(_ name: String, in command: [String], _ passes: Bool) -> IgnoredFlags.Entry? {
+        guard name.hasPrefix("-") else { return nil }
+        if passes, let verb = command.first { return IgnoredFlags.ofCommand[verb]?[name] }
+        return IgnoredFlags.entry(name, of: command)
+    }
+
+    /// Short options that take a value, which may stand at them: `-n2`, `-v5`.
+    private static func takesJoinedValue(_ letter: Character, in command: [String]) -> Bool {
+        "pvbon".contains(letter) || (command.first == "start" && "cdgm".contains(letter))
+    }
+
+    /// The name of a flag and what is given with it in the same word: `--name=value`, `-n=value`, `-nvalue`.
+    private static func parts(of word: String, in command: [String]) -> (name: String, given: String?) {
+        guard word.hasPrefix("-"), word.count > 1 else { return (word, nil) }
+        if word.hasPrefix("--") || word.dropFirst(2).first == "=" {
+            let name = String(word.prefix { $0 != "=" })
+            return (name, name.count < word.count ? String(word.dropFirst(name.count + 1)) : nil)
         }
-        let takesValue =
-            IgnoredFlags.everywhere[name]
-            ?? command.prefix(2).lazy.compactMap { IgnoredFlags.ofCommand[$0]?[name] }.first
-        guard let takesValue else { return nil }
-        if takesValue, given == nil { _ = words.popFirst() }
-        return []
+        let passes = command.first.map(passingThrough.contains) ?? false
+        let letter = word[word.index(after: word.startIndex)]
+        guard word.count > 2, !passes, takesJoinedValue(letter, in: command) else { return (word, nil) }
+        return (String(word.prefix(2)), String(word.dropFirst(2)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 import Glibc
 import Linux
+import Storage
 import Values
 
 /// Stops a profile, or removes all traces of it, whether its processes still run or not.
@@ -105,6 +106,22 @@ public struct ClusterRemoval: Sendable {
             if let stuck = await ChildProcess.endAll(strays.compactMap { try? ChildProcess.adopt($0) }).first {
                 throw stuck
             }
+        }
+    }
+
+    /// Checkpoints the store of a cluster that is stopped, looks at all of it, and takes a backup when it is whole.
+    public func settle() async {
+        let store = StoreFile(path: paths.database)
+        guard store.exists else { return }
+        let backup = ProfileBackup(paths: paths)
+        do {
+            let health = try store.examine()
+            if let remark = health.remark { report("\(remark)") }
+            if backup.summary?.revision == health.revision { return }
+            try await backup.take { try store.copy(to: $0) }
+        } catch {
+            let kept = backup.summary.map { "the one \($0) is kept" } ?? "there is none"
+            report("No backup was taken (\(kept)): \(error)")
         }
     }
 

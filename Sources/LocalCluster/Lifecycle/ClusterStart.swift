@@ -45,6 +45,11 @@ public struct ClusterStart: Sendable {
         }
         defer { lock.release() }
         if store.isRunning(options.profile) {
+            guard !options.restoresBackup else {
+                throw LocalClusterError(
+                    .resourceInUse, "\"\(options.profile)\" is running: a backup is restored while it is stopped.",
+                    nextStep: "catbird stop -p \(options.profile), then start it with --restore-backup")
+            }
             try await joinRunning(paths)
             return false
         }
@@ -63,6 +68,21 @@ public struct ClusterStart: Sendable {
             if isNew { try? await removal.run() } else { try? await removal.stop() }
             throw full?.error(after: error) ?? error
         }
+    }
+
+    /// Says what would be started, and changes nothing.
+    public func rehearse() async throws {
+        try Requirements.check()
+        guard !store.exists(options.profile) else {
+            let profile = try store.load(options.profile)
+            let would = store.isRunning(profile.name) ? "runs already" : "would be started again"
+            return step("done", .done, "\"\(profile.name)\" with \(profile.nodes.count) node(s) \(would): nothing was done.")
+        }
+        let (plan, nodes) = try plan()
+        step(
+            "done", .done,
+            "\"\(options.profile)\" would be created: \(nodes) node(s) in \(plan.racks.count) rack(s), "
+                + plan.racks.map { "\($0.subnet)" }.joined(separator: ", ") + ". Nothing was done.")
     }
 
     /// A cluster that is said to run is looked at: its supervisor may not have been able to bring it up.
@@ -105,24 +125,15 @@ public struct ClusterStart: Sendable {
                         + "To change it: catbird node add, catbird node delete")
             }
             try checkRanges(of: profile)
+            try verify(profile)
             step(
                 "profile", .begin, "Starting \"\(profile.name)\" again: \(profile.nodes.count) node(s), same addresses")
             return profile
         }
-        let racks = options.racks ?? 1
-        let nodes = options.nodes ?? 1
-        guard (1...16).contains(racks) else {
-            throw LocalClusterError(.usage, "--racks \(racks) is out of range: 1 to 16.")
-        }
-        guard nodes >= racks, nodes <= 190 * racks else {
-            throw LocalClusterError(
-                .usage, "--nodes \(nodes) is out of range: with \(racks) rack(s) it is \(racks) to \(190 * racks).")
-        }
         // Until the description is there, nobody else chooses.
         let machine = try await FolderLock.acquire(store.machine.stateRoot, mode: 0o755) { _ in }
         defer { machine.release() }
-        let plan = try FabricPlan.choose(
-            racks: racks, occupied: HostNetwork.occupied(by: NetlinkSocket()) + store.occupied())
+        let (plan, nodes) = try plan()
         for note in plan.notes { step("addresses", .warning, note) }
         var profile = Profile(
             name: options.profile, plan: plan, builtinImages: options.builtinImages, pulls: pulls(PullSettings()))
@@ -132,9 +143,45 @@ public struct ClusterStart: Sendable {
         if (try? store.activeProfile) == nil { try store.setActive(profile.name) }
         step(
             "profile", .begin,
-            "Creating \"\(profile.name)\": \(nodes) node(s) in \(racks) rack(s), "
+            "Creating \"\(profile.name)\": \(nodes) node(s) in \(plan.racks.count) rack(s), "
                 + plan.racks.map { "\($0.subnet)" }.joined(separator: ", "))
         return profile
+    }
+
+    /// Where a new cluster would be, and with how many nodes.
+    private func plan() throws -> (FabricPlan, nodes: Int) {
+        let racks = options.racks ?? 1
+        let nodes = options.nodes ?? 1
+        guard (1...16).contains(racks) else {
+            throw LocalClusterError(.usage, "--racks \(racks) is out of range: 1 to 16.")
+        }
+        guard nodes >= racks, nodes <= 190 * racks else {
+            throw LocalClusterError(
+                .usage, "--nodes \(nodes) is out of range: with \(racks) rack(s) it is \(racks) to \(190 * racks).")
+        }
+        let occupied = try HostNetwork.occupied(by: NetlinkSocket()) + store.occupied()
+        return (try FabricPlan.choose(racks: racks, occupied: occupied), nodes)
+    }
+
+    /// What is damaged is named before anything is started.
+    private func verify(_ profile: Profile) throws {
+        let paths = store.paths(profile.name)
+        if options.restoresBackup {
+            guard ProcessRecord.running(at: paths.pidFile("controlplane")) == nil else {
+                throw LocalClusterError(
+                    .resourceInUse, "The control plane of \"\(profile.name)\" still runs.",
+                    nextStep: "catbird stop -p \(profile.name), then start it with --restore-backup")
+            }
+            let (backup, replaced) = try ProfileBackup(paths: paths).restore()
+            step(
+                "backup", .warning,
+                "The objects and keys of \"\(profile.name)\" are those of the backup \(backup). "
+                    + "What was there is in \(replaced)")
+        }
+        let verification = ProfileVerification(paths: paths, acceptsLoss: options.acceptsLoss)
+        for remark in try verification.run() + verification.keys(of: profile).remarks {
+            step("verification", .warning, remark)
+        }
     }
 
     /// Ranges that were free when the cluster was made may have been taken while it was stopped.
@@ -186,7 +233,10 @@ public struct ClusterStart: Sendable {
         try await follow(profile, paths, pki, ending: child, ready: ready)
         step(
             "done", .done,
-            "Done! kubectl is now configured to use \"\(profile.name)\" cluster and \"default\" namespace by default")
+            options.keepsContext
+                ? "Done! To use \"\(profile.name)\": kubectl --context=\(profile.name)"
+                : "Done! kubectl is now configured to use \"\(profile.name)\" cluster and \"\(options.namespace)\" "
+                    + "namespace by default")
     }
 
     /// Waits for the API, writes the kubeconfig, and waits for nodes and names.
@@ -213,6 +263,7 @@ public struct ClusterStart: Sendable {
             group.addTask { try await failures(paths) }
             try await group.next()
             try writeKubeconfig(profile, pki)
+            guard options.waits else { return group.cancelAll() }
             group.addTask {
                 try await ClusterReadiness(profile: profile, pki: pki, limit: options.limit).wait {
                     name, mark, message in
@@ -230,9 +281,11 @@ public struct ClusterStart: Sendable {
         let socket = try FileAppearance(paths.supervisorSocket)
         try await socket.wait()
         var ends = 0
-        for try await event in try await SupervisorClient(paths: paths).events() {
-            // Of what a supervisor tells that runs already, the past is not ours.
-            guard (event["time"].string ?? "") >= since else { continue }
+        // Of what a supervisor tells that runs already, the past is not ours.
+        var seen = since
+        for try await event in SupervisorClient(paths: paths).eventsAsLongAsItRuns() {
+            guard let time = event["time"].string, time > seen else { continue }
+            seen = time
             if event["failed"].bool == true {
                 throw LocalClusterError(.guestError, event["message"].string ?? "the cluster did not come up")
             }
@@ -256,9 +309,7 @@ public struct ClusterStart: Sendable {
     }
 
     private func writeKubeconfig(_ profile: Profile, _ pki: ProfilePKI) throws {
-        try Kubeconfig().add(
-            profile: profile.name.text, server: server(profile), certificateAuthorityPEM: pki.authority.certificatePEM,
-            credentials: pki.administrator())
+        try Kubeconfig().add(profile, pki: pki, namespace: options.namespace, keepingContext: options.keepsContext)
     }
 }
 

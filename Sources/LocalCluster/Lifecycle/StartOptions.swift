@@ -7,8 +7,18 @@ public struct StartOptions: Sendable {
     public var nodes: Int?
     public var racks: Int?
     public var builtinImages = true
+    /// Goes back to the last backup first.
+    public var restoresBackup = false
+    /// Goes on with what is readable of a damaged log of writes.
+    public var acceptsLoss = false
     /// How long nodes and names are waited for.
     public var limit: Duration = .seconds(360)
+    /// Whether nodes and names are waited for at all, or the API alone.
+    public var waits = true
+    /// Whether kubectl's current context stays as it is.
+    public var keepsContext = false
+    /// The namespace of kubectl's new context.
+    public var namespace = "default"
     /// Nil keeps what the profile has; the surroundings are those of this start.
     public var dockerEnvironment: [String: String]?
     public var insecureRegistries: [String]?

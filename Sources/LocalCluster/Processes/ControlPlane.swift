@@ -72,6 +72,7 @@ public struct ControlPlane: Sendable {
                     }
                 ).run()
             }
+            group.addTask { await Self.backUp(storage, ProfileBackup(paths: paths), log) }
             if let network = SupervisedProcess.hostNetwork, let executable = HostEnvironment.executable {
                 group.addTask {
                     do {
@@ -89,6 +90,18 @@ public struct ControlPlane: Sendable {
 }
 
 extension ControlPlane {
+    /// A backup is a matter of time: no event asks for one.
+    private static func backUp(_ storage: SQLiteBackend, _ backup: ProfileBackup, _ log: Logger) async {
+        var pause: Duration = .seconds(600)
+        while (try? await Task.sleep(for: pause)) != nil {
+            pause = .seconds(3600)
+            if backup.summary?.revision == storage.currentRevision { continue }
+            do { try await backup.take { try await storage.backup(to: $0) } } catch {
+                log.error("no backup was taken", metadata: ["error": "\(error)"])
+            }
+        }
+    }
+
     private func configuration(node: Profile.Node, pki: ProfilePKI) throws -> APIServerConfiguration {
         let serving = try pki.apiServer(address: node.address, serviceAddress: IPAddress(10, 96, 0, 1))
         let kubelets = try pki.kubeletClient()

@@ -19,11 +19,28 @@ public struct Kubeconfig: Sendable {
         self.path = path ?? first ?? "\(environment["HOME"] ?? "/root")/.kube/config"
     }
 
-    /// Adds or replaces cluster, user and context named after the profile, and makes the context the current one.
-    public func add(profile: String, server: String, certificateAuthorityPEM: String, credentials: IssuedCertificate)
-        throws
-    {
-        try change { Self.set(&$0, profile, server, certificateAuthorityPEM, credentials) }
+    /// The same for a profile and its administrator.
+    public func add(
+        _ profile: Profile, pki: ProfilePKI, namespace: String = "default", keepingContext: Bool = false
+    ) throws {
+        try add(
+            profile: profile.name.text,
+            server: "https://\(profile.controlPlaneNode?.address.description ?? "localhost"):\(Profile.apiPort)",
+            certificateAuthorityPEM: pki.authority.certificatePEM, credentials: pki.administrator(),
+            namespace: namespace, keepingContext: keepingContext)
+    }
+
+    /// Adds or replaces cluster, user and context named after the profile, and makes the context the current one unless
+    /// `keepingContext`.
+    public func add(
+        profile: String, server: String, certificateAuthorityPEM: String, credentials: IssuedCertificate,
+        namespace: String = "default", keepingContext: Bool = false
+    ) throws {
+        try change { config in
+            let before = config["current-context"]
+            Self.set(&config, profile, server, certificateAuthorityPEM, credentials, namespace)
+            if keepingContext { config["current-context"] = before ?? "" }
+        }
     }
 
     /// Removes the profile's entries; the current context is cleared when it was this one.
@@ -61,7 +78,7 @@ public struct Kubeconfig: Sendable {
 
     private static func set(
         _ config: inout JSON, _ profile: String, _ server: String, _ authorityPEM: String,
-        _ credentials: IssuedCertificate
+        _ credentials: IssuedCertificate, _ namespace: String = "default"
     ) {
         let base64 = { (text: String) in JSON(Base64.text(Array(text.utf8))) }
         set(
@@ -83,7 +100,7 @@ public struct Kubeconfig: Sendable {
             &config, "contexts", profile,
             [
                 "name": JSON(profile),
-                "context": ["cluster": JSON(profile), "namespace": "default", "user": JSON(profile)],
+                "context": ["cluster": JSON(profile), "namespace": JSON(namespace), "user": JSON(profile)],
             ])
         config["current-context"] = JSON(profile)
     }

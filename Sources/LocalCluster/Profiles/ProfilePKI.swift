@@ -9,16 +9,17 @@ public struct ProfilePKI: Sendable {
     public let authority: CertificateAuthority
     /// Signs service-account tokens.
     public let tokenSigner: TokenSigner
-    private let folder: String
+    let folder: String
 
-    /// Reads the profile's keys, or makes them when there are none yet.
+    /// Reads the profile's keys, or makes them when there are none yet: as long as there are no objects either, which
+    /// hold what was signed with them.
+    ///
+    /// - Throws: ``Damage`` when one of them is missing, cannot be read, or is not good now.
     public init(paths: ProfilePaths) throws {
         folder = paths.pki
         try Files.makeDirectories(folder, mode: 0o700)
-        if Files.exists("\(folder)/ca.crt"), Files.exists("\(folder)/ca.key"), Files.exists("\(folder)/sa.key") {
-            authority = try CertificateAuthority(
-                certificatePEM: Files.text("\(folder)/ca.crt"), privateKeyPEM: Files.text("\(folder)/ca.key"))
-            tokenSigner = try TokenSigner(privateKeyPEM: Files.text("\(folder)/sa.key"))
+        if Files.exists("\(folder)/ca.crt") || Files.exists(paths.database) {
+            (authority, tokenSigner) = try Self.readAuthority(folder)
         } else {
             authority = try CertificateAuthority.create(commonName: "catbird-ca")
             tokenSigner = TokenSigner.create()

@@ -50,6 +50,21 @@ public struct SupervisorClient: Sendable {
         return json
     }
 
+    /// The same over as many connections as it takes: a stream on which nothing comes for a while is closed. Each begins
+    /// with the past. Ends when the supervisor cannot be reached any more.
+    func eventsAsLongAsItRuns() -> AsyncThrowingStream<JSON, any Error> {
+        AsyncThrowingStream { continuation in
+            let task = Task {
+                while !Task.isCancelled, let events = try? await events() {
+                    do { for try await event in events { continuation.yield(event) } } catch { continue }
+                    break
+                }
+                continuation.finish()
+            }
+            continuation.onTermination = { _ in task.cancel() }
+        }
+    }
+
     /// The supervisor's events from its start on.
     public func events() async throws -> AsyncThrowingStream<JSON, any Error> {
         let response = try await HTTPClient.shared.execute(request("GET", "/events"), timeout: .hours(24))

@@ -32,14 +32,18 @@ public final class SQLiteBackend: Backend {
     private let path: String
     private let logger: Logger
 
-    /// Opens or creates the file, readable by its owner only. Throws when another process has it open, or when it is
-    /// not such a store. `retainedRevisions`: history beyond so many revisions is given up now and then; nil keeps it
+    /// Opens or creates the file, readable by its owner only. Throws when another process has it open, when it is not
+    /// such a store, and when its log is damaged, so that acknowledged writes would be missing. `retainedRevisions`: history beyond so many revisions is given up now and then; nil keeps it
     /// until ``compact(to:)``.
     public init(
         path: String, retainedRevisions: Int? = 10_000, watcherLimit: Int = 8192,
         logger: Logger = Logger(label: "storage")
     ) throws(StorageError) {
         lock = try FileLock(path: path + ".lock")
+        do {
+            // Before SQLite opens it, which passes over what it cannot read.
+            if let remark = try StoreFile(path: path).examineLog() { logger.warning("\(remark)") }
+        } catch { throw .unavailable("\(error)") }
         log = try SQLiteLog(path: path)
         let loaded = try log.load()
         core = StoreCore(
@@ -61,6 +65,11 @@ public final class SQLiteBackend: Backend {
         await log.close()
         lock.release()
     }
+
+    /// Copies the store into a file of its own, while it goes on, and looks at every page of the copy.
+    ///
+    /// - Returns: the newest revision in the copy.
+    public func backup(to path: String) async throws(StorageError) -> Int64 { try await log.backup(to: path) }
 
     public var currentRevision: Int64 { core.revision }
     public var compactedRevision: Int64 { core.compacted }

@@ -146,6 +146,13 @@ struct SQLiteLog: Sendable {
         }
     }
 
+    func backup(to path: String) async throws(StorageError) -> Int64 {
+        // A reader sees the store as it was when it began: writes go on meanwhile.
+        do { return try await pool.read { try StoreFile.copy($0, to: path) } } catch {
+            throw Self.failure("the copy to \(path) failed", error)
+        }
+    }
+
     func close() async {
         // The barrier waits for every write that was asked for before.
         try? await pool.barrierWriteWithoutTransaction { _ in }

@@ -8,8 +8,15 @@ struct Stop: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Stops a cluster; its objects and disks stay.")
     @OptionGroup var common: ProfileOptions
     @Flag(help: "Stop every cluster.") var all = false
+    @Option(help: .hidden) var schedule: String?
 
     func run() async throws {
+        // Stopping at once is not what was asked for.
+        guard schedule == nil else {
+            throw LocalClusterError(
+                .usage, "--schedule \(schedule ?? ""): a stop is not scheduled, and nothing was stopped.",
+                nextStep: "Let the shell wait: (sleep 600; catbird stop) &")
+        }
         let store = ProfileStore()
         for name in all ? store.names() : [try common.name] {
             _ = try store.load(name)
@@ -19,6 +26,7 @@ struct Stop: AsyncParsableCommand {
             let profile = try store.load(name)
             for node in profile.nodes { Terminal.line("✋", "Stopping node \"\(node.name)\"  ...") }
             try await removal.stop()
+            await removal.settle()
             Terminal.line("🛑", "\(profile.nodes.count) node\(profile.nodes.count == 1 ? "" : "s") stopped.")
         }
     }

@@ -19,6 +19,9 @@ enum NotYet {
                 "Catbird has no addons: the network (calico-node) and DNS (coredns) are always there.",
                 "To install something else: kubectl apply -f MANIFEST"
             ),
+            "update-check": ("Catbird looks for no updates.", "catbird version"),
+            "license": ("Catbird downloads no licenses.", "See LICENSE in its sources."),
+            "options": ("Flags for minikube's log files are accepted and do nothing.", "catbird help COMMAND"),
             "pause": ("A cluster cannot be paused.", "To free what it uses, keeping its objects: catbird stop"),
             "unpause": ("A cluster cannot be paused.", "To start one that was stopped: catbird start"),
             "docker-env": docker, "podman-env": docker,

@@ -23,13 +23,28 @@ struct Service: AsyncParsableCommand {
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(shouldDisplay: false)
-        @Argument var name: String
+        @Argument var name: String?
         @OptionGroup var common: ProfileOptions
         @Option(name: [.customShort("n"), .long], help: "The namespace.") var namespace: String = "default"
         @Flag(help: "Print the addresses and nothing else.") var url = false
         @Flag(help: .hidden) var https = false
+        @Flag(help: "The addresses of all Services of the namespace.") var all = false
+        @Option(help: "How an address is written, with {{.IP}}, {{.Port}} and {{.Name}}.") var format: String?
+
+        /// An address as `--format` wants it.
+        private func formatted(_ url: String, of service: String) -> String {
+            guard let format, let range = url.firstRange(of: "://") else { return url }
+            let parts = url[range.upperBound...].split(separator: ":")
+            return format.replacing("{{.IP}}", with: parts.first ?? "").replacing("{{.Port}}", with: parts.last ?? "")
+                .replacing("{{.Name}}", with: service)
+        }
 
         func run() async throws {
+            guard !all else { return try await showAll() }
+            guard let name else {
+                throw LocalClusterError(
+                    .usage, "catbird service needs the name of a Service.", nextStep: "To see all: catbird service list")
+            }
             let (_, profile) = try await NodeCommand.running(common.name)
             let access = try ClusterAccess(running: profile.name)
             let service: KubeObject
@@ -43,7 +58,7 @@ struct Service: AsyncParsableCommand {
             }
             guard let node = profile.controlPlaneNode?.address else { return }
             let addresses = Service.addresses(service, node: node).map {
-                https ? ($0.port, "https" + $0.url.dropFirst("http".count)) : $0
+                ($0.port, formatted(https ? "https" + $0.url.dropFirst("http".count) : $0.url, of: name))
             }
             await access.shutdown()
             if url, !addresses.isEmpty {
@@ -65,6 +80,19 @@ struct Service: AsyncParsableCommand {
                 return
             }
             Terminal.line("🎉", "Open \(namespace)/\(name) in your browser: \(addresses[0].1)")
+        }
+
+        private func showAll() async throws {
+            let (_, profile) = try await NodeCommand.running(common.name)
+            let access = try ClusterAccess(running: profile.name)
+            let services = try await access.client.list(.services, in: namespace).items.sorted { $0.key < $1.key }
+            await access.shutdown()
+            guard let node = profile.controlPlaneNode?.address else { return }
+            for service in services {
+                for address in Service.addresses(service, node: node) {
+                    print(formatted(https ? "https" + address.url.dropFirst("http".count) : address.url, of: service.name))
+                }
+            }
         }
     }
 

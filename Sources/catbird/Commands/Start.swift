@@ -23,6 +23,19 @@ struct Start: AsyncParsableCommand {
         name: .customLong("insecure-registry"),
         help: "HOST[:PORT] or a range whose registries have no TLS, or no known certificate. May be repeated.")
     var insecureRegistry: [String] = []
+    @Flag(name: .customLong("restore-backup"), help: "Go back to the last backup of a stopped cluster first.")
+    var restoreBackup = false
+    @Flag(name: .customLong("accept-loss"), help: "Go on with what is readable of a damaged log of writes.")
+    var acceptLoss = false
+    @Flag(name: .customLong("dry-run"), help: "Only say what would be started.") var dryRun = false
+    @Flag(name: .customLong("download-only"), help: "Start nothing: there is nothing to be downloaded beforehand.")
+    var downloadOnly = false
+    @Flag(name: .customLong("keep-context"), help: "Leave kubectl's current context as it is.") var keepContext = false
+    @Option(help: "The namespace of kubectl's new context.") var namespace: String = "default"
+    @Option(help: "none: return as soon as the API answers; else when nodes are Ready and DNS answers.")
+    var wait: [String] = []
+    @Option(name: .customLong("wait-timeout"), help: "How long nodes and DNS are waited for, as in 6m0s.")
+    var waitTimeout: String = "6m0s"
     @Option(help: .hidden) var remark: [String] = []
 
     /// As in minikube, several may stand in one word.
@@ -45,6 +58,9 @@ struct Start: AsyncParsableCommand {
                 throw ValidationError("--insecure-registry \(registry): \(complaint)")
             }
         }
+        guard GoDuration.parse(waitTimeout) != nil else {
+            throw ValidationError("--wait-timeout \(waitTimeout) is no length of time, such as 6m0s.")
+        }
         if let cni, !["calico", "auto", "true"].contains(cni) {
             throw ValidationError("--cni \(cni) is not available: Catbird brings calico. Leave the option out.")
         }
@@ -66,6 +82,12 @@ struct Start: AsyncParsableCommand {
         }
         if !insecureRegistries.isEmpty { options.insecureRegistries = insecureRegistries }
         options.surroundings = HostEnvironment.current
+        options.limit = GoDuration.parse(waitTimeout) ?? options.limit
+        options.waits = !wait.contains { ["none", "false"].contains($0) }
+        options.keepsContext = keepContext
+        options.namespace = namespace
+        options.restoresBackup = restoreBackup
+        options.acceptsLoss = acceptLoss
         let isJSON = output == "json"
         if !isJSON {
             Terminal.line("😄", "[\(options.profile)] catbird \(Version.number) on \(Version.operatingSystem)")
@@ -74,7 +96,13 @@ struct Start: AsyncParsableCommand {
         let starting = ClusterStart(options, executable: executable) { step in
             if isJSON { Start.printEvent(step) } else { Start.printLine(step) }
         }
-        try await starting.run()
+        if downloadOnly {
+            Terminal.line("💡", "There is nothing to be downloaded: images come when pods ask for them. Nothing was done.")
+        } else if dryRun {
+            try await starting.rehearse()
+        } else {
+            try await starting.run()
+        }
     }
 
     private static func printLine(_ step: StartStep) {

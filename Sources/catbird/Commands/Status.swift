@@ -17,7 +17,20 @@ struct Status: AsyncParsableCommand {
     @Option(name: [.customShort("l"), .long], help: "nodes, or (with json) cluster.") var layout: String = "nodes"
     @Option(name: [.customShort("n"), .long], help: "Only this node.") var node: String?
 
+    @Option(name: [.customShort("w"), .long], help: "Again and again, after so long a time each: 1s.") var watch: String?
+
     func run() async throws {
+        guard let watch else { return try await show() }
+        guard let pause = GoDuration.parse(watch), pause > .zero else {
+            throw ValidationError("--watch \(watch) is no length of time, such as 1s.")
+        }
+        while true {
+            do { try await show() } catch is ExitCode {}
+            try await Task.sleep(for: pause)
+        }
+    }
+
+    private func show() async throws {
         let store = ProfileStore()
         let profile = try store.load(common.name)
         var nodes = await states(of: profile, store)
