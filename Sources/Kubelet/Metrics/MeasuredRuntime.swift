@@ -64,5 +64,6 @@ struct MeasuredRuntime: PodRuntime {
         try await measure("reopen_container_log") { try await runtime.reopenLog(id) }
     }
     func writableLayer(_ id: ContainerID) -> String { runtime.writableLayer(id) }
+    func removeOrphans() async -> [String] { await runtime.removeOrphans() }
     func networkReady() -> (ready: Bool, message: String) { runtime.networkReady() }
 }
