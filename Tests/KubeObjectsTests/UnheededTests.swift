@@ -37,15 +37,15 @@ import Values
             "v1", "Pod",
             [
                 "spec": [
-                    "securityContext": ["supplementalGroupsPolicy": "Strict"],
+                    "resources": ["limits": ["cpu": "1"]],
                     "containers": [[:], ["securityContext": ["seLinuxOptions": ["level": "s0"]]]],
                 ]
-            ], ["spec.securityContext.supplementalGroupsPolicy", "spec.containers[1].securityContext.seLinuxOptions"]
+            ], ["spec.resources", "spec.containers[1].securityContext.seLinuxOptions"]
         ),
         (
             "apps/v1", "Deployment",
-            ["spec": ["template": ["spec": ["resourceClaims": [["name": "gpu"]]]]]],
-            ["spec.template.spec.resourceClaims"]
+            ["spec": ["template": ["spec": ["securityContext": ["windowsOptions": [:]]]]]],
+            ["spec.template.spec.securityContext.windowsOptions"]
         ),
         ("apiregistration.k8s.io/v1", "APIService", ["spec": ["service": ["name": "m"]]], ["spec.service"]),
         ("node.k8s.io/v1", "RuntimeClass", ["handler": "gvisor"], ["handler"]),

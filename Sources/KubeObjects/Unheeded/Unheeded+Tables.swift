@@ -101,13 +101,9 @@ enum PodLines {
 
     static let ofPods: [Unheeded.Line] =
         both + [
-            Unheeded.Line(
-                "securityContext.supplementalGroupsPolicy", is: "Strict",
-                "groups of the image's /etc/group are added as with Merge"),
-            Unheeded.Line("resourceClaims", "devices are not allocated yet") { !($0.array ?? []).isEmpty },
             Unheeded.Line("resources", "containers are limited one by one, not the pod as a whole") {
                 !($0["limits"].object ?? [:]).isEmpty
-            },
+            }
         ]
 
     static let ofContainers: [Unheeded.Line] =
