@@ -45,7 +45,9 @@ import Testing
 
     /// The ways in which one flag may be typed.
     private static func spellings(_ flag: String) -> [[String]] {
-        guard let equals = flag.firstIndex(of: "=") else { return [[flag], ["\(flag)=true"]] }
+        guard let equals = flag.firstIndex(of: "=") else {
+            return flag.hasPrefix("--") ? [[flag], ["\(flag)=true"]] : [[flag]]
+        }
         return [[flag], [String(flag[..<equals]), String(flag[flag.index(after: equals)...])]]
     }
 
@@ -97,8 +99,10 @@ import Testing
         "delete -o json", "delete --output=json", "service web --interval 1 --wait=2 --https --url -n default",
         "service web --format=http://{{.IP}}:{{.Port}}", "service --all", "service list -n x -o json",
         "node add --worker --delete-on-failure --control-plane=false", "node start m02 --delete-on-failure",
-        "ssh -n m02 -- ls", "ssh --native-ssh=false -- ls", "ip -n m02", "logs --audit -f", "logs --last-start-only --problems",
-        "logs --node m02 -n 10", "logs --length=10 --file=/tmp/x", "status -f x -l nodes -n m02 -o json", "status -w 1s",
+        "ssh -n m02 -- ls", "ssh --native-ssh=false -- ls", "ip -n m02", "logs --audit -f",
+        "logs --last-start-only --problems",
+        "logs --node m02 -n 10", "logs --length=10 --file=/tmp/x", "status -f x -l nodes -n m02 -o json",
+        "status -w 1s",
         "kubectl --ssh -- get pods", "cp /etc/hostname m02:/x", "tunnel --cleanup --bind-address=127.0.0.1",
         "update-context", "node stop m02 -v 5", "node delete m02 --alsologtostderr",
     ]) func otherCommandsTakeTheirFlags(text: String) async throws {

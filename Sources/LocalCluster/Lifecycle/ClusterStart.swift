@@ -76,7 +76,8 @@ public struct ClusterStart: Sendable {
         guard !store.exists(options.profile) else {
             let profile = try store.load(options.profile)
             let would = store.isRunning(profile.name) ? "runs already" : "would be started again"
-            return step("done", .done, "\"\(profile.name)\" with \(profile.nodes.count) node(s) \(would): nothing was done.")
+            return step(
+                "done", .done, "\"\(profile.name)\" with \(profile.nodes.count) node(s) \(would): nothing was done.")
         }
         let (plan, nodes) = try plan()
         step(
@@ -309,7 +310,21 @@ public struct ClusterStart: Sendable {
     }
 
     private func writeKubeconfig(_ profile: Profile, _ pki: ProfilePKI) throws {
-        try Kubeconfig().add(profile, pki: pki, namespace: options.namespace, keepingContext: options.keepsContext)
+        let kubeconfig = Kubeconfig()
+        do {
+            try kubeconfig.add(profile, pki: pki, namespace: options.namespace, keepingContext: options.keepsContext)
+        } catch let error as Errno {
+            // A home that cannot be written to is no reason to have no cluster.
+            step(
+                "kubeconfig", .warning,
+                "kubectl does not know the cluster: \(kubeconfig.path) cannot be written (\(error)). Next: "
+                    + "export KUBECONFIG=FILE; catbird update-context -p \(profile.name)")
+            return
+        }
+        guard HostEnvironment.value("HOME") == nil, HostEnvironment.value("KUBECONFIG") == nil else { return }
+        step(
+            "kubeconfig", .warning,
+            "HOME is not set: kubectl finds the cluster with export KUBECONFIG=\(kubeconfig.path)")
     }
 }
 

@@ -22,6 +22,17 @@ public enum HostEnvironment {
         return text
     }
 
+    /// `HOME`, or where it is not set the folder that the machine has noted for the user.
+    public static var home: String {
+        if let home = value("HOME") { return home }
+        var entry = passwd()
+        var found: UnsafeMutablePointer<passwd>?
+        var buffer = [CChar](repeating: 0, count: 16384)
+        guard getpwuid_r(geteuid(), &entry, &buffer, buffer.count, &found) == 0, found != nil, let home = entry.pw_dir
+        else { return "/root" }
+        return String(cString: home)
+    }
+
     /// The file that this process runs.
     public static var executable: String? {
         var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))

@@ -16,7 +16,7 @@ public struct Kubeconfig: Sendable {
     public init(path: String? = nil) {
         let environment = HostEnvironment.current
         let first = environment["KUBECONFIG"]?.split(separator: ":").first.map(String.init)
-        self.path = path ?? first ?? "\(environment["HOME"] ?? "/root")/.kube/config"
+        self.path = path ?? first ?? "\(HostEnvironment.home)/.kube/config"
     }
 
     /// The same for a profile and its administrator.
@@ -156,6 +156,7 @@ private struct ClientGoLock {
         self.path = path
         let fd = open(path, O_CREAT | O_EXCL | O_CLOEXEC | O_WRONLY, 0o600)
         guard fd >= 0 else {
+            guard errno == EEXIST else { throw Errno("open", path) }
             throw LocalClusterError(
                 .resourceInUse, "The kubeconfig is locked by another program (\(path) exists).",
                 nextStep: "Try again; if no kubectl or catbird is running, remove \(path).")

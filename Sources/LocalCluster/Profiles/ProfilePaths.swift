@@ -29,6 +29,14 @@ public struct MachinePaths: Sendable, Hashable {
     /// - Throws: `LocalClusterError` when the environment moves a root to where it would not be found again: processes
     ///   of a cluster have working directories of their own.
     public static func checkEnvironment() throws(LocalClusterError) {
+        // A socket's address has room for 107 bytes, and a profile's name for 40.
+        let room = 107 - "/supervisor.sock".utf8.count - 41
+        if let path = HostEnvironment.value(runVariable), path.utf8.count > room {
+            throw LocalClusterError(
+                .usage,
+                "\(runVariable) is \(path.utf8.count) bytes long: sockets lie in it, whose paths have no room for more "
+                    + "than \(room).", nextStep: "Set it to a shorter path, or unset it.")
+        }
         for variable in [stateVariable, runVariable] {
             guard let path = HostEnvironment.value(variable), !path.hasPrefix("/") || path == "/" else { continue }
             throw LocalClusterError(

@@ -8,6 +8,21 @@ struct BoxTable {
     init(_ headings: String...) { self.headings = headings }
 
     var text: String {
+        let lines = unicode
+        guard !Terminal.showsMarks else { return lines }
+        // Where the terminal has ASCII alone.
+        return String(
+            lines.map { character in
+                switch character {
+                case "─": "-"
+                case "│": "|"
+                case "┌", "┬", "┐", "├", "┼", "┤", "└", "┴", "┘": "+"
+                default: character
+                }
+            })
+    }
+
+    private var unicode: String {
         let widths = headings.indices.map { column in
             ([headings] + rows).map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
         }

@@ -7,9 +7,9 @@ import Linux
 
 /// Lines for people: with minikube's marks where the terminal can show them.
 enum Terminal {
-    private static let showsMarks: Bool = {
-        let environment = HostEnvironment.current
-        let locale = environment["LC_ALL"] ?? environment["LC_CTYPE"] ?? environment["LANG"] ?? ""
+    /// Whether the locale has more than ASCII; a variable that is empty counts as one that is not set.
+    static let showsMarks: Bool = {
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].lazy.compactMap { HostEnvironment.value($0) }.first ?? ""
         return locale.uppercased().contains("UTF-8") || locale.uppercased().contains("UTF8")
     }()
 
