@@ -48,7 +48,8 @@ public struct ClusterSnapshot: Sendable {
     static let kinds: [GroupVersionResource] = [
         .pods, .nodes, .services, .ipPools, .events, .namespaces, .configMaps, .secrets, .deployments, .replicaSets,
         .daemonSets, .statefulSets, .jobs, .cronJobs, .persistentVolumeClaims, .ingresses, .ingressClasses,
-        .networkPolicies, .horizontalPodAutoscalers,
+        .networkPolicies, .horizontalPodAutoscalers, .persistentVolumes, .validatingWebhookConfigurations,
+        .mutatingWebhookConfigurations,
     ]
 }
 
@@ -98,6 +99,11 @@ extension GroupVersionResource {
     static let jobs = GroupVersionResource("batch", "v1", "jobs")
     static let cronJobs = GroupVersionResource("batch", "v1", "cronjobs")
     static let persistentVolumeClaims = GroupVersionResource("", "v1", "persistentvolumeclaims")
+    static let persistentVolumes = GroupVersionResource("", "v1", "persistentvolumes")
+    static let validatingWebhookConfigurations = GroupVersionResource(
+        "admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations")
+    static let mutatingWebhookConfigurations = GroupVersionResource(
+        "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations")
     static let ingresses = GroupVersionResource("networking.k8s.io", "v1", "ingresses")
     static let ingressClasses = GroupVersionResource("networking.k8s.io", "v1", "ingressclasses")
     static let networkPolicies = GroupVersionResource("networking.k8s.io", "v1", "networkpolicies")

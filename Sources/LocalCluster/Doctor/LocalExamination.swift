@@ -62,7 +62,7 @@ public struct LocalExamination: Sendable {
         if observation.answers.values.contains(false) {
             observation.directAnswers = await answersOfPod(cluster, observation.answers)
         }
-        result += DNSJudgement.findings(observation, others: result)
+        result += DNSJudgement.findings(observation, others: result, profile: profile.name.text)
         for source in sources { result += await source.findings(in: cluster) }
         return result
     }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import KubeClient
 import KubeObjects
+import Linux
 import LocalCluster
 import Values
 
@@ -46,17 +48,24 @@ struct Status: AsyncParsableCommand {
         default: throw ValidationError("--output \(output) is not known: text or json.")
         }
         let code = nodes.reduce(0) { $0 | $1.exitCode }
-        if code != 0 { throw ExitCode(code) }
+        if code != 0 {
+            if store.isRunning(profile.name) { Terminal.note("💡", "To see why: catbird doctor -p \(profile.name)") }
+            throw ExitCode(code)
+        }
     }
 
     private func states(of profile: Profile, _ store: ProfileStore) async -> [NodeState] {
         let isRunning = store.isRunning(profile.name)
-        var processes: [String: Bool] = [:]
+        var processes: [String: String] = [:]
         if isRunning, let status = await Self.supervisorStatus(store.paths(profile.name)) {
             Self.tellOfBringUp(status["bringUp"], of: profile)
             for process in status["processes"].array ?? [] {
-                if let name = process["name"].string { processes[name] = process["running"].bool ?? false }
+                guard let name = process["name"].string, process["running"].bool == true else { continue }
+                processes[name] = Self.state(of: process["pid"].int)
             }
+        }
+        if processes["controlplane"] == "Running", !(await Self.answers(profile, store.paths(profile.name))) {
+            processes["controlplane"] = "Error"
         }
         let server = Kubeconfig().server(ofContext: profile.name.text)
         let isConfigured =
@@ -66,11 +75,28 @@ struct Status: AsyncParsableCommand {
             let isWorker = index != 0
             return NodeState(
                 name: node.name, host: isUp ? "Running" : "Stopped",
-                kubelet: isUp && processes["node-\(node.name)"] == true ? "Running" : "Stopped",
-                apiServer: isWorker ? "Irrelevant" : isUp && processes["controlplane"] == true ? "Running" : "Stopped",
+                kubelet: (isUp ? processes["node-\(node.name)"] : nil) ?? "Stopped",
+                apiServer: isWorker ? "Irrelevant" : (isUp ? processes["controlplane"] : nil) ?? "Stopped",
                 kubeconfig: isWorker ? "Irrelevant" : !isUp ? "Stopped" : isConfigured ? "Configured" : "Misconfigured",
                 isWorker: isWorker)
         }
+    }
+
+    /// A process that is there does nothing while it is suspended or frozen.
+    private static func state(of pid: Int?) -> String {
+        guard let summary = pid.flatMap({ Int32(exactly: $0) }).flatMap({ ProcessSummary(pid: $0) }) else {
+            return "Stopped"
+        }
+        let isPaused = summary.state == "T" || summary.state == "t" || !summary.frozenBy.isEmpty
+        return isPaused ? "Paused" : "Running"
+    }
+
+    /// A control plane that runs and does not answer is not one that works.
+    private static func answers(_ profile: Profile, _ paths: ProfilePaths) async -> Bool {
+        guard let access = try? ClusterAccess(profile: profile, pki: ProfilePKI(paths: paths)) else { return false }
+        let answers = (try? await Deadline.run(.seconds(5)) { try await access.client.text("/readyz") }) != nil
+        await access.shutdown()
+        return answers
     }
 
     private static func supervisorStatus(_ paths: ProfilePaths) async -> JSON? {
@@ -95,7 +121,8 @@ struct Status: AsyncParsableCommand {
     private func clusterJSON(_ profile: Profile, _ nodes: [NodeState]) -> JSON {
         func component(_ name: String, _ state: String) -> JSON {
             let isWell = state == "Running" || state == "Configured"
-            let status = isWell ? (200, "OK") : state == "Stopped" ? (405, "Stopped") : (500, "Error")
+            let others = ["Stopped": (405, "Stopped"), "Paused": (418, "Paused")]
+            let status = isWell ? (200, "OK") : others[state] ?? (500, "Error")
             return ["Name": JSON(name), "StatusCode": JSON(status.0), "StatusName": JSON(status.1)]
         }
         let states = nodes.flatMap { [$0.host, $0.kubelet, $0.apiServer] }.filter { $0 != "Irrelevant" }

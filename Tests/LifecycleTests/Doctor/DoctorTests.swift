@@ -101,7 +101,13 @@ struct DoctorTests {
         }
         let finding = try #require(found, "\(fault.name): doctor says \(last)")
         #expect(row.differences(from: finding) == [], "\(fault.name)")
-        if case .cures = fault.trial { try await patient.cluster.typed(finding.nextStep) }
+        switch fault.trial {
+        case .cures: try await patient.cluster.typed(finding.nextStep)
+        case .prints(let text):
+            let printed = try await patient.cluster.typed(finding.nextStep)
+            #expect(printed.contains(text), "\(fault.name): \(printed)")
+        case .none: break
+        }
         try await fault.takeBack()
         try await patient.cluster.waitForAPI()
         for _ in 0..<40 where last.contains(where: { $0.reason == row.reason }) { last = try await patient.doctor() }

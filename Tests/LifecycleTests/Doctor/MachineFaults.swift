@@ -6,6 +6,7 @@ import KubeObjects
 import Linux
 import LocalCluster
 import PKI
+import Testing
 import Values
 
 /// A fault of the machine or of the whole cluster.
@@ -61,6 +62,13 @@ struct MachineFaults {
                 try await cluster.kubectl(
                     "rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=60s")
             },
+            MachineFault("Names are not answered on a node", "dns 10.96.0.10", .prints("dport 53 drop")) {
+                try await cluster.typed(
+                    "catbird ssh -p \(cluster.profile) -n m02 -- 'nft add table ip other && nft add chain ip other out "
+                        + "{ type filter hook output priority 0\\; } && nft add rule ip other out udp dport 53 drop'")
+            } takeBack: {
+                try await cluster.typed("catbird ssh -p \(cluster.profile) -n m02 -- nft delete table ip other")
+            },
             MachineFault("calico-node was deleted", "daemonset kube-system/calico-node") {
                 try await cluster.kubectl("delete", "daemonset", "calico-node", "-n", "kube-system")
             },
@@ -74,8 +82,9 @@ struct MachineFaults {
     /// A controller that wakes itself.
     private static func writes(_ cluster: TestCluster) -> MachineFault {
         let loop = Loop()
-        return MachineFault("An object is written again and again", "configmap default/busy", .prints("managedFields"))
-        {
+        return MachineFault(
+            "An object is written again and again", "configmap default/busy", .prints("resourceVersion")
+        ) {
             let client = try ClusterAccess(running: ProfileName(cluster.profile)).client
             _ = try await client.create(
                 .configMaps, KubeObject(.configMaps, kind: "ConfigMap", name: "busy", namespace: "default"))
@@ -104,6 +113,9 @@ struct MachineFaults {
             },
             MachineFault("The control plane is suspended", "process controlplane") {
                 kill(try cluster.process("controlplane"), SIGSTOP)
+                let status = try await cluster.attempt(["status"])
+                #expect(status.status == .exited(2))
+                #expect(status.text.contains("apiserver: Paused"))
             },
             MachineFault("Another network has taken the cluster's range", "route to …") {
                 let address = try await cluster.typed("catbird ip -p \(cluster.profile)")

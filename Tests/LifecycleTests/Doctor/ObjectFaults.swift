@@ -118,7 +118,7 @@ enum ObjectFaults {
         Fault(
             "A readiness probe fails", "pod shop/unready, container c", .prints(""),
             pod(
-                "unready", container: "readinessProbe: {httpGet: {path: /ready, port: 3000}, periodSeconds: 1}")),
+                "unready", container: "readinessProbe: {httpGet: {path: /ready, port: 3001}, periodSeconds: 1}")),
         Fault(
             "A startup probe fails", "pod shop/slow, container c", .prints(""),
             pod(

@@ -72,10 +72,12 @@ import Values
         let server = IPAddress(10, 96, 0, 10)
         func judged(_ answers: [String: Bool], direct: [String: Bool] = [:], others: [Finding] = []) -> [Finding] {
             DNSJudgement.findings(
-                DNSObservation(server: server, answers: answers, directAnswers: direct), others: others)
+                DNSObservation(server: server, answers: answers, directAnswers: direct), others: others, profile: "lab")
         }
         #expect(judged(["a": true, "b": true]).isEmpty)
         #expect(judged(["a": false, "b": false], direct: ["a": false, "b": false]).map(\.reason) == ["DNSSilent"])
+        let one = judged(["a": true, "b": false], direct: ["b": false])
+        #expect(one.map(\.nextStep) == ["catbird ssh -p lab -n b -- nft list ruleset"])
         let rules = judged(["a": true, "b": false], direct: ["b": true])
         #expect(rules.map(\.reason) == ["DNSUnreachable"])
         #expect(rules.first?.nextStep.hasSuffix("--field-selector spec.nodeName=b") == true)

@@ -90,7 +90,7 @@ public struct DNSObservation: Sendable, Hashable {
 
 enum DNSJudgement {
     /// `others`: what is known of the name server's objects and pods; then silence needs no finding of its own.
-    static func findings(_ observation: DNSObservation, others: [Finding]) -> [Finding] {
+    static func findings(_ observation: DNSObservation, others: [Finding], profile: String) -> [Finding] {
         let silent = observation.answers.filter { !$0.value }.keys.sorted()
         guard !silent.isEmpty else { return [] }
         let isExplained = others.contains { finding in
@@ -110,12 +110,16 @@ enum DNSJudgement {
                         + "spec.nodeName=\(first)")
             ]
         }
+        let isEverywhere = silent.count == observation.answers.count
         return [
             Finding(
                 "DNSSilent", object: "dns \(observation.server)",
                 problem: "does not answer on \(silent.joined(separator: ", ")): pods there resolve no names",
-                cause: "no answer to kubernetes.default.svc.cluster.local within a second, though a server is Ready",
-                nextStep: "kubectl rollout restart deployment/coredns -n kube-system")
+                cause: "no answer to kubernetes.default.svc.cluster.local within a second, though a server is Ready"
+                    + (isEverywhere ? "" : " and answers other nodes"),
+                nextStep: isEverywhere
+                    ? "kubectl rollout restart deployment/coredns -n kube-system"
+                    : "catbird ssh\(NodeJudgement.option(profile)) -n \(silent[0]) -- nft list ruleset")
         ]
     }
 }

@@ -15,7 +15,8 @@ enum WriteJudgement {
                 Finding(
                     "WritesTooOften", object: "\(write.kind) \(write.key)",
                     problem: "is written again and again: each write is kept, and wakes whoever watches",
-                    cause: "\(write.count) writes in \(Int(write.seconds.rounded(.up))) s"
+                    cause:
+                        "\(write.count) writes in \(write.seconds < 1 ? "less than 1" : "\(Int(write.seconds.rounded(.up)))") s"
                         + (write.writer.map { ", the last by \($0)" } ?? ""),
                     nextStep: "kubectl get \(write.kind) \(write.key.name)"
                         + (write.key.namespace.map { " -n \($0)" } ?? "") + " -o yaml --show-managed-fields")

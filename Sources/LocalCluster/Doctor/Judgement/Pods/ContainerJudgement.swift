@@ -156,9 +156,11 @@ struct ContainerJudgement {
     /// The latest answer; of a container that has ended only what was answered in its life.
     private func probeAnswer(_ kind: String, of ended: JSON? = nil) -> String? {
         let begin = "\(kind) probe "
-        guard let event = index.event(pod.uid, "Unhealthy", prefix: begin), let message = event["message"].string,
-            event["lastTimestamp"].string ?? "~" >= ended["startedAt"].string ?? ""
+        guard let event = index.event(pod.uid, "Unhealthy", prefix: begin), let message = event["message"].string
         else { return nil }
+        // Times are those of two clocks, so that who was killed is believed to have been killed for it.
+        let wasKilled = [137, 143].contains(ended["exitCode"].int ?? 0)
+        guard wasKilled || event["lastTimestamp"].string ?? "~" >= ended["startedAt"].string ?? "" else { return nil }
         return String(message.dropFirst(begin.count)).trimmed
     }
 

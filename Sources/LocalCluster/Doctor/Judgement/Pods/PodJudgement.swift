@@ -73,9 +73,12 @@ struct PodJudgement {
         guard pod["status"]["podIP"].string == nil, pod["spec"]["hostNetwork"].bool != true,
             let message = index.message(pod.uid, "FailedCreatePodSandBox")
         else { return nil }
+        let isWithoutAgent = message.contains("agent is not running")
         return Finding(
             "NoAddress", object: "pod \(pod.key)", problem: "has no address", cause: message,
-            nextStep: "catbird calicoctl get ippools -o wide; kubectl get nodes --show-labels")
+            nextStep: isWithoutAgent
+                ? "kubectl get pods -n kube-system -l k8s-app=calico-node -o wide"
+                : "catbird calicoctl get ippools -o wide; kubectl get nodes --show-labels")
     }
 
     private func hasStarted(_ pod: KubeObject) -> Bool {
