@@ -20,6 +20,8 @@ package struct PodRefusal: Error, Hashable, Sendable {
 package struct NodeLoad: Sendable {
     private var requests: [String: Resources] = [:]
     private var total = Resources()
+    /// By uid: the node's ports that pods have.
+    private var ports: [String: [NodePort]] = [:]
 
     package init() {}
 
@@ -29,6 +31,7 @@ package struct NodeLoad: Sendable {
     package mutating func admit(_ pod: PodView, allocatable: Resources) -> PodRefusal? {
         guard requests[pod.uid] == nil else { return nil }
         let request = Resources.requested(by: pod.spec)
+        let asked = NodePort.asked(by: pod.spec)
         if pod.object["status"]["startTime"] == nil {
             if let refusal = Sysctls.refusal(of: pod) { return refusal }
             if let system = pod.spec["os"]["name"].string, system != "linux" {
@@ -36,13 +39,22 @@ package struct NodeLoad: Sendable {
                     reason: "PodOSNotSupported", message: "Failed to admit pod as the OS field doesn't match node OS")
             }
             if let refusal = refusal(of: request, allocatable) { return refusal }
+            if ports.values.contains(where: { held in held.contains { port in asked.contains(where: port.conflicts) } })
+            {
+                return PodRefusal(
+                    reason: "NodePorts",
+                    message:
+                        "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports")
+            }
         }
+        if !asked.isEmpty { ports[pod.uid] = asked }
         requests[pod.uid] = request
         total.add(request)
         return nil
     }
 
     package mutating func release(_ uid: String) {
+        ports[uid] = nil
         if let request = requests.removeValue(forKey: uid) { total.subtract(request) }
     }
 

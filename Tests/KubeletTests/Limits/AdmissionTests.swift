@@ -85,6 +85,32 @@ final class ValueBox<Value: Sendable>: Sendable {
     }
 
     @Test(
+        "a second pod with a port of the node",
+        arguments: [
+            (#"{"hostPort":8126}"#, false), (#"{"hostPort":8126,"hostIP":"10.0.0.1"}"#, false),
+            (#"{"hostPort":8126,"protocol":"TCP","hostIP":"0.0.0.0"}"#, false),
+            (#"{"hostPort":8126,"protocol":"UDP"}"#, true), (#"{"hostPort":8127}"#, true),
+            (#"{"hostPort":0}"#, true), (#"{"hostPort":9000,"hostIP":"10.0.0.1"}"#, false),
+            (#"{"hostPort":9000,"hostIP":"10.0.0.2"}"#, true), (#"{"hostPort":9000}"#, false),
+        ])
+    func hostPorts(port: String, isAdmitted: Bool) throws {
+        var load = NodeLoad()
+        let allocatable = Resources(["pods": "10"])
+        let first = try pod(
+            #"{"metadata":{"uid":"1"},"spec":{"containers":[{"ports":[{"hostPort":8126},{"hostPort":9000,"hostIP":"10.0.0.1"}]}]}}"#
+        )
+        #expect(load.admit(first, allocatable: allocatable) == nil)
+        let next = try pod(#"{"metadata":{"uid":"2"},"spec":{"containers":[{"ports":[\#(port)]}]}}"#)
+        let refusal = PodRefusal(
+            reason: "NodePorts",
+            message: "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports")
+        #expect(load.admit(next, allocatable: allocatable) == (isAdmitted ? nil : refusal))
+        // The first pod goes, and its ports with it.
+        load.release("1")
+        #expect(load.admit(next, allocatable: allocatable) == nil)
+    }
+
+    @Test(
         "kernel parameters",
         arguments: [
             (#"{"securityContext":{"sysctls":[{"name":"net.ipv4.tcp_syncookies","value":"1"}]}}"#, nil),
