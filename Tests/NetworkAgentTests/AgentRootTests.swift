@@ -104,7 +104,8 @@ import Values
                     }
                 }
                 guard connected == 0 else { continue }
-                try FileDescriptor.write(fd, Array("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".utf8))
+                let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                try FileDescriptor.write(fd, Array(request.utf8))
                 var all: [UInt8] = []
                 while let piece = try? FileDescriptor.read(fd, upTo: 65536), !piece.isEmpty { all += piece }
                 return String(decoding: all, as: UTF8.self)
