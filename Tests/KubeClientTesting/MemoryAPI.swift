@@ -76,7 +76,7 @@ package final class MemoryAPI: APITransport {
             let isNamed = ![
                 "pods", "nodes", "namespaces", "services", "endpointslices", "ippools", "ipamblocks",
                 "blockaffinities", "ipamhandles", "ipamconfigs", "ipreservations", "events", "bgpconfigurations",
-                "bgppeers", "bgpfilters",
+                "bgppeers", "bgpfilters", "felixconfigurations",
             ].contains(String(path.split(separator: "/").last ?? ""))
             if isNamed { return Self.failure(404, "NotFound") }
             if request.query.contains(where: { $0.0 == "watch" }) { return watch(path, request, &state) }

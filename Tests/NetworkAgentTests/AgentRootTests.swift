@@ -56,6 +56,78 @@ import Values
         }
     }
 
+    /// Felix's names, where and as long as FelixConfiguration says so.
+    @Test func figuresAreServedAsFelixConfigurationSays() async throws {
+        let nodes = try await TwoNodes(pool: Sample.pool("all", "10.244.0.0/16", vxlan: "Always"))
+        let felix = GroupVersionResource("crd.projectcalico.org", "v1", "felixconfigurations")
+        let ports = try (0..<2).map { _ in try Self.freePort() }
+        @Sendable func settings(_ enabled: Bool, _ port: Int) -> JSON {
+            ["prometheusMetricsEnabled": JSON(enabled), "prometheusMetricsPort": JSON(port)]
+        }
+        func make(_ name: String, _ enabled: Bool, _ port: Int) async throws {
+            var object = KubeObject(felix, kind: "FelixConfiguration", name: name)
+            object["spec"] = settings(enabled, port)
+            try await nodes.api.client.create(felix, object)
+        }
+        try await make("default", true, ports[0])
+        // Both agents of the test are processes of one machine: the second keeps its figures to itself.
+        try await make("node.b", false, ports[0])
+        try await nodes.withAgents {
+            let pod = try await nodes.startPod("one", on: "a")
+            #expect(pod.isSuccess, "\(pod.json)")
+            var text = ""
+            // The agent counts what it has done when it is done with it.
+            while !text.contains("felix_active_local_endpoints 1") { text = try await Self.figures(ports[0]) }
+            for series in [
+                "felix_host{host=\"a\"} 1", "felix_cluster_num_hosts 2", "felix_cluster_num_workload_endpoints 1",
+                "felix_int_dataplane_apply_time_seconds{quantile=\"0.99\"}", "felix_int_dataplane_failures ",
+                "felix_calc_graph_update_time_seconds_count ", "felix_resync_state 3", "process_resident_memory_bytes ",
+            ] { #expect(text.contains(series), "\(series) in \(text)") }
+            try await nodes.api.client.patch(felix, "default", type: .merge, ["spec": settings(true, ports[1])])
+            #expect(try await Self.figures(ports[1]).contains("felix_host"))
+        }
+    }
+
+    private static func figures(_ port: Int) async throws -> String {
+        try await OwnThread.run(awaiting: {
+            // Refused until the agent has heard of its settings.
+            while true {
+                let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+                defer { close(fd) }
+                var target = sockaddr_in()
+                target.sin_family = sa_family_t(AF_INET)
+                target.sin_port = UInt16(port).bigEndian
+                target.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+                let connected = withUnsafePointer(to: &target) {
+                    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                        connect(fd, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                    }
+                }
+                guard connected == 0 else { continue }
+                let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                try FileDescriptor.write(fd, Array(request.utf8))
+                var all: [UInt8] = []
+                while let piece = try? FileDescriptor.read(fd, upTo: 65536), !piece.isEmpty { all += piece }
+                return String(decoding: all, as: UTF8.self)
+            }
+        })
+    }
+
+    private static func freePort() throws -> Int {
+        let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(fd) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let result = withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+                bind(fd, pointer, length) == 0 ? getsockname(fd, pointer, &length) : -1
+            }
+        }
+        guard result == 0 else { throw Errno("bind") }
+        return Int(UInt16(bigEndian: address.sin_port))
+    }
+
     /// An address that IPAM does not know outlives the agent that wired it, and goes with its pod.
     @Test func addressesWithoutIPAMOutliveTheAgent() async throws {
         let nodes = try await TwoNodes(pool: Sample.pool("all", "10.244.0.0/16", vxlan: "Always"))
