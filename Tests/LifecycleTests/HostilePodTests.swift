@@ -4,22 +4,9 @@ import Glibc
 import Linux
 import Testing
 
-/// A real cluster with pods that mean harm, started by somebody with unusual surroundings.
-@Suite(.serialized, .enabled(if: geteuid() == 0))
-struct HostilePodTests {
-    private func withCluster(_ name: String, _ body: (TestCluster) async throws -> Void) async throws {
-        let cluster = try await TestCluster(name)
-        do {
-            try await body(cluster)
-            try await cluster.catbird("delete")
-            #expect(try await cluster.leftovers() == [])
-        } catch {
-            try await cluster.remove()
-            throw error
-        }
-        try await cluster.remove()
-    }
-
+/// Pods that mean harm, on a cluster that was started by somebody with unusual surroundings. In the suite of the others:
+/// what one leaves is held against the machine, so there is one at a time.
+extension LifecycleTests {
     private func create(_ name: String, _ spec: String, on cluster: TestCluster) async throws {
         let file = "\(cluster.folder)/\(name).json"
         let pod = #"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"\#(name)"},"spec":\#(spec)}"#

@@ -10,7 +10,8 @@ extension Files {
     /// than a path can name keeps it.
     ///
     /// - Parameter detachingMounts: what is mounted on the way is let go, and what is in it stays as it is. Without it
-    ///   a mount makes the removal fail with `EBUSY`; it is never entered.
+    ///   a mount below makes the removal fail with `EBUSY`; it is never entered. A mount at `path` itself is emptied,
+    ///   and stays, with the same error.
     public static func removeTree(_ path: String, detachingMounts: Bool = false) throws(Errno) {
         var bytes = Array(path.utf8)
         while bytes.count > 1, bytes.last == UInt8(ascii: "/") { bytes.removeLast() }
@@ -123,7 +124,9 @@ private struct TreeRemoval {
             guard errno == EISDIR || errno == EPERM else { throw Errno("unlink", place(name)) }
             let code = errno
             let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
-            let fd = catbird_openat2(folder, name.cString, flags, 0, UInt64(CATBIRD_RESOLVE_NO_XDEV))
+            // What was named may be a file system of its own: then that is emptied.
+            let isNamed = levels.isEmpty && !detachesMounts
+            let fd = catbird_openat2(folder, name.cString, flags, 0, isNamed ? 0 : UInt64(CATBIRD_RESOLVE_NO_XDEV))
             if fd < 0 {
                 switch errno {
                 case ENOENT: return nil
