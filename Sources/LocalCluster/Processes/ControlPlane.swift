@@ -53,6 +53,12 @@ public struct ControlPlane: Sendable {
                 await NodeRoles(client: client("system:catbird", "catbird"), controlPlane: node.name).run()
             }
             group.addTask {
+                await AgentManifest(
+                    client: client("system:catbird", "catbird"), addons: Addons(apiHost: node.address.description),
+                    log: log
+                ).run()
+            }
+            group.addTask {
                 try await install(Addons(apiHost: node.address.description), client("system:catbird", "catbird"), log)
             }
             group.addTask {
