@@ -100,7 +100,8 @@ enum IgnoredFlags {
             table([], ["--auto-pause-interval"], "ignored; a cluster is never paused."),
             table([], ["--trace"], "ignored; nothing is sent anywhere."),
             table(["--native-ssh"], [], "ignored; nodes have no SSH server."),
-            table([], ["--ssh-ip-address", "--ssh-key", "--ssh-port", "--ssh-user"], "ignored; nodes have no SSH server."),
+            table(
+                [], ["--ssh-ip-address", "--ssh-key", "--ssh-port", "--ssh-user"], "ignored; nodes have no SSH server."),
             table(
                 [
                     "--dns-proxy", "--host-dns-resolver", "--hyperv-use-external-switch", "--kvm-gpu", "--kvm-hidden",

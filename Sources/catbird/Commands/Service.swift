@@ -43,7 +43,8 @@ struct Service: AsyncParsableCommand {
             guard !all else { return try await showAll() }
             guard let name else {
                 throw LocalClusterError(
-                    .usage, "catbird service needs the name of a Service.", nextStep: "To see all: catbird service list")
+                    .usage, "catbird service needs the name of a Service.", nextStep: "To see all: catbird service list"
+                )
             }
             let (_, profile) = try await NodeCommand.running(common.name)
             let access = try ClusterAccess(running: profile.name)
@@ -90,7 +91,9 @@ struct Service: AsyncParsableCommand {
             guard let node = profile.controlPlaneNode?.address else { return }
             for service in services {
                 for address in Service.addresses(service, node: node) {
-                    print(formatted(https ? "https" + address.url.dropFirst("http".count) : address.url, of: service.name))
+                    print(
+                        formatted(https ? "https" + address.url.dropFirst("http".count) : address.url, of: service.name)
+                    )
                 }
             }
         }

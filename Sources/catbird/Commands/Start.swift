@@ -97,7 +97,8 @@ struct Start: AsyncParsableCommand {
             if isJSON { Start.printEvent(step) } else { Start.printLine(step) }
         }
         if downloadOnly {
-            Terminal.line("💡", "There is nothing to be downloaded: images come when pods ask for them. Nothing was done.")
+            Terminal.line(
+                "💡", "There is nothing to be downloaded: images come when pods ask for them. Nothing was done.")
         } else if dryRun {
             try await starting.rehearse()
         } else {

@@ -19,7 +19,8 @@ struct Status: AsyncParsableCommand {
     @Option(name: [.customShort("l"), .long], help: "nodes, or (with json) cluster.") var layout: String = "nodes"
     @Option(name: [.customShort("n"), .long], help: "Only this node.") var node: String?
 
-    @Option(name: [.customShort("w"), .long], help: "Again and again, after so long a time each: 1s.") var watch: String?
+    @Option(name: [.customShort("w"), .long], help: "Again and again, after so long a time each: 1s.") var watch:
+        String?
 
     func run() async throws {
         guard let watch else { return try await show() }
