@@ -15,7 +15,8 @@ int catbird_openat2(int directory, const char *path, int flags, mode_t mode, uin
     struct open_how how;
     memset(&how, 0, sizeof how);
     how.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC);
-    how.mode = flags & (O_CREAT | __O_TMPFILE) ? mode : 0;
+    // O_TMPFILE holds O_DIRECTORY's bit; of a folder that is only opened the kernel refuses a mode.
+    how.mode = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? mode : 0;
     how.resolve = resolve;
     int fd;
     // EAGAIN: somebody renamed something on the way, and the kernel cannot tell where it was.
