@@ -56,13 +56,13 @@ bench: build
 	$(BIN)/catbird-bench
 
 # KILLS (1000) SIGKILLs of the control plane under a load of writes, and whether anything was lost.
-store-# SIGKILLs of everything for SECONDS (60; by hand 900) under a churn of objects and pods, and whether anything was lost,
+store-kills: build
+	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/store-kills $(or $(KILLS),1000)
+
+# SIGKILLs of everything for SECONDS (60; by hand 900) under a churn of objects and pods, and whether anything was lost,
 # doubled, broken or left.
 attack: build
 	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/attack $(or $(SECONDS),60)
-
-kills: build
-	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/store-kills $(or $(KILLS),1000)
 
 kills: build
 	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/kills

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Coordination
+import CArchive
 import Glibc
 import Linux
 import Synchronization

@@ -76,17 +76,27 @@ extension ChildProcess {
     /// - Throws: ``ProcessWillNotEnd`` when it is there still.
     @discardableResult
     public func end(grace: Duration? = nil, killLimit: Duration = ChildProcess.killLimit) async throws -> ExitStatus {
+        try await ending(grace, killLimit).get()
+    }
+
+    /// A result and not an error: the optimizer of Swift 6.3.1 crashes on this function where it throws.
+    private func ending(_ grace: Duration?, _ killLimit: Duration) async -> Result<ExitStatus, any Error> {
         if let grace {
-            try signal(SIGTERM)
-            if let status = await wait(upTo: grace) { return status }
+            if let failure = send(SIGTERM) { return .failure(failure) }
+            if let status = await wait(upTo: grace) { return .success(status) }
         }
-        try signal(SIGKILL)
-        if let status = await wait(upTo: min(killLimit, .milliseconds(500))) { return status }
+        if let failure = send(SIGKILL) { return .failure(failure) }
+        if let status = await wait(upTo: min(killLimit, .milliseconds(500))) { return .success(status) }
         // Of v1 a frozen process does not even take SIGKILL.
         if let layout = try? CgroupLayout.detect() { layout.thaw(process: pid) }
-        if let status = await wait(upTo: killLimit) { return status }
-        guard let summary = ProcessSummary(pid: pid), summary.state != "Z" else { return .unknown }
-        throw ProcessWillNotEnd(process: summary)
+        if let status = await wait(upTo: killLimit) { return .success(status) }
+        guard let summary = ProcessSummary(pid: pid), summary.state != "Z" else { return .success(.unknown) }
+        return .failure(ProcessWillNotEnd(process: summary))
+    }
+
+    private func send(_ number: Int32) -> (any Error)? {
+        do { try signal(number) } catch { return error }
+        return nil
     }
 }
 

@@ -86,12 +86,22 @@ public struct ClusterStart: Sendable {
                 + plan.racks.map { "\($0.subnet)" }.joined(separator: ", ") + ". Nothing was done.")
     }
 
+    private func bringUpState(_ supervisor: SupervisorClient) async throws -> JSON? {
+        try await supervisor.send("GET", "/status", limit: ClusterRemoval.answerLimit)["bringUp"]
+    }
+
     /// A cluster that is said to run is looked at: its supervisor may not have been able to bring it up.
     private func joinRunning(_ paths: ProfilePaths) async throws {
         let profile = try store.load(options.profile)
         let pki = try ProfilePKI(paths: paths)
         let supervisor = SupervisorClient(paths: paths)
-        let state = try await supervisor.send("GET", "/status", limit: ClusterRemoval.answerLimit)["bringUp"]
+        var state = try await bringUpState(supervisor)
+        if state["state"].string == "working" {
+            // A supervisor that has just come back is at it: whether it comes through, only the end of that tells.
+            for try await event in try await supervisor.events()
+            where event["done"].bool == true || event["failed"].bool == true { break }
+            state = try await bringUpState(supervisor)
+        }
         if state["state"].string == "failed" {
             step(
                 "supervisor", .warning,

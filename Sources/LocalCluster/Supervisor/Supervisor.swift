@@ -22,6 +22,8 @@ public actor Supervisor {
     private let stopped: AsyncStream<Void>
     private let stop: AsyncStream<Void>.Continuation
     private var isStopping = false
+    /// Nodes that are being brought up.
+    private var boots: [String: Task<Void, any Error>] = [:]
     private var bringUpState = BringUpState.working
     /// The wait between two attempts to bring the cluster up.
     private var pause: Task<Void, any Error>?
@@ -98,7 +100,18 @@ public actor Supervisor {
         progress.note("supervised", "All processes of \(profile.name) are started", ["done": true])
     }
 
+    /// Who asks for a node that is being brought up waits for that: two at once would make its disk twice.
     private func bringUp(_ node: Profile.Node) async throws {
+        if let boot = boots[node.name] { return try await boot.value }
+        let boot = Task { try await self.boot(node) }
+        boots[node.name] = boot
+        defer { boots[node.name] = nil }
+        try await boot.value
+    }
+
+    private func boot(_ node: Profile.Node) async throws {
+        // It may have been stopped or removed since it was listed.
+        guard profile.wantedNodes.contains(where: { $0.name == node.name }), !isStopping else { return }
         let namespaces = try await fabric.attach(node)
         await network?.add(node, namespaces)
         if node.name == profile.controlPlaneNode?.name {
@@ -232,6 +245,7 @@ public actor Supervisor {
         let node = profile.nodes[index]
         if forGood { profile.removeNode(name) } else { profile.stopped.insert(name) }
         try store.save(profile)
+        _ = await boots[name]?.result
         if index == 0 { try await end("controlplane") }
         try await end("node-\(name)")
         await network?.remove(name)
