@@ -20,7 +20,8 @@ struct Copy: AsyncParsableCommand {
             guard to.node == nil else {
                 throw LocalClusterError(.usage, "Files are not copied from node to node.", nextStep: "Copy twice.")
             }
-            let file = try descriptor(target, O_WRONLY | O_CREAT | O_TRUNC)
+            // A device such as /dev/null takes what comes at once.
+            let file = try descriptor(target, O_WRONLY | O_CREAT | O_TRUNC, kinds: [S_IFREG, S_IFCHR])
             defer { close(file) }
             try await inside(node, profile, Self.reading, from.path, [1: file, 2: 2])
         } else {
@@ -29,7 +30,7 @@ struct Copy: AsyncParsableCommand {
                     .usage, "The target \"\(to.path)\" is not an absolute path.",
                     nextStep: "catbird cp \(source) \(to.node.map { "\($0):" } ?? "")/\(to.path)")
             }
-            let file = try descriptor(source, O_RDONLY)
+            let file = try descriptor(source, O_RDONLY, kinds: [S_IFREG])
             defer { close(file) }
             try await inside(to.node, profile, Self.writing, to.path, [0: file, 2: 2])
         }
@@ -47,13 +48,14 @@ struct Copy: AsyncParsableCommand {
         return (String(text[..<colon]), String(text[text.index(after: colon)...]))
     }
 
-    private func descriptor(_ path: String, _ flags: Int32) throws -> Int32 {
+    /// Opens without waiting for anybody; what is read or written through it later waits as usual.
+    private func descriptor(_ path: String, _ flags: Int32, kinds: Set<mode_t>) throws -> Int32 {
         let file = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0o644)
         guard file >= 0 else {
             throw LocalClusterError(.guestError, "\(path) cannot be opened: \(String(cString: strerror(errno)))")
         }
         var info = stat()
-        guard fstat(file, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
+        guard fstat(file, &info) == 0, kinds.contains(info.st_mode & S_IFMT), fcntl(file, F_SETFL, 0) == 0 else {
             close(file)
             throw LocalClusterError(.guestError, "\(path) is no file: files are copied, one at a time.")
         }
