@@ -13,7 +13,8 @@ struct LifecycleTests {
         do {
             try await body(cluster)
             try await cluster.catbird("delete")
-            #expect(try await cluster.leftovers() == [])
+            let leftovers = try await cluster.leftovers()
+            #expect(leftovers == [])
         } catch {
             try await cluster.remove()
             throw error

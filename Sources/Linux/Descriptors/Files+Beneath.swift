@@ -74,13 +74,16 @@ extension Files {
 
 extension Files {
     /// Runs `body` on a thread whose root is `folder`: no path and no link in it leads out, whoever wrote what is there.
+    /// An ``Errno`` of it that names a path names it as it is called outside.
     public static func withRoot<T: Sendable>(_ folder: String, _ body: @escaping @Sendable () throws -> T) throws -> T {
         try OwnThread.run {
             // Threads share their root; this one gets one of its own.
             try check("unshare", "CLONE_FS") { catbird_unshare(0x200) }
             try check("chroot", folder) { chroot(folder) }
             try check("chdir", "/") { chdir("/") }
-            return try body()
+            do { return try body() } catch let error as Errno where error.detail.hasPrefix("/") {
+                throw Errno(code: error.code, call: error.call, detail: folder + error.detail)
+            }
         }
     }
 }
