@@ -101,7 +101,7 @@ extension LifecycleTests {
             ] {
                 let text = try await outcome(
                     name, "set -- \(file); \(rewrite)", mounts: mount, volumes: hostPath(path), on: cluster)
-                #expect(text.hasSuffix("no\n"), "\(path): \(text)")
+                #expect(text.split(separator: "\n").contains("no"), "\(path): \(text)")
             }
 
             // The machine's processes are not the node's; its first one leads to the node's root, not the machine's.
@@ -117,7 +117,7 @@ extension LifecycleTests {
                 let answer = try await outcome(
                     name, "echo | nc -w 3 \(own).1 \(listener.port) && echo reached || echo no", more: more, on: cluster
                 )
-                #expect(answer.hasSuffix("no\n"), "\(answer)")
+                #expect(answer.split(separator: "\n").contains("no"), "\(answer)")
             }
             try await cluster.open(port: listener.port)
             let allowed = try await outcome(
