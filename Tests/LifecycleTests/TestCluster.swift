@@ -46,17 +46,9 @@ struct TestCluster {
 
     /// What is left over of the cluster: nothing is as it should be.
     func leftovers() async throws -> [String] {
-        var lines: [String] = []
-        // The kernel takes network namespaces apart after the last process has left them, in its own time, and tells
-        // nobody in the machine's when it is done.
-        for _ in 0..<10 {
-            let output = try await Self.run(Self.residue, ["check", "\(folder)/before"], [:])
-            lines = output.text.split(separator: "\n").map(String.init)
-            if !isAlone { lines = lines.filter { $0.contains(profile) } }
-            if lines.isEmpty { return [] }
-            try await Task.sleep(for: .milliseconds(300))
-        }
-        return lines
+        let output = try await Self.run(Self.residue, ["check", "\(folder)/before"], [:])
+        let lines = output.text.split(separator: "\n").map(String.init)
+        return isAlone ? lines : lines.filter { $0.contains(profile) }
     }
 
     /// Whatever happened, nothing stays.

@@ -10,9 +10,8 @@ import Values
 /// removes it: sandboxes with their namespaces, shared memory and addresses, volumes, control groups, logs.
 ///
 /// It looks when the kubelet has started, when a pod that is done has left something, and when the network can be asked
-/// again. As long
-/// as something refuses to go it looks again by itself, each time later: a busy group and a plugin without its agent tell
-/// nobody when they will not.
+/// again. As long as something refuses to go it looks again by itself, a little later each time: a busy group and a
+/// plugin without its agent tell nobody when they will not.
 final class OrphanCollector: Sendable {
     private let context: KubeletContext
     private let wishes: AsyncStream<Void>
@@ -47,7 +46,8 @@ final class OrphanCollector: Sendable {
             for what in left { context.log.warning("cannot remove what a pod that is gone has left: \(what)") }
             failures = left.isEmpty ? 0 : failures + 1
             guard failures > 0 else { continue }
-            let wait = min(0.5 * Double(1 << min(failures, 6)), 30)
+            // An agent that comes back changes nothing that is watched: with long waits a pod's address stays for them.
+            let wait = min(0.5 * Double(1 << min(failures, 4)), 5)
             Task { [wish] in
                 if (try? await Task.sleep(for: .seconds(wait))) != nil { wish.yield() }
             }
