@@ -219,6 +219,15 @@ extension Runtime {
                 .wrongState, "container \"\(record.status.name)\" is \(record.state.rawValue): nothing to attach to")
         }
         let fd = try Self.connect(paths.bundle(id) + "/attach")
+        // The monitor lives a little longer than the container, and has no output left to give: who attaches is told
+        // so, and reads the log (kubectl run does it by itself).
+        if let pid = record.status.pid.flatMap({ Int32(exactly: $0) }) {
+            let process = ProcessSummary(pid: pid)
+            if process == nil || process?.state == "Z" || ProcessIdentity.startTime(of: pid) != record.pidStarted {
+                close(fd)
+                throw RuntimeError(.wrongState, "container \"\(record.status.name)\" has ended: nothing to attach to")
+            }
+        }
         let writer = DescriptorWriter(owning: fcntl(fd, F_DUPFD_CLOEXEC, 3))
         let streams = AttachedStreams(DescriptorReader(owning: fd))
         let end: @Sendable () -> Void = {
