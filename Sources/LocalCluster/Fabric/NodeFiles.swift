@@ -10,7 +10,12 @@ struct NodeFiles {
     init(_ node: NodeNamespaces) { self.node = node }
 
     /// Read-only from the host, where it has them; links stay links.
-    static let hostFolders = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"]
+    ///
+    /// Those of /etc are hundreds of links: copies would be most of what a node's disk holds, and of the time that
+    /// making and removing it takes.
+    static let hostFolders = [
+        "usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc/alternatives", "etc/ssl/certs",
+    ]
 
     private static let folders: [(path: String, mode: UInt32)] = [
         ("dev", 0o755), ("etc", 0o755), ("home", 0o755), ("mnt", 0o755), ("opt", 0o755), ("opt/cni/bin", 0o755),
@@ -92,6 +97,7 @@ struct NodeFiles {
     private func collect(_ source: String, depth: Int, into result: inout [(path: String, original: Original)]) throws {
         switch Files.kind(source) {
         case .symbolicLink: result.append((source, .link(try Files.target(ofLink: source))))
+        case .directory where Self.hostFolders.contains(String(source.dropFirst())): return
         case .directory:
             // Private keys are no concern of a node's.
             guard depth < 8, !source.hasSuffix("/private") else { return }

@@ -212,6 +212,12 @@ import Values
                     "read-only", "writable", "root", "lo",
                 ]), "\(text.text)\(text.errorText)")
             #expect(!lines.contains("eth0"))
+            // What the host has hundreds of is seen, not copied: each would be an inode of every node's disk.
+            for folder in ["/etc/ssl/certs", "/etc/alternatives"] where Files.kind(folder) == .directory {
+                #expect(try Files.list(node.root + folder).isEmpty)
+                let seen = try await shell(node, "ls \(folder) | wc -l; touch \(folder)/x 2>/dev/null || echo read-only")
+                #expect(try seen.text == "\(Files.list(folder).count)\nread-only\n")
+            }
             #expect(Files.exists("\(node.root)/var/lib/kubelet/here") && !Files.exists("/run/here"))
             #expect(try Mounts.list().allSatisfy { !$0.isBelow(node.root) })
             let layout = try CgroupLayout.detect()
