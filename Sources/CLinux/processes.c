@@ -10,6 +10,16 @@
 
 int catbird_setns(int fd, int kind) { return setns(fd, kind); }
 int catbird_unshare(int kinds) { return unshare(kinds); }
+
+_Static_assert(sizeof(struct catbird_processors) == sizeof(cpu_set_t), "processors are not those of sched_setaffinity");
+
+int catbird_getaffinity(pid_t thread, struct catbird_processors *processors) {
+    return sched_getaffinity(thread, sizeof *processors, (cpu_set_t *)processors);
+}
+
+int catbird_setaffinity(const struct catbird_processors *processors) {
+    return sched_setaffinity(0, sizeof *processors, (const cpu_set_t *)processors);
+}
 pid_t catbird_gettid(void) { return (pid_t)syscall(SYS_gettid); }
 int catbird_pivot_root(const char *new_root, const char *put_old) {
     return (int)syscall(SYS_pivot_root, new_root, put_old);

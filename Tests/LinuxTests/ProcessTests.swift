@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
-import Linux
+@testable import Linux
 import Testing
 
 @Suite struct ProcessTests {
@@ -160,5 +160,26 @@ import Testing
         #expect(try await spawner.run().text == "inside")
         try Namespaces.unpin(mnt)
         #expect(!Namespaces.isPinned(mnt))
+    }
+
+    /// Numbers of mount namespaces come from stores of the processors' own: on one way of two the inner one has the
+    /// smaller number.
+    @Test(.enabled(if: geteuid() == 0)) func mountNamespaceIsPinnedFromOneOfAnotherProcessor() throws {
+        let folder = try TemporaryFolder()
+        let processors = try #require(ThreadProcessors.current()).single
+        for outer in processors.prefix(4) {
+            for inner in processors.prefix(4) {
+                let isPinned = try OwnThread.run {
+                    try outer.apply()
+                    try Namespaces.unshare([.mount])
+                    try inner.apply()
+                    let path = "\(folder.path)/mnt"
+                    try Namespaces.createPinned([.mount: path])
+                    defer { try? Namespaces.unpin(path) }
+                    return Namespaces.isPinned(path)
+                }
+                #expect(isPinned)
+            }
+        }
     }
 }

@@ -24,6 +24,13 @@ enum {
 
 int catbird_setns(int fd, int kind);
 int catbird_unshare(int kinds);
+
+// The processors that a thread may run on (0: the calling one), a bit each, as cpu_set_t has them: up to 1,024.
+struct catbird_processors {
+    unsigned long bits[1024 / (8 * sizeof(unsigned long))];
+};
+int catbird_getaffinity(pid_t thread, struct catbird_processors *processors);
+int catbird_setaffinity(const struct catbird_processors *processors);
 int catbird_pivot_root(const char *new_root, const char *put_old);
 pid_t catbird_gettid(void);
 

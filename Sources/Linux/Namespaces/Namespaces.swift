@@ -101,11 +101,14 @@ public enum Namespaces {
         let holder = PinHolder()
         return try OwnThread.run {
             // A mount namespace can only be pinned from outside of it, and what set-up mounts may hide what is there.
-            let outside = try FileDescriptor.open("/proc/\(getpid())/ns/mnt")
+            let outside = try FileDescriptor.open("/proc/thread-self/ns/mnt")
             try unshare(Set(pins.keys))
             defer { for fd in holder.fds.values { close(fd) } }
             for kind in pins.keys {
                 holder.fds[kind] = try FileDescriptor.open("/proc/thread-self/ns/\(kind.rawValue)").take()
+            }
+            if let path = pins[.mount] {
+                try makePinnable(holder, at: path, outside: .fd(outside.rawValue))
             }
             let value = try setup()
             let fds = holder.fds
@@ -127,6 +130,31 @@ public enum Namespaces {
     /// Makes and pins without set-up.
     public static func createPinned(_ pins: [NamespaceKind: String]) throws {
         try createPinned(pins) {}
+    }
+
+    /// Makes the calling thread's new mount namespace again until it can be pinned.
+    ///
+    /// The kernel lets a mount namespace be pinned in none but those with smaller numbers (`mnt_ns_loop` in
+    /// fs/namespace.c, against loops), and since 6.13 each processor takes numbers from a store of its own: one that was
+    /// made later, on another processor, may have a smaller number.
+    private static func makePinnable(_ holder: PinHolder, at path: String, outside: NamespaceRef) throws {
+        let before = ThreadProcessors.current()
+        // A set-up that runs on one processor alone is slow, no more.
+        defer { try? before?.apply() }
+        var others = ThreadProcessors.ofProcess()?.single ?? []
+        while let fd = holder.fds[.mount] {
+            do {
+                return try inNamespaces(mount: outside) {
+                    try pin(.fd(fd), .mount, at: path)
+                    try unpin(path)
+                }
+            } catch let error as Errno where error.code == EINVAL && !others.isEmpty {
+                try others.removeFirst().apply()
+                try unshare([.mount])
+                holder.fds[.mount] = try FileDescriptor.open("/proc/thread-self/ns/mnt").take()
+                close(fd)
+            }
+        }
     }
 
     /// Lives on one thread only: the one that `createPinned` starts.
