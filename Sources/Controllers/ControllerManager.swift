@@ -45,7 +45,8 @@ public struct ControllerManager: Sendable {
         var controllers: [any Controller] = [
             Scheduler(context.of("kube-scheduler")), DeploymentController(context),
             ReplicaController(context, .replicaSet), ReplicaController(context, .replicationController),
-            DaemonSetController(context), EndpointsController(context), LoadBalancerController(context),
+            DaemonSetController(context), EndpointsController(context),
+            LoadBalancerController(context, objects: addresses.objects, book: addresses.book),
             NamespaceContents(context), NodeLifecycle(context), TaintEviction(context), PodCollector(context),
             NamespaceDeletion(context, kinds), GarbageCollector(context, kinds), kinds, addresses,
             PoolController(context, objects: addresses.objects, book: addresses.book), EventExpiry(context),

@@ -109,29 +109,4 @@ import Values
         #expect(plan.create.count == 1)
         #expect(plan.create.first?["endpoints"].array?.isEmpty == true)
     }
-
-    @Test func loadBalancerAddresses() throws {
-        let range = try #require(CIDR("192.168.49.192/30"))
-        func balancer(_ name: String, ip: String? = nil, wanted: String? = nil) -> KubeObject {
-            var service = KubeObject(.services, kind: "Service", name: name, namespace: "default")
-            service.metadata["uid"] = JSON(name)
-            service["spec"] = ["type": "LoadBalancer"]
-            if let wanted { service["spec"]["loadBalancerIP"] = JSON(wanted) }
-            if let ip { service["status"]["loadBalancer"] = ["ingress": [["ip": JSON(ip)]]] }
-            return service
-        }
-        func choose(_ service: KubeObject, _ others: [KubeObject]) throws -> String {
-            try LoadBalancerController.choose(for: service, among: others, range: range).description
-        }
-        let taken = balancer("a", ip: "192.168.49.192")
-        #expect(try choose(balancer("b"), [taken]) == "192.168.49.193")
-        #expect(try choose(balancer("b", ip: "192.168.49.195"), [taken]) == "192.168.49.195")
-        #expect(try choose(balancer("b", wanted: "192.168.49.194"), [taken]) == "192.168.49.194")
-        #expect(throws: LoadBalancerController.Refusal.self) {
-            try choose(balancer("b", wanted: "192.168.49.192"), [taken])
-        }
-        #expect(throws: LoadBalancerController.Refusal.self) { try choose(balancer("b", wanted: "10.0.0.1"), [taken]) }
-        let full = (0..<4).map { balancer("s\($0)", ip: "192.168.49.19\(2 + $0)") }
-        #expect(throws: LoadBalancerController.Refusal.self) { try choose(balancer("b"), full) }
-    }
 }

@@ -3,6 +3,7 @@
 import KubeClient
 import KubeObjects
 import Logging
+import NetworkModel
 import Values
 
 /// What every controller is given: the client, the shared caches, the recorder of events, the settings.
@@ -57,7 +58,14 @@ struct Caches: Sendable {
         pods = ResourceCache(client, .pods, indexes: ["node": { $0.nodeName.map { [$0] } ?? [] }])
         nodes = ResourceCache(client, .nodes)
         namespaces = ResourceCache(client, .namespaces)
-        services = ResourceCache(client, .services)
+        services = ResourceCache(
+            client, .services,
+            indexes: [
+                LoadBalancerController.index: { service in
+                    guard LoadBalancerAddresses.isManaged(service) else { return [] }
+                    return LoadBalancerAddresses.shown(service).map { "\($0)" }
+                }
+            ])
         endpoints = ResourceCache(client, .endpoints)
         endpointSlices = ResourceCache(
             client, .endpointSlices,

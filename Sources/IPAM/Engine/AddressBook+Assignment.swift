@@ -288,7 +288,7 @@ extension AddressBook {
 
     /// Gives up a claim to a block that turned out to be another's.
     func abandon(_ claim: BlockAffinity) async throws {
-        guard let block = view.snapshot.blocks[claim.cidr], block.node != claim.node else { return }
+        guard let block = view.snapshot.blocks[claim.cidr], block.owner != claim.owner else { return }
         _ = try await apply([IPAMChange(.delete, .blockAffinities, claim.object)])
     }
 }

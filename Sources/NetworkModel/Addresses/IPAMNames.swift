@@ -86,6 +86,10 @@ public enum CalicoKeys {
     public static let containerID = "cni.projectcalico.org/containerID"
     public static let ipv4Pools = "cni.projectcalico.org/ipv4pools"
     public static let ipv6Pools = "cni.projectcalico.org/ipv6pools"
+    /// On a Service of type LoadBalancer: exactly these addresses, and the pools to take addresses of.
+    public static let loadBalancerIPs = "projectcalico.org/loadBalancerIPs"
+    public static let serviceIPv4Pools = "projectcalico.org/ipv4pools"
+    public static let serviceIPv6Pools = "projectcalico.org/ipv6pools"
     public static let ipFamilies = "cni.projectcalico.org/ipFamilies"
     /// On an IPPool: the pools to use when it is exhausted, in the order of preference, as a JSON list or with commas.
     public static let fallbackPools = "catbird.dev/fallback-pools"

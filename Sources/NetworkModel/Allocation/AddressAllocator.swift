@@ -85,6 +85,13 @@ public enum AddressAllocator {
     static func nextStep(
         _ family: IPFamily, _ request: AddressRequest, _ snapshot: IPAMSnapshot, hasQualified: Bool
     ) -> String {
+        if request.use == .loadBalancer {
+            if let choice = request.choices[family], !hasQualified {
+                return "Correct \(choice.source), or create the pool"
+            }
+            let pool = "\(family.rawValue) pool with allowedUses [LoadBalancer]"
+            return "Make another \(pool), or delete a Service of the type"
+        }
         let pools = snapshot.pools.filter { $0.cidr.family == family }
         let example = family == .v4 ? "192.168.0.0/24" : "fd00::/64"
         if pools.isEmpty {

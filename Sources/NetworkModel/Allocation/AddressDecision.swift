@@ -129,6 +129,7 @@ public struct BlockVerdict: Sendable, Hashable {
 /// Why there is no address.
 public struct AddressRefusal: Error, Sendable, Hashable, CustomStringConvertible {
     public let subject: String
+    /// Empty for what is no node's.
     public let node: String
     public let verdicts: [PoolVerdict]
     /// What to do about it, as a command where there is one.
@@ -138,7 +139,7 @@ public struct AddressRefusal: Error, Sendable, Hashable, CustomStringConvertible
 
     public var description: String {
         let what = family.map { "no \($0.rawValue) address, and so none at all," } ?? "no address"
-        let head = "\(what) for \(subject) on node \(node)"
+        let head = "\(what) for \(subject)\(node.isEmpty ? "" : " on node \(node)")"
         guard !verdicts.isEmpty else { return "\(head): there is no IPPool. \(nextStep)" }
         let count = verdicts.count == 1 ? "1 pool was considered" : "\(verdicts.count) pools were considered"
         let list = verdicts.map { "\($0.pool): \($0.reason)" }.joined(separator: "; ")

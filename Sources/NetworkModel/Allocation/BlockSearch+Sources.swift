@@ -44,12 +44,12 @@ extension BlockSearch {
         if take(Find(origin: origin, block: block, claim: claim), candidate, upTo: target) { return }
         let reason: String
         if block.freeCount > 0 {
-            reason = "the node's own; its \(block.freeCount) free addresses are reserved"
+            reason = "\(whose) own; its \(block.freeCount) free addresses are reserved"
         } else if block.isCoolingDown {
             let waiting = block.assignments.count { $0.attribute.isReleased }
-            reason = "the node's own, and full: \(waiting) of its addresses cool down"
+            reason = "\(whose) own, and full: \(waiting) of its addresses cool down"
         } else {
-            reason = "the node's own, and full"
+            reason = "\(whose) own, and full"
         }
         reject(candidate.pool, block.cidr, reason)
     }
@@ -181,7 +181,7 @@ extension BlockSearch {
     mutating func shortage(_ pool: IPPool, _ pools: [IPPool]) -> String {
         let blocks = snapshot.blocks.networks(within: pool.cidr)
         let own = BlockTable.slice(snapshot.blocks.networks(of: owner), pool.cidr).count
-        let ownText = "the node's \(own) block(s) of it are full"
+        let ownText = "\(whose) \(own) block(s) of it are full"
         if !snapshot.config.autoAllocateBlocks { return "\(ownText), and autoAllocateBlocks is off" }
         if ownedCount(pools) >= limit {
             let field =

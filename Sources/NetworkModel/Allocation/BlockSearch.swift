@@ -27,7 +27,10 @@ struct BlockSearch {
     }
 
     var writes: [BlockWrite] { order.compactMap { changed[$0] } }
-    var limit: Int { min(request.maxBlocks ?? .max, snapshot.config.maxBlocksPerHost) }
+    /// Services are no host: maxBlocksPerHost does not count for them.
+    var limit: Int { min(request.maxBlocks ?? .max, owner.node == nil ? .max : snapshot.config.maxBlocksPerHost) }
+    /// Whose the owner's blocks are, for people.
+    var whose: String { owner.node == nil ? "the Services'" : "the node's" }
 
     /// Takes up to `missing` addresses from pools of one tier: each kind of source of every pool before the next kind.
     mutating func search(_ tier: [PoolJudge.Candidate], missing: Int) {
@@ -110,7 +113,7 @@ struct BlockSearch {
         guard count > 0 else { return false }
         note(find, block, count)
         blockVerdicts[candidate.pool.name, default: []].append(
-            BlockVerdict(block: block.cidr, outcome: .taken, reason: Self.words(find.origin)))
+            BlockVerdict(block: block.cidr, outcome: .taken, reason: words(find.origin)))
         return true
     }
 
@@ -124,10 +127,10 @@ struct BlockSearch {
         changed[block.cidr]?.handles[request.handleID, default: 0] += count
     }
 
-    private static func words(_ origin: Grant.Origin) -> String {
+    private func words(_ origin: Grant.Origin) -> String {
         switch origin {
-        case .ownBlock: "the node's own, with a free address"
-        case .unconfirmedBlock: "the node's own, its claim not confirmed yet"
+        case .ownBlock: "\(whose) own, with a free address"
+        case .unconfirmedBlock: "\(whose) own, its claim not confirmed yet"
         case .newBlock: "nobody's so far"
         case .reclaimedBlock(let node): "\(node)'s, and empty"
         case .handedOverBlock(let node): "\(node)'s, and little used"
@@ -163,7 +166,8 @@ struct BlockSearch {
                 let holder = block.owner.map { "\($0)" } ?? "nobody"
                 return refusal(
                     [PoolVerdict(pool.label, "block \(block.cidr) is \(holder)'s and strictAffinity is on")],
-                    "Start the pod on that node, or ask for another address")
+                    request.use == .loadBalancer
+                        ? "Ask for another address" : "Start the pod on that node, or ask for another address")
             }
             find = Find(
                 origin: .explicit(owner: isForeign ? block.owner.map { "\($0)" } ?? "nobody" : nil), block: block,
@@ -206,6 +210,9 @@ enum Holder {
         guard let attribute else { return "nobody" }
         if attribute.isReleased { return "nobody: it was released at \(attribute.releasedAt ?? "") and cools down" }
         if let pod = attribute.values["pod"] { return "pod \(attribute.values["namespace"] ?? "")/\(pod)" }
+        if let service = attribute.values["service"] {
+            return "Service \(attribute.values["namespace"] ?? "")/\(service)"
+        }
         if let type = attribute.values["type"] { return "\(type) of node \(attribute.values["node"] ?? "")" }
         return attribute.handleID.map { "handle \($0)" } ?? "somebody without a handle"
     }
