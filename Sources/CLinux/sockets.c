@@ -113,6 +113,15 @@ int catbird_netlink_open(int protocol, uint32_t groups) {
     return fd;
 }
 
+int catbird_netlink_send_room(int fd, size_t size) {
+    int wanted = size > (1 << 29) ? 1 << 30 : (int)(2 * size + 65536);
+    int current = 0;
+    socklen_t length = sizeof current;
+    if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &current, &length) == 0 && current >= wanted) return 0;
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &wanted, sizeof wanted) == 0) return 0;
+    return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof wanted);
+}
+
 int catbird_netlink_add_group(int fd, unsigned group) {
     return setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group);
 }

@@ -93,6 +93,8 @@ int catbird_set_window_size(int fd, uint16_t rows, uint16_t columns);
 // A raw netlink socket bound to `groups` (a bit mask), with strict checking and extended acknowledgements switched on.
 int catbird_netlink_open(int protocol, uint32_t groups);
 int catbird_netlink_add_group(int fd, unsigned group);
+// Makes room for a datagram of `size` bytes to be sent.
+int catbird_netlink_send_room(int fd, size_t size);
 // Receives one datagram whole: the buffer is enlarged as needed (malloc); only what the kernel itself sent is returned.
 ssize_t catbird_netlink_receive(int fd, uint8_t **buffer, size_t *capacity);
 

@@ -105,6 +105,65 @@ public final class NetlinkSocket: Sendable {
         }
     }
 
+    /// Sends several messages as one batch, which the kernel carries out whole or not at all, and waits for its word.
+    ///
+    /// - Parameters:
+    ///   - first: begins the batch; `last` ends it.
+    ///   - messages: not empty. Only the last asks for an acknowledgement: the kernel answers the others if they fail.
+    ///   - what: for the error: what the message of an index was to do, or the whole of them where it is nil.
+    package func commit(
+        first: NetlinkMessage, _ messages: [NetlinkMessage], last: NetlinkMessage, _ what: (Int?) -> String
+    ) throws(Errno) {
+        let result = state.withLock { box -> Result<Void, Errno> in
+            do throws(Errno) { return .success(try commit(first, messages, last, &box.state, what)) } catch {
+                return .failure(error)
+            }
+        }
+        try result.get()
+    }
+
+    private func commit(
+        _ first: NetlinkMessage, _ messages: [NetlinkMessage], _ last: NetlinkMessage, _ state: inout State,
+        _ what: (Int?) -> String
+    ) throws(Errno) {
+        let start = state.sequence &+ 1
+        let count = UInt32(truncatingIfNeeded: messages.count)
+        var bytes = first.finished(sequence: start)
+        bytes.reserveCapacity(messages.reduce(64) { $0 + $1.bytes.count })
+        for (index, message) in messages.enumerated() {
+            bytes += message.finished(sequence: start &+ 1 &+ UInt32(truncatingIfNeeded: index))
+        }
+        bytes += last.finished(sequence: start &+ 1 &+ count)
+        state.sequence = start &+ 1 &+ count
+        // The kernel counts its own structures with what is sent.
+        try check("setsockopt(SO_SNDBUFFORCE)", what(nil)) { catbird_netlink_send_room(fd, bytes.count) }
+        while true {
+            let sent = send(fd, bytes, bytes.count, 0)
+            if sent == bytes.count { break }
+            if sent >= 0 || errno != EINTR { throw Errno("nfnetlink", what(nil)) }
+        }
+        // Of several that failed the first is the reason: the others may have needed it.
+        var failure: Errno?
+        while true {
+            let received = catbird_netlink_receive(fd, &state.buffer, &state.capacity)
+            guard received >= 0 else { throw Errno("nfnetlink", what(nil)) }
+            let datagram = [UInt8](UnsafeBufferPointer(start: state.buffer, count: received))
+            for reply in NetlinkReply.parse(datagram) where reply.type == Int(NLMSG_ERROR) {
+                let distance = reply.sequence &- start
+                guard distance <= count &+ 1 else { continue }
+                let code = reply.payload.number(at: reply.payload.startIndex, as: Int32.self) ?? 0
+                let index = distance == 0 || distance > count ? nil : Int(distance) - 1
+                if code < 0, failure == nil {
+                    failure = Errno(code: -code, call: "nfnetlink", detail: Self.detail(what(index), reply))
+                }
+                // What concerns the whole is said of its first message, and nothing else is said then.
+                guard distance == 0 && code < 0 || distance == count else { continue }
+                if let failure { throw failure }
+                return
+            }
+        }
+    }
+
     /// What was asked for, with the kernel's own explanation when it gives one.
     private static func detail(_ what: String, _ reply: NetlinkReply) -> String {
         let capped: Int32 = 0x100
