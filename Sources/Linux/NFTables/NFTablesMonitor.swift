@@ -17,8 +17,12 @@ private enum NFT {
     static let group: UInt32 = 1 << 6
     static let newGeneration = 15
     static let getGeneration = 16
+    /// `NFT_MSG_NEWSETELEM` and `NFT_MSG_DELSETELEM`.
+    static let elementKinds = [12, 14]
     /// In messages about tables and what is in them: the table's name. In those about generations: the number.
     static let first = 1
+    /// In messages about elements: the set's name.
+    static let second = 2
     static let program = 3
     static let headerSize = 4
     static let families: [UInt8: String] = [1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"]
@@ -31,10 +35,14 @@ private enum NFT {
         return reply.attributes(after: headerSize).number(first, as: UInt32.self).map { UInt32(bigEndian: $0) }
     }
 
-    static func table(_ reply: NetlinkReply) -> String? {
+    /// The table that a message is about, unless it is about elements of one of these sets.
+    static func table(_ reply: NetlinkReply, exceptElementsOf sets: Set<String>) -> String? {
         guard isMessage(reply), kind(reply) != newGeneration, let family = reply.payload.first,
-            let word = families[family], let name = reply.attributes(after: headerSize).string(first)
+            let word = families[family]
         else { return nil }
+        let attributes = reply.attributes(after: headerSize)
+        guard let name = attributes.string(first) else { return nil }
+        if elementKinds.contains(kind(reply)), let set = attributes.string(second), sets.contains(set) { return nil }
         return "\(word) \(name)"
     }
 }
@@ -47,12 +55,14 @@ public final class NFTablesMonitor: Sendable {
     public let events: AsyncStream<[NFTablesEvent]>
 
     /// Changes from now on, in the given namespace or the calling thread's.
-    public init(in namespace: NamespaceRef? = nil) throws {
+    ///
+    /// - Parameter sets: names of sets that are meant to be filled by others: what changes in them touches no table.
+    public init(in namespace: NamespaceRef? = nil, exceptElementsOf sets: Set<String> = []) throws {
         fd = try Namespaces.inNamespaces(net: namespace) {
             try check("socket(NETLINK_NETFILTER)") { catbird_netlink_open(NETLINK_NETFILTER, NFT.group) }
         }
         (events, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
-        let parser = Parser()
+        let parser = Parser(exceptElementsOf: sets)
         do throws(Errno) {
             try check("fcntl") { catbird_set_nonblocking(fd, 1) }
             try FileEvents.shared().add(fd) { [weak self] _ in self?.receive(parser) }
@@ -69,7 +79,10 @@ public final class NFTablesMonitor: Sendable {
 
     /// Used on the thread of the file events alone: what a transaction touched until its end is told.
     private final class Parser: @unchecked Sendable {
-        var tables: Set<String> = []
+        private let sets: Set<String>
+        private var tables: Set<String> = []
+
+        init(exceptElementsOf sets: Set<String>) { self.sets = sets }
 
         func take(_ bytes: [UInt8]) -> [NFTablesEvent] {
             NetlinkReply.parse(bytes).compactMap { reply in
@@ -78,7 +91,7 @@ public final class NFTablesMonitor: Sendable {
                     let program = reply.attributes(after: NFT.headerSize).string(NFT.program) ?? ""
                     return .transaction(generation: generation, tables: tables, program: program)
                 }
-                if let table = NFT.table(reply) { tables.insert(table) }
+                if let table = NFT.table(reply, exceptElementsOf: sets) { tables.insert(table) }
                 return nil
             }
         }

@@ -46,8 +46,8 @@ public struct ExpectedNetwork: Sendable {
     public let namespace: NamespaceRef?
     public var interfaces: [Interface] = []
     public var ways: [Way] = []
-    /// nftables' table, as `ip catbird-lab`, with its chains.
-    public var table: (name: String, chains: Set<String>)?
+    /// nftables' table, as `ip catbird-lab`, with the commands that make it.
+    public var table: (name: String, commands: String)?
 
     /// Whether what the kernel tells may have made a difference. Looks at nothing but the event.
     func isTouched(by event: NetlinkEvent) -> Bool {
@@ -90,27 +90,22 @@ public struct ExpectedNetwork: Sendable {
         where !routes.contains(where: { $0.destination == way.destination && $0.gateway == way.gateway }) {
             result.append(Difference(description: "there is no route to \(way.destination) by \(way.gateway)"))
         }
-        if let table, let problem = try Self.problem(of: table.name, table.chains, in: namespace) {
-            result.append(Difference(description: problem))
+        if let table {
+            result += try Self.differences(of: table.name, table.commands, in: namespace)
+                .map { Difference(description: $0) }
         }
         return result
     }
 
-    private static func problem(of table: String, _ chains: Set<String>, in namespace: NamespaceRef?) throws -> String?
+    private static func differences(of table: String, _ commands: String, in namespace: NamespaceRef?) throws -> [String]
     {
+        let others = Set([Fabric.openPorts])
         var tables = try namespace.map { try NFTables(in: $0) } ?? NFTables()
-        let name = table.split(separator: " ").last.map(String.init) ?? table
-        guard try tables.tables(family: "ip").contains(where: { $0.name == name }) else {
-            return "nftables' table \(table) is missing"
+        guard let content = try tables.content(of: table, withoutElements: others) else {
+            return ["nftables' table \(table) is missing"]
         }
-        var rules: [String: Int] = [:]
-        for entry in try tables.list("list table \(table)") {
-            if let chain = entry["chain"]?["name"]?.string { rules[chain] = rules[chain] ?? 0 }
-            if let chain = entry["rule"]?["chain"]?.string { rules[chain, default: 0] += 1 }
-        }
-        let empty = chains.filter { (rules[$0] ?? 0) == 0 }.sorted()
-        if empty.isEmpty { return nil }
-        return "nftables' table \(table) has no rules in \(empty.joined(separator: ", "))"
+        guard let wanted = try NFTables.content(of: table, madeBy: commands, withoutElements: others) else { return [] }
+        return content.differences(from: wanted).map { "\($0) of nftables' table \(table) is not as it was made" }
     }
 }
 
@@ -133,7 +128,9 @@ extension Fabric {
             ]
             network.ways = plan.racks.dropFirst().map { .init(destination: $0.subnet, gateway: first.router) }
             network.ways += firstNodeWays(podRanges)
-            network.table = ("ip \(names.table)", ["postrouting", "forward"])
+            network.table = (
+                "ip \(names.table)", Self.hostRules(names: names, plan: plan, resolvers: resolvers)
+            )
             return network
         case .fabric:
             var network = ExpectedNetwork(place: place, namespace: namespace)

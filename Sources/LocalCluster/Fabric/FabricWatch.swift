@@ -81,7 +81,7 @@ public actor FabricWatch {
             }
         ]
         if network.table != nil {
-            let monitor = try NFTablesMonitor(in: network.namespace)
+            let monitor = try NFTablesMonitor(in: network.namespace, exceptElementsOf: [Fabric.openPorts])
             tasks[place]?.append(
                 Task { [weak self] in
                     for await events in monitor.events { await self?.take(events, place) }
