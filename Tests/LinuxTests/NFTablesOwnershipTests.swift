@@ -50,7 +50,8 @@ import Testing
     /// A set that is there for others to fill is no reason to write its table anew; the rest of it is.
     @Test func elementsOfOthersSetsAreNoForeignChange() async throws {
         let space = try Space()
-        try space.run("add table ip mine\nadd set ip mine open { type inet_service; }\nadd set ip mine own { type mark; }")
+        try space.run("add table ip mine\nadd set ip mine open { type inet_service; }")
+        try space.run("add set ip mine own { type mark; }")
         let ownership = try TableOwnership(of: ["ip mine"], in: space.namespace)
         let monitor = try NFTablesMonitor(in: space.namespace, exceptElementsOf: ["open"])
         try space.run("add element ip mine open { 80, 443 }")

@@ -36,7 +36,9 @@ extension NFTables {
     ///   - withoutElements: sets that others fill: what is in them does not count.
     public mutating func content(of table: String, withoutElements: Set<String> = []) throws -> NFTablesContent? {
         let words = table.split(separator: " ").map(String.init)
-        guard words.count == 2, try tables(family: words[0]).contains(where: { $0.name == words[1] }) else { return nil }
+        guard words.count == 2, try tables(family: words[0]).contains(where: { $0.name == words[1] }) else {
+            return nil
+        }
         return NFTablesContent(listing: try list("list table \(table)"), withoutElements: withoutElements)
     }
 

@@ -97,8 +97,9 @@ public struct ExpectedNetwork: Sendable {
         return result
     }
 
-    private static func differences(of table: String, _ commands: String, in namespace: NamespaceRef?) throws -> [String]
-    {
+    private static func differences(
+        of table: String, _ commands: String, in namespace: NamespaceRef?
+    ) throws -> [String] {
         let others = Set([Fabric.openPorts])
         var tables = try namespace.map { try NFTables(in: $0) } ?? NFTables()
         guard let content = try tables.content(of: table, withoutElements: others) else {
