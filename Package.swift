@@ -91,8 +91,8 @@ let allTargets: [Target] = [
     library(
         "Kubelet",
         nioHTTP + [
-            "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "CNIProtocol", "Values",
-            "CZlib", crypto, log, asyncHTTPClient,
+            "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "NetworkModel", "PKI", "Linux",
+            "CNIProtocol", "Values", "CZlib", crypto, log, asyncHTTPClient,
         ]),
     library("Calicoctl", ["IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkModel", "Values", "YAMLCoding"]),
     library(

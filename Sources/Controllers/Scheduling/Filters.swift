@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeObjects
+import NetworkModel
 import Values
 
 /// Why a node does not take a pod.

@@ -1,19 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import KubeObjects
+package import NetworkModel
 package import Values
-
-/// A port of the node that a pod takes.
-package struct HostPort: Sendable, Hashable {
-    package var ip: String
-    package var port: Int
-    package var `protocol`: String
-
-    package func conflicts(with other: HostPort) -> Bool {
-        guard port == other.port, `protocol` == other.protocol else { return false }
-        return ip == other.ip || ip == "0.0.0.0" || other.ip == "0.0.0.0"
-    }
-}
 
 /// One term of pod affinity or anti-affinity.
 package struct PodAffinityTerm: Sendable {
@@ -78,7 +67,7 @@ package struct PodInfo: Sendable {
     package let priority: Int
     package let requests: Resources
     package let weighed: Resources
-    package let hostPorts: [HostPort]
+    package let hostPorts: [AskedHostPort]
     package let tolerations: [Toleration]
     package let affinity: NodeAffinity
     package let requiredAffinity: [PodAffinityTerm]
@@ -100,17 +89,7 @@ package struct PodInfo: Sendable {
         weighed = Resources.weighed(by: spec, requested: requests)
         tolerations = pod.tolerations
         affinity = NodeAffinity(spec)
-        var ports: [HostPort] = []
-        for container in (spec["containers"].array ?? []) + (spec["initContainers"].array ?? []) {
-            for port in container["ports"].array ?? [] {
-                guard let number = port["hostPort"].int, number > 0 else { continue }
-                let ip = port["hostIP"].string ?? ""
-                ports.append(
-                    HostPort(
-                        ip: ip.isEmpty ? "0.0.0.0" : ip, port: number, protocol: port["protocol"].string ?? "TCP"))
-            }
-        }
-        hostPorts = ports
+        hostPorts = AskedHostPort.asked(by: spec)
         let required = "requiredDuringSchedulingIgnoredDuringExecution"
         let preferred = "preferredDuringSchedulingIgnoredDuringExecution"
         func terms(_ kind: String) -> [PodAffinityTerm] {
