@@ -2,6 +2,7 @@
 
 import IPAM
 import KubeObjects
+import Synchronization
 import Values
 
 /// The IPAM objects of the whole cluster, for the controllers that look after them.
@@ -14,6 +15,11 @@ struct IPAMCaches: Sendable {
     let reservations: ResourceCache
     let clusterInformation: ResourceCache
     private let nodes: ResourceCache
+    private let changes = ChangeCount()
+
+    private final class ChangeCount: Sendable {
+        let value = Atomic<Int>(0)
+    }
 
     init(_ context: ControllerContext) {
         pools = ResourceCache(context.client, .ipPools)
@@ -24,7 +30,13 @@ struct IPAMCaches: Sendable {
         reservations = ResourceCache(context.client, .ipReservations)
         clusterInformation = ResourceCache(context.client, .clusterInformations)
         nodes = context.caches.nodes
+        for cache in [pools, blocks, affinities, configs, reservations, nodes] {
+            cache.onChange { [changes] _ in changes.value.add(1, ordering: .sequentiallyConsistent) }
+        }
     }
+
+    /// Grows whenever ``all`` changes.
+    var revision: String { "\(changes.value.load(ordering: .sequentiallyConsistent))" }
 
     /// Those that are not run by others.
     var caches: [ResourceCache] {
