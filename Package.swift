@@ -211,7 +211,7 @@ let benchmarks: [Target] =
         .executableTarget(
             name: "catbird-bench",
             dependencies: nioHTTP + nioHTTP2 + [
-                "APIServer", "CNIProtocol", "IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkAgent",
+                "APIServer", "CNIProtocol", "Controllers", "IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkAgent",
                 "NetworkModel", "PKI", "Storage", "Values", log,
             ], path: "Benchmarks/Addresses", swiftSettings: settings)
     ]
