@@ -75,6 +75,8 @@ package struct PodInfo: Sendable {
     package let preferredAffinity: [(weight: Int, term: PodAffinityTerm)]
     package let spread: [SpreadConstraint]
     package let owner: String?
+    /// It is being deleted: what spreads pods does not count it any more.
+    package let isLeaving: Bool
 
     package init(_ pod: KubeObject) {
         self.pod = pod
@@ -110,6 +112,7 @@ package struct PodInfo: Sendable {
         preferredAffinity = wishes("podAffinity", 1) + wishes("podAntiAffinity", -1)
         spread = (spec["topologySpreadConstraints"].array ?? []).map { SpreadConstraint($0, labels: labels) }
         owner = pod.controller?.uid
+        isLeaving = pod.isBeingDeleted
     }
 
     package func tolerates(_ taint: Taint) -> Bool { tolerations.tolerate(taint) }
@@ -125,6 +128,10 @@ package struct NodeInfo: Sendable {
     package private(set) var pods: [String: PodInfo] = [:]
     package private(set) var requested = Resources()
     package private(set) var weighed = Resources()
+    /// How many pods each controller has here that stay.
+    package private(set) var owned: [String: Int] = [:]
+    /// The pods that keep others away, by uid: few, where all would have to be asked else.
+    package private(set) var exclusive: [String: PodInfo] = [:]
 
     package init(_ node: KubeObject) {
         name = node.name
@@ -151,11 +158,17 @@ package struct NodeInfo: Sendable {
         pods[pod.uid] = pod
         requested.add(pod.requests)
         weighed.add(pod.weighed)
+        if let owner = pod.owner, !pod.isLeaving { owned[owner, default: 0] += 1 }
+        if !pod.requiredAntiAffinity.isEmpty { exclusive[pod.uid] = pod }
     }
 
     package mutating func remove(_ uid: String) {
         guard let pod = pods.removeValue(forKey: uid) else { return }
         requested.subtract(pod.requests)
         weighed.subtract(pod.weighed)
+        exclusive[uid] = nil
+        if let owner = pod.owner, !pod.isLeaving, let count = owned[owner] {
+            owned[owner] = count > 1 ? count - 1 : nil
+        }
     }
 }
