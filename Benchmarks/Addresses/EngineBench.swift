@@ -40,9 +40,28 @@ enum EngineBench {
                 try await server.client.create(.ipamBlocks, block)
                 try await server.client.create(.blockAffinities, claim)
             }
+            let floor = try await bareWrites(server, count: 500)
+            let before = server.writes
             try await server.withStore { store in rates.append(try await rate(store, count: 1000)) }
             report("SQLite and API, \(filling.rawValue)", rates)
+            let writes = Double(server.writes - before) / 1000
+            guard writes > 0, let rate = rates.last else { continue }
+            print(
+                "    \(Measure.text(writes)) writes an address; \(Measure.text(floor / rate / writes)) times as long as so many bare writes one after the other (\(Int(floor))/s)"
+            )
         }
+    }
+
+    /// Bare writes a second, one after the other.
+    private static func bareWrites(_ server: Server, count: Int) async throws -> Double {
+        let seconds = try await Measure.seconds {
+            for index in 0..<count {
+                var handle = IPAMHandle(handleID: "bare.\(index)")
+                if let cidr = CIDR("10.9.0.0/26") { handle.increment(cidr) }
+                try await server.client.create(.ipamHandles, handle.encoded())
+            }
+        }
+        return Double(count) / seconds
     }
 
     private static func report(_ what: String, _ rates: [Double]) {

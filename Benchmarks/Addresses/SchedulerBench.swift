@@ -45,7 +45,7 @@ enum SchedulerBench {
                 _ = state.podChanged(other)
             }
         }
-        print("scheduler 5000 pods that fit nowhere: \(Measure.text(seconds * 1000, 1)) µs a pod that is bound by others")
+        print("scheduler 5000 pods that fit nowhere: \(Measure.text(seconds * 1000, 1)) µs a pod bound by others")
     }
 
     private static func node(_ index: Int, room: Int) -> KubeObject {
@@ -66,7 +66,7 @@ enum SchedulerBench {
             ]
         ]
         pod["spec"] = [
-            "containers": [["name": "c", "image": "i", "resources": ["requests": ["cpu": "100m", "memory": "64Mi"]]]]
+            "containers": [["name": "c", "resources": ["requests": ["cpu": "100m", "memory": "64Mi"]]]]
         ]
         return pod
     }
