@@ -42,7 +42,9 @@ import Values
     /// Whatever keeps the allocator from the only pool: doctor does not say that all is well.
     @Test(arguments: [
         PoolCase(spec: ["disabled": true], cause: "p: it is disabled", step: "calicoctl patch ippool p "),
-        PoolCase(spec: ["allowedUses": ["Tunnel"]], cause: "p: its allowedUses (Tunnel) leave out Workload"),
+        PoolCase(
+            spec: ["allowedUses": ["Tunnel"]], cause: "p: its allowedUses (Tunnel) leave out Workload",
+            step: "To use p: kubectl patch ippool p "),
         PoolCase(spec: ["assignmentMode": "Manual"], cause: "p: its assignmentMode is Manual"),
         PoolCase(
             spec: ["nodeSelector": "rack == '1'"], cause: "p: its nodeSelector rack == '1' does not select the node",
