@@ -34,8 +34,7 @@ final class AddressCollector: Controller {
         let objects = IPAMCaches(context)
         self.objects = objects
         book = AddressBook(
-            store: WatchedStore(client: context.client, revision: { objects.revision }) { objects.all }, node: "",
-            logger: context.log)
+            store: WatchedStore(client: context.client, feed: { objects.feed }), node: "", logger: context.log)
     }
 
     func register() {
