@@ -160,7 +160,7 @@ actor NodePresence {
         let nodes = view.nodes.all()
         for object in view.pools.all() {
             guard let pool = try? IPPool(object) else { continue }
-            let speaker = nodes.filter { pool.selects($0.labels) }.map(\.name).min()
+            let speaker = nodes.filter { pool.nodeSelector.matches($0.labels) }.map(\.name).min()
             guard speaker == node || (speaker == nil && nodes.map(\.name).min() == node) else { continue }
             let note = pool.encapsulationNote(kernelHasIPIP: try await hasIPIP())
             guard object.annotations[CalicoKeys.encapsulationNote] != note else { continue }
