@@ -91,8 +91,8 @@ let allTargets: [Target] = [
     library(
         "Kubelet",
         nioHTTP + [
-            "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "CNIProtocol", "Values",
-            "CZlib", crypto, log, asyncHTTPClient,
+            "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "NetworkModel", "PKI", "Linux",
+            "CNIProtocol", "Values", "CZlib", crypto, log, asyncHTTPClient,
         ]),
     library("Calicoctl", ["IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkModel", "Values", "YAMLCoding"]),
     library(
@@ -211,7 +211,7 @@ let benchmarks: [Target] =
         .executableTarget(
             name: "catbird-bench",
             dependencies: nioHTTP + nioHTTP2 + [
-                "APIServer", "CNIProtocol", "IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkAgent",
+                "APIServer", "CNIProtocol", "Controllers", "IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkAgent",
                 "NetworkModel", "PKI", "Storage", "Values", log,
             ], path: "Benchmarks/Addresses", swiftSettings: settings)
     ]

@@ -5,7 +5,7 @@ import Logging
 
 /// Measures addresses, plugin and routes; beside each figure stands a ratio to a floor measured in the same run.
 ///
-///     catbird-bench [engine] [cluster] [plugin] [routes]
+///     catbird-bench [engine] [scheduler] [cluster] [plugin] [routes]
 ///     catbird-bench watch HOST:PORT WATCHERS ROUNDS
 @main struct Bench {
     static func main() async throws {
@@ -16,6 +16,7 @@ import Logging
         let asked = Set(CommandLine.arguments.dropFirst())
         func wants(_ name: String) -> Bool { asked.isEmpty || asked.contains(name) }
         if wants("engine") { try await EngineBench.run() }
+        if wants("scheduler") { await SchedulerBench.run() }
         if wants("cluster") { try await ClusterBench.run() }
         guard geteuid() == 0 else {
             print("plugin and routes need root: left out")

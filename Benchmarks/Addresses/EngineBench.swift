@@ -40,9 +40,54 @@ enum EngineBench {
                 try await server.client.create(.ipamBlocks, block)
                 try await server.client.create(.blockAffinities, claim)
             }
+            let floor = try await bareWrites(server, count: 500)
+            let before = server.writes
             try await server.withStore { store in rates.append(try await rate(store, count: 1000)) }
             report("SQLite and API, \(filling.rawValue)", rates)
+            let writes = Double(server.writes - before) / 1000
+            if filling == .empty { try await server.withStore { try await crowd($0, server, floor: floor) } }
+            guard writes > 0, let rate = rates.last else { continue }
+            print(
+                "    \(Measure.text(writes)) writes an address; \(Measure.text(floor / rate / writes)) times as long as so many bare writes one after the other (\(Int(floor))/s)"
+            )
         }
+    }
+
+    /// Many pods that start on one node at once, as its agent sees them.
+    private static func crowd(_ store: some IPAMStore, _ server: Server, floor: Double) async throws {
+        let (count, width) = (1024, 64)
+        let book = AddressBook(store: store, node: "crowd")
+        _ = await book.snapshot()
+        let before = server.writes
+        let seconds = try await Measure.seconds {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for lane in 0..<width {
+                    group.addTask {
+                        for index in stride(from: lane, to: count, by: width) {
+                            _ = try await book.assign(request("crowd-\(index)", nodes[0]))
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+        let rate = Double(count) / seconds
+        let writes = Double(server.writes - before) / Double(count)
+        print(
+            "engine SQLite and API, \(width) at a time on one node: \(Int(rate)) allocations/s, \(Measure.text(writes)) writes each (\(Measure.text(rate / floor)) for each bare write one after the other)"
+        )
+    }
+
+    /// Bare writes a second, one after the other.
+    private static func bareWrites(_ server: Server, count: Int) async throws -> Double {
+        let seconds = try await Measure.seconds {
+            for index in 0..<count {
+                var handle = IPAMHandle(handleID: "bare.\(index)")
+                if let cidr = CIDR("10.9.0.0/26") { handle.increment(cidr) }
+                try await server.client.create(.ipamHandles, handle.encoded())
+            }
+        }
+        return Double(count) / seconds
     }
 
     private static func report(_ what: String, _ rates: [Double]) {

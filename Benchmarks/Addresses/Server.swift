@@ -73,14 +73,7 @@ final class Server: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for informer in informers { group.addTask { await informer.run() } }
             for informer in informers { await informer.waitUntilSynced() }
-            try await body(
-                WatchedStore(
-                    client: client, revision: { informers.map(\.resourceVersion).joined(separator: " ") },
-                    read: {
-                        IPAMObjects(
-                            pools: informers[0].all(), blocks: informers[1].all(), affinities: informers[2].all(),
-                            nodes: informers[3].all(), reservations: informers[4].all())
-                    }))
+            try await body(WatchedStore(client: client, feed: { InformerFeed(informers) }))
             group.cancelAll()
         }
     }

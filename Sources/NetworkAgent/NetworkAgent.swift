@@ -40,7 +40,7 @@ public struct NetworkAgent: Sendable {
         let speakerSignal = Signal()
         let sandboxSignal = Signal()
         let book = AddressBook(
-            store: WatchedStore(client: client, revision: { view.ipamRevision }, read: { view.ipamObjects() }),
+            store: WatchedStore(client: client, feed: { InformerFeed(view.forAddresses) }),
             node: nodeName, journal: try configuration.statePath.map { try ReleaseJournal("\($0)/releases.json") },
             deadline: AddressBook.usualDeadline, logger: logger,
             onChange: {

@@ -108,4 +108,36 @@ import Values
             #expect(all.sorted() == ["192.168.49.192", "192.168.49.193", "192.168.49.194"])
         }
     }
+
+    /// What was held for a Service that went while no controller ran.
+    @Test func addressesOfServicesThatAreGoneComeBack() async throws {
+        try await TestCluster.with { cluster in
+            _ = try await cluster.apply(.ipPools, Self.pool("lb", "172.30.0.0/28", blockSize: 30))
+            let cidr = try #require(CIDR("172.30.0.0/30"))
+            var block = IPAMBlock(cidr, owner: .loadBalancer, now: .now)
+            var handle = IPAMHandle(handleID: "lb-of-somebody-gone")
+            _ = block.allocate(
+                handleID: handle.handleID,
+                values: ["service": "gone", "namespace": "default", "type": "LoadBalancer"])
+            handle.increment(cidr)
+            _ = try await cluster.client.create(.ipamHandles, handle.encoded())
+            _ = try await cluster.client.create(.ipamBlocks, block.encodedForWrite())
+            _ = try await cluster.client.create(
+                .blockAffinities, BlockAffinity(owner: .loadBalancer, cidr: cidr, state: .confirmed).encoded())
+            // The controllers begin anew.
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    try await ControllerManager(
+                        client: cluster.client, configuration: .init(clusterCACertificatePEM: "PEM")
+                    ).run()
+                }
+                group.addTask { try await cluster.until(.ipamHandles) { $0.isEmpty } }
+                try await group.next()
+                group.cancelAll()
+            }
+            // The block stays the Services'.
+            let left = try await cluster.client.list(.ipamBlocks).items
+            #expect(left.compactMap { try? IPAMBlock($0) }.allSatisfy { $0.isEmpty && $0.owner == .loadBalancer })
+        }
+    }
 }

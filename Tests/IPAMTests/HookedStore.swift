@@ -24,6 +24,7 @@ final class HookedStore: IPAMStore {
     var isDone: Bool { hooks.withLock { $0.isEmpty } }
     var revision: String? { backing.revision }
     var objects: IPAMObjects { backing.objects }
+    func feed() -> (any IPAMFeed)? { backing.feed() }
 
     func get(_ resource: GroupVersionResource, _ name: String) async throws -> KubeObject? {
         try await backing.get(resource, name)

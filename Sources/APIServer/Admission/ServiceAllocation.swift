@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeObjects
+import NetworkModel
 import Values
 
 /// What a Service has for itself alone: addresses and node ports.
@@ -30,9 +31,8 @@ enum ServiceClaims {
 
 /// Gives Services their addresses and node ports. Runs while no other Service is written.
 struct ServiceAllocator: Sendable {
-    /// The networks that addresses come from.
-    let ranges: [CIDR]
-    let nodePorts: ClosedRange<Int>
+    /// Decides what is to be had; what is taken it asks here.
+    let range: ServiceRange
     /// What other Services hold.
     private var taken: Set<String>
     /// Whether an address has an IPAddress object already.
@@ -42,8 +42,7 @@ struct ServiceAllocator: Sendable {
         ranges: [CIDR], nodePorts: ClosedRange<Int>, others: [StoredObject],
         isReserved: @escaping @Sendable (String) -> Bool
     ) {
-        self.ranges = ranges
-        self.nodePorts = nodePorts
+        range = ServiceRange(networks: ranges, nodePorts: nodePorts)
         self.isReserved = isReserved
         taken = []
         for other in others { taken.formUnion(other.attributes.claims) }
@@ -101,21 +100,22 @@ struct ServiceAllocator: Sendable {
         switch asked {
         case "None": address = "None"
         case "":
-            guard let free = freeAddress() else {
+            var random = SystemRandomNumberGenerator()
+            guard let free = range.freeAddress(using: &random, isTaken: isTaken) else {
                 return [
                     FieldError(
                         .internalError, "spec.clusterIPs",
                         detail: "failed to allocate a serviceIP: range is full")
                 ]
             }
-            address = free
+            address = free.description
         default:
             guard let wanted = IPAddress(asked) else {
                 return [.invalid("spec.clusterIPs[0]", JSON(asked), "must be a valid IP address, (e.g. 10.9.8.7)")]
             }
             // What a Service has it keeps, whatever becomes of the ranges.
             let isKept = old.map { ServiceClaims.addresses(of: $0).contains(wanted.description) } ?? false
-            if !isKept, let problem = problem(wanted) {
+            if !isKept, let problem = range.problem(wanted, isTaken: isTaken) {
                 return [.invalid("spec.clusterIPs", [JSON(asked)], "failed to allocate IP \(asked): \(problem)")]
             }
             address = wanted.description
@@ -123,47 +123,11 @@ struct ServiceAllocator: Sendable {
         service["spec"]["clusterIP"] = JSON(address)
         service["spec"]["clusterIPs"] = .array([JSON(address)])
         if service["spec"]["ipFamilies"].array?.isEmpty ?? true {
-            let family = IPAddress(address)?.family ?? ranges.first?.family ?? .v4
+            let family = IPAddress(address)?.family ?? range.networks.first?.family ?? .v4
             service["spec"]["ipFamilies"] = .array([family == .v4 ? "IPv4" : "IPv6"])
         }
         if service["spec"]["ipFamilyPolicy"] == nil { service["spec"]["ipFamilyPolicy"] = "SingleStack" }
         return []
-    }
-
-    /// Why an address that is asked for cannot be had.
-    private func problem(_ wanted: IPAddress) -> String? {
-        let around = ranges.filter { $0.contains(wanted) }
-        guard let range = around.first else { return "the provided network does not match the current range" }
-        guard around.contains(where: { wanted != $0.first && wanted != $0.last }) else {
-            return "the provided IP (\(wanted)) is not in the valid range. The range of valid IPs is \(range)"
-        }
-        return isTaken(wanted) ? "provided IP is already allocated" : nil
-    }
-
-    private func freeAddress() -> String? {
-        for range in ranges { if let address = freeAddress(range) { return address } }
-        return nil
-    }
-
-    /// Some free address of a range, away from the low ones that people ask for by number.
-    private func freeAddress(_ cidr: CIDR) -> String? {
-        let size = cidr.count
-        guard size > 4 else { return nil }
-        let reserved = min(max(size / 16, 16), 256)
-        for low in [reserved < size - 1 ? reserved : 1, 1] {
-            let span = size - 1 - low
-            let start = UInt128(UInt64.random(in: 0..<UInt64(min(span, UInt128(UInt64.max)))))
-            var step: UInt128 = 0
-            while step < min(span, 1 << 20) {
-                if let candidate = cidr[low + (start + step) % span],
-                    !isTaken(candidate)
-                {
-                    return candidate.description
-                }
-                step += 1
-            }
-        }
-        return nil
     }
 
     static func usesNodePorts(_ service: KubeObject) -> Bool {
@@ -239,22 +203,17 @@ struct ServiceAllocator: Sendable {
 
     /// Why a port that is asked for cannot be had.
     private func problem(port: Int, _ transport: String, _ own: Set<String>) -> String? {
-        guard nodePorts.contains(port) else {
-            return "provided port is not in the valid range. The range of valid ports is "
-                + "\(nodePorts.lowerBound)-\(nodePorts.upperBound)"
-        }
-        let claim = ServiceClaims.port(port, transport)
-        return taken.contains(claim) || own.contains(claim) ? "provided port is already allocated" : nil
+        range.problem(port: port) { isPortTaken($0, transport, own) }
     }
 
     private func freePort(_ transport: String, _ own: Set<String>) -> Int? {
-        let start = Int.random(in: nodePorts)
-        for step in 0..<nodePorts.count {
-            let port = nodePorts.lowerBound + (start - nodePorts.lowerBound + step) % nodePorts.count
-            let claim = ServiceClaims.port(port, transport)
-            if !taken.contains(claim), !own.contains(claim) { return port }
-        }
-        return nil
+        var random = SystemRandomNumberGenerator()
+        return range.freePort(using: &random) { isPortTaken($0, transport, own) }
+    }
+
+    private func isPortTaken(_ port: Int, _ transport: String, _ own: Set<String>) -> Bool {
+        let claim = ServiceClaims.port(port, transport)
+        return taken.contains(claim) || own.contains(claim)
     }
 }
 

@@ -56,7 +56,7 @@ struct ServiceExternalAddresses: AdmissionPlugin {
         }
         for object in objects.list(StorageKey(.ipPools)) {
             // Pools of load balancers' addresses are for Services.
-            guard let pool = try? IPPool(object), pool.allowedUses != [.loadBalancer] else { continue }
+            guard let pool = try? IPPool(object), !pool.isForServicesAlone else { continue }
             owners.ranges[pool.cidr] = "pool \(pool.name)"
         }
         owners.ranges[serviceCIDR] = "the Services' range"

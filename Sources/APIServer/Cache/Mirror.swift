@@ -241,6 +241,12 @@ final class Mirror: Sendable {
         return (found?.entries ?? [], found?.remaining ?? 0, revision)
     }
 
+    /// The cluster-wide objects of a resource whose names begin so.
+    func list(_ resource: StorageKey, beginning names: String) -> [StoredObject] {
+        let cache = state.withLock { $0.caches[resource.prefix] }
+        return cache?.objects(prefix: resource.prefix + names).entries ?? []
+    }
+
     /// The revision of the last change to a resource.
     func lastChange(_ resource: StorageKey) -> Int64 {
         state.withLock { $0.caches[resource.prefix]?.lastChange ?? $0.historyStart }

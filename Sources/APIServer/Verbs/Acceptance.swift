@@ -67,6 +67,19 @@ extension APIServer {
         }
     }
 
+    /// The networks of the blocks that may overlap one that is to be made. A cluster has as many blocks as nodes, and
+    /// more: they are not all looked at for each.
+    private func blockNetworks(around block: KubeObject) -> [CIDR] {
+        guard let cidr = block["spec"]["cidr"].string.flatMap({ CIDR($0) }) else { return [] }
+        let resource = StorageKey(.ipamBlocks)
+        let (names, prefixes) = IPAMNames.namesAround(cidr)
+        let found = names.filter { mirror.object(resource, nil, $0) != nil }
+        let more = prefixes.flatMap { prefix in
+            mirror.list(resource, beginning: prefix).map { String($0.key.dropFirst(resource.prefix.count)) }
+        }
+        return (found + more).compactMap { IPAMNames.cidr(ofBlock: $0) }
+    }
+
     /// Says of what is made or changed that it will not do what is expected of it, where nothing forbids that: a pool
     /// too small for the nodes that it selects, a kind that nothing acts upon yet.
     func warn(of object: @autoclosure () -> KubeObject, old: KubeObject?, _ context: RequestContext) {
@@ -103,7 +116,7 @@ extension APIServer {
         }
         // Whichever client writes it: two blocks over the same addresses would give them out twice.
         if type.storage == .ipamBlocks {
-            special += IPAMValidation.block(object, old: old, others: old == nil ? blockNetworks() : [])
+            special += IPAMValidation.block(object, old: old, others: old == nil ? blockNetworks(around: object) : [])
         }
         special += CertificateRequests.problems(type.storage, object, old: old)
         if !object.isBeingDeleted { special += CalicoRules.problems(type.storage, object, old: old) }

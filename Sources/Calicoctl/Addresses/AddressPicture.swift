@@ -41,7 +41,7 @@ struct AddressPicture: Sendable {
         pools = ordered.map { pool in
             Pool(
                 pool: pool, blocks: blocks.filter { pool.cidr.contains($0.cidr) },
-                nodes: world.snapshot.nodes.values.count { pool.nodeSelector.matches($0) })
+                nodes: world.snapshot.nodes.values.count { pool.selects($0) })
         }
         strays = blocks.filter { block in !ordered.contains { $0.cidr.contains(block.cidr) } }
         owners = Set(blocks.compactMap(\.owner)).sorted()

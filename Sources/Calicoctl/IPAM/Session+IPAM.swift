@@ -2,6 +2,7 @@
 
 import KubeClient
 import KubeObjects
+import NetworkModel
 import Values
 
 extension Session {
@@ -22,33 +23,45 @@ extension Session {
         let client = try client()
         if let text = arguments.value("ip") { return try await show(ip: text, client) }
         if arguments.flag("show-configuration") { return try await showConfiguration(client) }
-        let blocks = try await client.list(.ipamBlocks).items.compactMap(BlockUse.init).sorted { $0.cidr < $1.cidr }
+        let blocks = try await blocks(client)
         if arguments.flag("show-borrowed") { return showBorrowed(blocks) }
-        let pools = try await client.list(.ipPools).items
-        let reservations = try await client.list(.ipReservations).items
-        showPools(pools, blocks, Reservations(reservations))
+        let (pools, problems) = IPPool.read(try await client.list(.ipPools).items)
+        for problem in problems { errors("Warning: \(problem)\n") }
+        let reservations = try await client.list(.ipReservations).items.map { IPReservation($0) }
+        showPools(pools, blocks, AddressRanges(reservations.flatMap(\.cidrs)))
     }
 
-    private func showPools(_ pools: [KubeObject], _ blocks: [BlockUse], _ reservations: Reservations) {
+    /// By network, without those that are being deleted; of what is no block a warning tells.
+    private func blocks(_ client: KubeClient) async throws -> [IPAMBlock] {
+        var blocks: [IPAMBlock] = []
+        for object in try await client.list(.ipamBlocks).items {
+            do throws(IPAMObjectProblem) {
+                let block = try IPAMBlock(object)
+                if !block.isDeleted { blocks.append(block) }
+            } catch { errors("Warning: \(error)\n") }
+        }
+        return blocks.sorted { $0.cidr < $1.cidr }
+    }
+
+    private func showPools(_ pools: [IPPool], _ blocks: [IPAMBlock], _ reservations: AddressRanges) {
         var table = FramedTable("GROUPING", "CIDR", "IPS TOTAL", "IPS IN USE", "IPS RESERVED", "IPS FREE")
         let showBlocks = arguments.flag("show-blocks")
         var rest = blocks
-        let ranges = pools.compactMap { $0["spec"]["cidr"].string.flatMap { CIDR($0)?.network } }.sorted()
-        for range in ranges {
+        for range in pools.map(\.cidr).sorted() {
             let own = blocks.filter { range.contains($0.cidr) }
             rest.removeAll { range.contains($0.cidr) }
-            let used = own.reduce(UInt128(0)) { $0 + UInt128($1.used.count) }
+            let used = own.reduce(UInt128(0)) { $0 + UInt128($1.usedCount) }
             table.rows.append(Self.row("IP Pool", range, used, reservations.count(in: range)))
             if showBlocks {
                 for block in own {
                     table.rows.append(
-                        Self.row("Block", block.cidr, UInt128(block.used.count), reservations.count(in: block.cidr)))
+                        Self.row("Block", block.cidr, UInt128(block.usedCount), reservations.count(in: block.cidr)))
                 }
             }
         }
         if showBlocks {
             for block in rest {
-                table.rows.append(Self.row("Block", block.cidr, UInt128(block.used.count), 0))
+                table.rows.append(Self.row("Block", block.cidr, UInt128(block.usedCount), 0))
             }
         }
         output(table.text)
@@ -85,30 +98,32 @@ extension Session {
 
     private func show(ip text: String, _ client: KubeClient) async throws {
         guard let address = IPAddress(text) else { throw Failure("invalid IP address specified: \(text)") }
-        let blocks = try await client.list(.ipamBlocks).items.compactMap(BlockUse.init)
-        guard let block = blocks.first(where: { $0.cidr.contains(address) }), let owner = block.used[address] else {
+        let block = BlockTable(try await blocks(client)).block(containing: address)
+        guard let block, let owner = block.ordinal(of: address).flatMap(block.attribute) else {
             output("\(address) is not assigned\n")
             return
         }
-        var lines = ["IP \(address) is in use", "Handle ID: \(owner.handle ?? "<none>")", "Active Owner Attributes:"]
-        for (key, value) in owner.attributes.sorted(by: { $0.key < $1.key }) { lines.append("  \(key): \(value)") }
-        if !owner.alternate.isEmpty {
+        var lines = ["IP \(address) is in use", "Handle ID: \(owner.handleID ?? "<none>")", "Active Owner Attributes:"]
+        for (key, value) in owner.values.sorted(by: { $0.key < $1.key }) { lines.append("  \(key): \(value)") }
+        if !owner.alternateOwner.isEmpty {
             lines.append("Alternate Owner Attributes:")
-            for (key, value) in owner.alternate.sorted(by: { $0.key < $1.key }) { lines.append("  \(key): \(value)") }
+            for (key, value) in owner.alternateOwner.sorted(by: { $0.key < $1.key }) {
+                lines.append("  \(key): \(value)")
+            }
         }
         output(lines.joined(separator: "\n") + "\n")
     }
 
-    private func showBorrowed(_ blocks: [BlockUse]) {
+    private func showBorrowed(_ blocks: [IPAMBlock]) {
         var table = FramedTable("IP", "BORROWING-NODE", "BLOCK", "BLOCK OWNER", "TYPE", "ALLOCATED-TO")
         for block in blocks {
             guard let node = block.node else { continue }
-            for (address, owner) in block.used.sorted(by: { $0.key < $1.key }) {
-                guard let holder = owner.attributes["node"], holder != node else { continue }
-                let pod = owner.attributes["pod"].map { "\(owner.attributes["namespace"] ?? "")/\($0)" }
+            for (address, owner) in block.assignments {
+                guard let holder = owner.values["node"], holder != node else { continue }
+                let pod = owner.values["pod"].map { "\(owner.values["namespace"] ?? "")/\($0)" }
                 table.rows.append([
-                    "\(address)", holder, "\(block.cidr)", node, pod == nil ? owner.attributes["type"] ?? "" : "pod",
-                    pod ?? owner.handle ?? "",
+                    "\(address)", holder, "\(block.cidr)", node, pod == nil ? owner.values["type"] ?? "" : "pod",
+                    pod ?? owner.handleID ?? "",
                 ])
             }
         }
@@ -116,73 +131,18 @@ extension Session {
     }
 
     private func showConfiguration(_ client: KubeClient) async throws {
-        var spec: JSON = [:]
-        do { spec = try await client.get(.ipamConfigs, "default")["spec"] ?? [:] } catch let error as APIError
-            where error.isNotFound
-        {
-            spec = [:]
-        }
+        let stored = try await client.found(.ipamConfigs, "default")
+        let config = stored.map { IPAMConfig($0) } ?? IPAMConfig()
         var table = FramedTable("PROPERTY", "VALUE")
         table.rows = [
-            ["StrictAffinity", spec["strictAffinity"].bool == true ? "true" : "false"],
-            ["AutoAllocateBlocks", spec["autoAllocateBlocks"].bool == false ? "false" : "true"],
-            ["MaxBlocksPerHost", "\(spec["maxBlocksPerHost"].int ?? 0)"],
-            ["KubeVirtVMAddressPersistence", spec["kubeVirtVMAddressPersistence"].string ?? "Enabled"],
-            ["IPCooldownSeconds", "\(spec["ipCooldownSeconds"].int ?? 0)"],
+            ["StrictAffinity", "\(config.strictAffinity)"], ["AutoAllocateBlocks", "\(config.autoAllocateBlocks)"],
+            // As stored: 0 stands for the limit that holds when none is set.
+            ["MaxBlocksPerHost", "\(stored?["spec"]["maxBlocksPerHost"].int ?? 0)"],
+            [
+                "KubeVirtVMAddressPersistence", config.keepsVirtualMachineAddresses ? "Enabled" : "Disabled",
+            ],
+            ["IPCooldownSeconds", "\(config.cooldownSeconds)"],
         ]
         output(table.text)
-    }
-}
-
-/// What one IPAM block says of its addresses.
-struct BlockUse: Sendable {
-    struct Owner: Sendable {
-        let handle: String?
-        let attributes: [String: String]
-        /// Who takes the address over, as KubeVirt's migrations write it.
-        let alternate: [String: String]
-    }
-
-    let cidr: CIDR
-    /// The node that the block belongs to.
-    let node: String?
-    let used: [IPAddress: Owner]
-
-    init?(_ block: KubeObject) {
-        guard let cidr = block["spec"]["cidr"].string.flatMap({ CIDR($0) }), block["spec"]["deleted"].bool != true
-        else {
-            return nil
-        }
-        self.cidr = cidr
-        node = block["spec"]["affinity"].string.flatMap { $0.hasPrefix("host:") ? String($0.dropFirst(5)) : nil }
-        let attributes = block["spec"]["attributes"].array ?? []
-        var used: [IPAddress: Owner] = [:]
-        for (ordinal, allocation) in (block["spec"]["allocations"].array ?? []).enumerated() {
-            guard let index = allocation.int, let address = cidr[UInt128(ordinal)] else { continue }
-            let attribute = attributes.indices.contains(index) ? attributes[index] : .null
-            used[address] = Owner(
-                handle: attribute["handle_id"].string, attributes: attribute["secondary"].object?.strings ?? [:],
-                alternate: attribute["alternateOwnerAttrs"].object?.strings ?? [:])
-        }
-        self.used = used
-    }
-}
-
-/// Addresses that IPReservations keep out of use.
-struct Reservations: Sendable {
-    private let ranges: [CIDR]
-
-    init(_ objects: [KubeObject]) {
-        let all = objects.flatMap { $0["spec"]["reservedCIDRs"].array ?? [] }.compactMap { value -> CIDR? in
-            value.string.flatMap { text in CIDR(text)?.network ?? IPAddress(text).map { CIDR(host: $0) } }
-        }
-        // A range inside another one counts once.
-        ranges = Set(all).filter { range in !all.contains { $0 != range && $0.contains(range) } }.sorted()
-    }
-
-    func count(in network: CIDR) -> UInt128 {
-        ranges.reduce(0) { sum, range in
-            network.contains(range) ? sum + range.count : range.contains(network) ? network.count : sum
-        }
     }
 }

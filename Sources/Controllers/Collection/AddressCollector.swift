@@ -34,7 +34,7 @@ final class AddressCollector: Controller {
         let objects = IPAMCaches(context)
         self.objects = objects
         book = AddressBook(
-            store: WatchedStore(client: context.client) { objects.all }, node: "", logger: context.log)
+            store: WatchedStore(client: context.client, feed: { objects.feed }), node: "", logger: context.log)
     }
 
     func register() {

@@ -2,6 +2,7 @@
 
 import IPAM
 import KubeObjects
+import Synchronization
 import Values
 
 /// The IPAM objects of the whole cluster, for the controllers that look after them.
@@ -13,7 +14,8 @@ struct IPAMCaches: Sendable {
     let configs: ResourceCache
     let reservations: ResourceCache
     let clusterInformation: ResourceCache
-    private let nodes: ResourceCache
+    /// What changed, for the one book that is kept over the caches.
+    let feed: CacheFeed
 
     init(_ context: ControllerContext) {
         pools = ResourceCache(context.client, .ipPools)
@@ -23,7 +25,11 @@ struct IPAMCaches: Sendable {
         configs = ResourceCache(context.client, .ipamConfigs)
         reservations = ResourceCache(context.client, .ipReservations)
         clusterInformation = ResourceCache(context.client, .clusterInformations)
-        nodes = context.caches.nodes
+        let nodes = context.caches.nodes
+        feed = CacheFeed([
+            .ipPools: pools, .ipamBlocks: blocks, .blockAffinities: affinities, .ipamConfigs: configs,
+            .ipReservations: reservations, .nodes: nodes,
+        ])
     }
 
     /// Those that are not run by others.
@@ -31,14 +37,48 @@ struct IPAMCaches: Sendable {
         [pools, blocks, affinities, handles, configs, reservations, clusterInformation]
     }
 
-    var all: IPAMObjects {
-        IPAMObjects(
-            pools: pools.all, blocks: blocks.all, affinities: affinities.all, nodes: nodes.all,
-            reservations: reservations.all, config: configs[ObjectKey(nil, "default")])
-    }
-
     /// ClusterInformation says `datastoreReady: false`.
     var isLocked: Bool {
         clusterInformation[ObjectKey(nil, "default")]?["spec"]["datastoreReady"].bool == false
+    }
+}
+
+/// Tells which objects of caches changed, as they are when it is asked.
+final class CacheFeed: IPAMFeed {
+    private struct Key: Hashable {
+        let resource: GroupVersionResource
+        let name: String
+    }
+
+    private let caches: [GroupVersionResource: ResourceCache]
+    /// With the last that was heard of the object.
+    private let changed = Mutex<[Key: KubeObject]>([:])
+
+    /// - Parameter caches: of cluster-wide objects, before they run.
+    init(_ caches: [GroupVersionResource: ResourceCache]) {
+        self.caches = caches
+        for (resource, cache) in caches {
+            cache.onChange { [weak self] change in
+                self?.changed.withLock {
+                    $0[Key(resource: resource, name: change.object.name)] = change.object
+                }
+            }
+        }
+    }
+
+    func news() -> IPAMNews {
+        let changed = changed.withLock { changed in
+            defer { changed = [:] }
+            return changed
+        }
+        return IPAMNews(
+            changes: changed.map { key, last in
+                let current = caches[key.resource]?[ObjectKey(nil, key.name)]
+                return IPAMNews.Change(key.resource, current ?? last, isDeletion: current == nil)
+            })
+    }
+
+    func shows(_ resource: GroupVersionResource, _ name: String) -> Bool {
+        caches[resource]?[ObjectKey(nil, name)] != nil
     }
 }

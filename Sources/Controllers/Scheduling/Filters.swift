@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeObjects
+import NetworkModel
 import Values
 
 /// Why a node does not take a pod.
@@ -92,22 +93,29 @@ private struct AffinityState: Sendable {
         var wanted = [Set<String>](repeating: [], count: pod.requiredAffinity.count)
         var unwanted = [Set<String>](repeating: [], count: pod.requiredAntiAffinity.count)
         var refused: Set<[String]> = []
-        view.pods { node, other in
-            if !pod.requiredAffinity.isEmpty,
-                pod.requiredAffinity.allSatisfy({ $0.matches(other, view.namespaceLabels) })
-            {
-                for (index, term) in pod.requiredAffinity.enumerated() {
-                    if let value = node.labels[term.topologyKey] { wanted[index].insert(value) }
-                }
-            }
-            for (index, term) in pod.requiredAntiAffinity.enumerated() {
-                if let value = node.labels[term.topologyKey], term.matches(other, view.namespaceLabels) {
-                    unwanted[index].insert(value)
-                }
-            }
+        let refuse = { (node: NodeInfo, other: PodInfo) in
             for term in other.requiredAntiAffinity {
                 if let value = node.labels[term.topologyKey], term.matches(pod, view.namespaceLabels) {
                     refused.insert([term.topologyKey, value])
+                }
+            }
+        }
+        for node in view.nodes.values { for other in node.exclusive.values { refuse(node, other) } }
+        // Only a pod that wants or shuns company has to know all others.
+        let isSociable = !pod.requiredAffinity.isEmpty || !pod.requiredAntiAffinity.isEmpty
+        if isSociable {
+            view.pods { node, other in
+                if !pod.requiredAffinity.isEmpty,
+                    pod.requiredAffinity.allSatisfy({ $0.matches(other, view.namespaceLabels) })
+                {
+                    for (index, term) in pod.requiredAffinity.enumerated() {
+                        if let value = node.labels[term.topologyKey] { wanted[index].insert(value) }
+                    }
+                }
+                for (index, term) in pod.requiredAntiAffinity.enumerated() {
+                    if let value = node.labels[term.topologyKey], term.matches(other, view.namespaceLabels) {
+                        unwanted[index].insert(value)
+                    }
                 }
             }
         }
@@ -163,7 +171,7 @@ package struct SpreadState: Sendable {
                 }
                 let here = node.pods.values.reduce(0) { sum, other in
                     let counts =
-                        other.namespace == pod.namespace && !other.pod.isBeingDeleted
+                        other.namespace == pod.namespace && !other.isLeaving
                         && constraint.selector.matches(other.labels)
                     return counts ? sum + 1 : sum
                 }

@@ -1,19 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import KubeObjects
+package import NetworkModel
 package import Values
-
-/// A port of the node that a pod takes.
-package struct HostPort: Sendable, Hashable {
-    package var ip: String
-    package var port: Int
-    package var `protocol`: String
-
-    package func conflicts(with other: HostPort) -> Bool {
-        guard port == other.port, `protocol` == other.protocol else { return false }
-        return ip == other.ip || ip == "0.0.0.0" || other.ip == "0.0.0.0"
-    }
-}
 
 /// One term of pod affinity or anti-affinity.
 package struct PodAffinityTerm: Sendable {
@@ -78,7 +67,7 @@ package struct PodInfo: Sendable {
     package let priority: Int
     package let requests: Resources
     package let weighed: Resources
-    package let hostPorts: [HostPort]
+    package let hostPorts: [AskedHostPort]
     package let tolerations: [Toleration]
     package let affinity: NodeAffinity
     package let requiredAffinity: [PodAffinityTerm]
@@ -86,6 +75,8 @@ package struct PodInfo: Sendable {
     package let preferredAffinity: [(weight: Int, term: PodAffinityTerm)]
     package let spread: [SpreadConstraint]
     package let owner: String?
+    /// It is being deleted: what spreads pods does not count it any more.
+    package let isLeaving: Bool
 
     package init(_ pod: KubeObject) {
         self.pod = pod
@@ -100,17 +91,7 @@ package struct PodInfo: Sendable {
         weighed = Resources.weighed(by: spec, requested: requests)
         tolerations = pod.tolerations
         affinity = NodeAffinity(spec)
-        var ports: [HostPort] = []
-        for container in (spec["containers"].array ?? []) + (spec["initContainers"].array ?? []) {
-            for port in container["ports"].array ?? [] {
-                guard let number = port["hostPort"].int, number > 0 else { continue }
-                let ip = port["hostIP"].string ?? ""
-                ports.append(
-                    HostPort(
-                        ip: ip.isEmpty ? "0.0.0.0" : ip, port: number, protocol: port["protocol"].string ?? "TCP"))
-            }
-        }
-        hostPorts = ports
+        hostPorts = AskedHostPort.asked(by: spec)
         let required = "requiredDuringSchedulingIgnoredDuringExecution"
         let preferred = "preferredDuringSchedulingIgnoredDuringExecution"
         func terms(_ kind: String) -> [PodAffinityTerm] {
@@ -131,6 +112,7 @@ package struct PodInfo: Sendable {
         preferredAffinity = wishes("podAffinity", 1) + wishes("podAntiAffinity", -1)
         spread = (spec["topologySpreadConstraints"].array ?? []).map { SpreadConstraint($0, labels: labels) }
         owner = pod.controller?.uid
+        isLeaving = pod.isBeingDeleted
     }
 
     package func tolerates(_ taint: Taint) -> Bool { tolerations.tolerate(taint) }
@@ -146,6 +128,10 @@ package struct NodeInfo: Sendable {
     package private(set) var pods: [String: PodInfo] = [:]
     package private(set) var requested = Resources()
     package private(set) var weighed = Resources()
+    /// How many pods each controller has here that stay.
+    package private(set) var owned: [String: Int] = [:]
+    /// The pods that keep others away, by uid: few, where all would have to be asked else.
+    package private(set) var exclusive: [String: PodInfo] = [:]
 
     package init(_ node: KubeObject) {
         name = node.name
@@ -172,11 +158,17 @@ package struct NodeInfo: Sendable {
         pods[pod.uid] = pod
         requested.add(pod.requests)
         weighed.add(pod.weighed)
+        if let owner = pod.owner, !pod.isLeaving { owned[owner, default: 0] += 1 }
+        if !pod.requiredAntiAffinity.isEmpty { exclusive[pod.uid] = pod }
     }
 
     package mutating func remove(_ uid: String) {
         guard let pod = pods.removeValue(forKey: uid) else { return }
         requested.subtract(pod.requests)
         weighed.subtract(pod.weighed)
+        exclusive[uid] = nil
+        if let owner = pod.owner, !pod.isLeaving, let count = owned[owner] {
+            owned[owner] = count > 1 ? count - 1 : nil
+        }
     }
 }

@@ -15,12 +15,12 @@ package struct SchedulingState: Sendable {
     }
 
     package private(set) var view = ClusterView()
-    /// To be decided, by uid.
-    private var waiting: [String: PodInfo] = [:]
-    private var arrival: [String: Int] = [:]
-    private var arrivals = 0
+    /// To be decided.
+    private var waiting = WaitingPods()
     /// Decided against, until something changes that could help.
     package private(set) var unschedulable: [String: PodInfo] = [:]
+    /// Those of them that a pod's coming to a node could help.
+    private var wantCompany: Set<String> = []
     /// Where each pod counts: bound there, or on its way.
     private var places: [String: String] = [:]
     /// Chosen but not yet seen bound.
@@ -42,17 +42,17 @@ package struct SchedulingState: Sendable {
         let uid = pod.uid
         if pod.isPodFinished { return podLeft(pod) }
         if let node = pod.nodeName {
-            waiting[uid] = nil
-            unschedulable[uid] = nil
+            waiting.remove(uid)
+            notUnschedulable(uid)
             nominated[uid] = nil
             assumed.remove(uid)
             place(PodInfo(pod), on: node)
-            return retry { !$0.requiredAffinity.isEmpty || !$0.spread.isEmpty }
+            return retry(wantCompany)
         }
         if assumed.contains(uid) { return false }
         guard Self.isOurs(pod), !pod.isBeingDeleted else {
-            waiting[uid] = nil
-            unschedulable[uid] = nil
+            waiting.remove(uid)
+            notUnschedulable(uid)
             nominated[uid] = nil
             return false
         }
@@ -60,18 +60,17 @@ package struct SchedulingState: Sendable {
         if let known = unschedulable[uid] {
             // Its own status is written by us: only another spec or other labels are worth a new attempt.
             if known.pod["spec"] == pod["spec"], known.labels == info.labels { return false }
-            unschedulable[uid] = nil
+            notUnschedulable(uid)
         }
-        enqueue(info)
+        waiting.insert(info)
         return true
     }
 
     /// Deleted or finished: its resources are free.
     package mutating func podLeft(_ pod: KubeObject) -> Bool {
         let uid = pod.uid
-        waiting[uid] = nil
-        arrival[uid] = nil
-        unschedulable[uid] = nil
+        waiting.remove(uid)
+        notUnschedulable(uid)
         nominated[uid] = nil
         assumed.remove(uid)
         guard let node = places.removeValue(forKey: uid) else { return false }
@@ -117,8 +116,8 @@ package struct SchedulingState: Sendable {
     /// Tries again a pod that could not be bound, unless it went or was bound meanwhile.
     package mutating func tryAgain(_ pod: KubeObject) {
         guard places[pod.uid] == nil, pod.nodeName == nil, !pod.isBeingDeleted, Self.isOurs(pod) else { return }
-        unschedulable[pod.uid] = nil
-        enqueue(PodInfo(pod))
+        notUnschedulable(pod.uid)
+        waiting.insert(PodInfo(pod))
     }
 
     package mutating func retryAll() -> Bool { retry { _ in true } }
@@ -127,32 +126,17 @@ package struct SchedulingState: Sendable {
 
     /// Decides on the pod that is first by priority, then by arrival.
     package mutating func next() -> Decision? {
-        let first = waiting.values.min { left, right in
-            (-left.priority, arrival[left.uid] ?? 0) < (-right.priority, arrival[right.uid] ?? 0)
-        }
-        guard let pod = first else { return nil }
-        waiting[pod.uid] = nil
-        arrival[pod.uid] = nil
-        let view = viewWithNominated(for: pod)
-        let filters = Filters(pod: pod, view: view)
-        var candidates: [NodeInfo] = []
-        var rejections: [Rejection] = []
-        var hopeful: [String] = []
-        for node in view.nodes.values {
-            if let rejection = filters.reject(node) {
-                rejections.append(rejection)
-                if rejection.preemptionMayHelp { hopeful.append(node.name) }
-            } else {
-                candidates.append(node)
-            }
-        }
-        if let best = Scores(pod: pod, view: view).best(candidates) {
+        guard let pod = waiting.popFirst() else { return nil }
+        let choice = choose(for: pod)
+        if let best = choice.node {
             assumed.insert(pod.uid)
             nominated[pod.uid] = nil
-            place(pod, on: best.name)
-            return .bind(pod, node: best.name)
+            place(pod, on: best)
+            return .bind(pod, node: best)
         }
+        let rejections = choice.rejections
         unschedulable[pod.uid] = pod
+        if !pod.requiredAffinity.isEmpty || !pod.spread.isEmpty { wantCompany.insert(pod.uid) }
         if pod.pod["spec"]["preemptionPolicy"].string == "Never" {
             return .reject(pod, message: FitMessage.text(rejections, preemption: .forbidden))
         }
@@ -160,11 +144,36 @@ package struct SchedulingState: Sendable {
             return .reject(pod, message: FitMessage.text(rejections, preemption: .underWay))
         }
         nominated[pod.uid] = nil
-        if let preemption = Preemption.find(for: pod, in: view, nodes: hopeful) {
+        if let preemption = Preemption.find(for: pod, in: viewWithNominated(for: pod), nodes: choice.hopeful) {
             nominated[pod.uid] = (pod, preemption.node)
             return .preempt(pod, preemption, message: FitMessage.text(rejections, preemption: .done))
         }
         return .reject(pod, message: FitMessage.text(rejections, preemption: .tried))
+    }
+
+    private struct Choice {
+        var node: String?
+        var rejections: [Rejection] = []
+        /// The nodes that fewer pods could make fit.
+        var hopeful: [String] = []
+    }
+
+    /// A function of its own, so that nobody holds the view any more when it changes: it is not copied then.
+    private func choose(for pod: PodInfo) -> Choice {
+        let view = viewWithNominated(for: pod)
+        let filters = Filters(pod: pod, view: view)
+        var choice = Choice()
+        var candidates: [NodeInfo] = []
+        for node in view.nodes.values {
+            if let rejection = filters.reject(node) {
+                choice.rejections.append(rejection)
+                if rejection.preemptionMayHelp { choice.hopeful.append(node.name) }
+            } else {
+                candidates.append(node)
+            }
+        }
+        choice.node = Scores(pod: pod, view: view).best(candidates)?.name
+        return choice
     }
 
     /// The nodes as they will be when the pods have come for which room is being made.
@@ -190,12 +199,9 @@ package struct SchedulingState: Sendable {
             && (pod["spec"]["schedulingGates"].array ?? []).isEmpty
     }
 
-    private mutating func enqueue(_ pod: PodInfo) {
-        waiting[pod.uid] = pod
-        if arrival[pod.uid] == nil {
-            arrivals &+= 1
-            arrival[pod.uid] = arrivals
-        }
+    private mutating func notUnschedulable(_ uid: String) {
+        unschedulable[uid] = nil
+        wantCompany.remove(uid)
     }
 
     private mutating func place(_ pod: PodInfo, on node: String) {
@@ -213,10 +219,15 @@ package struct SchedulingState: Sendable {
 
     /// Moves those to the waiting ones that what happened could help.
     private mutating func retry(_ couldHelp: (PodInfo) -> Bool) -> Bool {
+        retry(unschedulable.filter { couldHelp($0.value) }.keys)
+    }
+
+    private mutating func retry(_ uids: some Sequence<String>) -> Bool {
         var moved = false
-        for (uid, pod) in unschedulable where couldHelp(pod) {
-            unschedulable[uid] = nil
-            enqueue(pod)
+        for uid in uids {
+            guard let pod = unschedulable[uid] else { continue }
+            notUnschedulable(uid)
+            waiting.insert(pod)
             moved = true
         }
         return moved

@@ -69,8 +69,7 @@ package struct Scores: Sendable {
                 var counts: [String: Int] = [:]
                 for node in view.nodes.values {
                     guard let value = node.labels[key] else { continue }
-                    let here = node.pods.values.count { $0.owner == owner && !$0.pod.isBeingDeleted }
-                    counts[value, default: 0] += here
+                    counts[value, default: 0] += node.owned[owner] ?? 0
                 }
                 add(&raw, candidates, key: key, maxSkew: maxSkew, counts)
             }

@@ -60,6 +60,8 @@ struct LoadBalancerController: Controller {
             if !state.refused.withLock({ $0.isEmpty }) { queue.addAfter(.retry, Self.gathering) }
         }
         services.onChange { change in
+            // Most Services are of other types: nothing is asked about them.
+            guard Self.concerns(change.old) || Self.concerns(change.new) else { return }
             queue.add(.service(change.object.key))
             if let old = change.old, old.uid != change.new?.uid {
                 queue.add(.release(handleID: LoadBalancerAddresses.handleID(of: old), old.key))
@@ -84,6 +86,11 @@ struct LoadBalancerController: Controller {
             let free = change.new?["spec"]["unallocated"].array?.count ?? .max
             if free > change.old?["spec"]["unallocated"].array?.count ?? 0 { retry() }
         }
+    }
+
+    private static func concerns(_ service: KubeObject?) -> Bool {
+        guard let service else { return false }
+        return service["spec"]["type"].string == "LoadBalancer" || !LoadBalancerAddresses.shown(service).isEmpty
     }
 
     func run() async {
@@ -223,19 +230,25 @@ struct LoadBalancerController: Controller {
                 guard let handleID = attribute.handleID, let name = attribute.values["service"] else { continue }
                 let key = ObjectKey(attribute.values["namespace"], name)
                 let service = context.caches.services[key]
-                if service.map({ LoadBalancerAddresses.handleID(of: $0) }) != handleID { lost[handleID] = key }
+                if !Self.holds(service, handleID) { lost[handleID] = key }
             }
         }
         for (handleID, key) in lost.sorted(by: { $0.key < $1.key }) {
             // The cache may lag behind: the server's word counts.
             do {
                 let service = try await context.client.get(.services, key.name, in: key.namespace)
-                if LoadBalancerAddresses.handleID(of: service) == handleID { continue }
+                if Self.holds(service, handleID) { continue }
             } catch let error as APIError where error.isNotFound {
                 // Gone, as the cache has it.
             }
             try await release(handleID, of: key)
         }
+    }
+
+    /// Whether the handle is that of the Service, and the Service one that has addresses.
+    private static func holds(_ service: KubeObject?, _ handleID: String) -> Bool {
+        guard let service, LoadBalancerAddresses.handleID(of: service) == handleID else { return false }
+        return LoadBalancerAddresses.isManaged(service) || service.isBeingDeleted
     }
 
     // MARK: Status

@@ -190,9 +190,15 @@ extension AddressBook {
     /// twice, and the next writer finishes what is half done. Returns the requests that have to be decided anew.
     private func commit(_ round: Round, _ claims: [CIDR: Claim]) async throws -> [Pending] {
         var claims = claims
-        var lost = try await writePending(&claims)
         let first = round.members.filter { !$0.pending.hasWritten }.map(\.handle.handleID)
-        let handlesWritten = try await write(round.members.map(\.handle), touching: Set(first))
+        let handles = round.members.map(\.handle)
+        // Neither depends on the other, and blocks on both: one wait for them all.
+        let pendingWrite = pendingWrite(claims)
+        let handleWrite = handleWrite(handles, touching: Set(first))
+        let ahead = try await apply(pendingWrite.changes + handleWrite.changes)
+        var lost = Self.take(pendingWrite, ahead.prefix(pendingWrite.changes.count), &claims)
+        let handlesWritten = try await take(
+            handleWrite, ahead.dropFirst(pendingWrite.changes.count), handles)
         // A request whose handle is not as it should be is decided anew, and with it all that share its blocks: the
         // block to be written holds its address.
         for (member, isWritten) in zip(round.members, handlesWritten) where !isWritten {
@@ -245,12 +251,18 @@ extension AddressBook {
 
     // MARK: Claims
 
+    /// Changes of claims, and which claims they are of.
+    typealias PendingWrite = (changes: [IPAMChange], places: [CIDR])
+
     /// Writes the claims as pending; returns the networks of those that have to be looked at again.
     func writePending(_ claims: inout [CIDR: Claim]) async throws -> Set<CIDR> {
-        let order = claims.keys.sorted()
-        var changes: [IPAMChange] = []
-        var places: [CIDR] = []
-        for cidr in order {
+        let write = pendingWrite(claims)
+        return Self.take(write, try await apply(write.changes)[...], &claims)
+    }
+
+    private func pendingWrite(_ claims: [CIDR: Claim]) -> PendingWrite {
+        var write: PendingWrite = ([], [])
+        for cidr in claims.keys.sorted() {
             guard var claim = claims[cidr]?.claim else { continue }
             if !claim.object.resourceVersion.isEmpty, claim.state == .pending, !claim.isDeleted,
                 view.claim(named: claim.name) == claim
@@ -259,11 +271,17 @@ extension AddressBook {
             }
             claim.state = .pending
             claim.isDeleted = false
-            changes.append(IPAMChange(writing: .blockAffinities, claim.encoded()))
-            places.append(cidr)
+            write.changes.append(IPAMChange(writing: .blockAffinities, claim.encoded()))
+            write.places.append(cidr)
         }
+        return write
+    }
+
+    private static func take(
+        _ write: PendingWrite, _ outcomes: ArraySlice<IPAMOutcome>, _ claims: inout [CIDR: Claim]
+    ) -> Set<CIDR> {
         var lost: Set<CIDR> = []
-        for (cidr, outcome) in zip(places, try await apply(changes)) {
+        for (cidr, outcome) in zip(write.places, outcomes) {
             if let object = outcome.object, let claim = try? BlockAffinity(object) {
                 claims[cidr]?.claim = claim
             } else {

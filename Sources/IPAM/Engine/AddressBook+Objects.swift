@@ -37,9 +37,15 @@ extension AddressBook {
     /// - Parameter touching: handles to be written even if their counts are right. The collector deletes a handle
     ///   without addresses only as it was when it looked; one that an earlier ADD left must not look like that any more.
     func write(_ wanted: [IPAMHandle], touching: Set<String> = []) async throws -> [Bool] {
-        var changes: [IPAMChange] = []
-        var places: [Int] = []
-        var results = Array(repeating: true, count: wanted.count)
+        let write = handleWrite(wanted, touching: touching)
+        return try await take(write, try await apply(write.changes)[...], wanted)
+    }
+
+    /// Changes of handles, and which of those that are wanted they are of.
+    typealias HandleWrite = (changes: [IPAMChange], places: [Int])
+
+    func handleWrite(_ wanted: [IPAMHandle], touching: Set<String>) -> HandleWrite {
+        var write: HandleWrite = ([], [])
         for (index, handle) in wanted.enumerated() {
             let known = handles[handle.handleID]
             if let known, known.blocks == handle.blocks, !touching.contains(handle.handleID) { continue }
@@ -51,11 +57,17 @@ extension AddressBook {
                     handle.object.metadata["annotations"]["catbird.dev/wanted-again"] = JSON("\(time)")
                 }
             }
-            changes.append(IPAMChange(writing: .ipamHandles, handle.encoded()))
-            places.append(index)
+            write.changes.append(IPAMChange(writing: .ipamHandles, handle.encoded()))
+            write.places.append(index)
         }
-        let outcomes = try await apply(changes)
-        for (index, outcome) in zip(places, outcomes) {
+        return write
+    }
+
+    func take(
+        _ write: HandleWrite, _ outcomes: ArraySlice<IPAMOutcome>, _ wanted: [IPAMHandle]
+    ) async throws -> [Bool] {
+        var results = Array(repeating: true, count: wanted.count)
+        for (index, outcome) in zip(write.places, outcomes) {
             let handleID = wanted[index].handleID
             if let object = outcome.object {
                 handles[handleID] = IPAMHandle(object)

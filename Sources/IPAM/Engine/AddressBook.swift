@@ -92,6 +92,7 @@ public actor AddressBook {
         self.logger = logger
         self.now = now
         self.onChange = onChange
+        view.feed = store.feed()
     }
 
     var time: Timestamp { now() }

@@ -31,6 +31,14 @@ struct IPAMView {
     private var nodeVersions: [String: String] = [:]
     private var configVersion: String?
     private var revision: String?
+    /// What has been heard of by name, where a feed tells: pools and reservations.
+    private var pools: [String: KubeObject] = [:]
+    private var reservations: [String: IPReservation] = [:]
+    /// The names of entries that are own.
+    private var ownBlocks: Set<String> = []
+    private var ownClaims: Set<String> = []
+    /// Nil for a store that has to be asked for all its objects.
+    var feed: (any IPAMFeed)?
     private(set) var problems: [String: String] = [:]
 
     /// Versions grow with time; one that is not a number counts as older than any.
@@ -40,6 +48,7 @@ struct IPAMView {
 
     mutating func take(from store: some IPAMStore, now: Timestamp) {
         self.now = now
+        if let feed { return take(feed.news(), feed) }
         let current = store.revision
         if let current, current == revision { return }
         revision = current
@@ -53,6 +62,71 @@ struct IPAMView {
         takeReservations(objects.reservations)
         takeBlocks(objects.blocks)
         takeAffinities(objects.affinities)
+    }
+
+    /// Work for what changed, and for what was written here and is not shown yet.
+    private mutating func take(_ news: IPAMNews, _ feed: some IPAMFeed) {
+        var arePoolsChanged = false
+        var areReservationsChanged = false
+        for change in news.changes {
+            let object = change.object
+            let name = object.name
+            switch change.resource {
+            case .ipPools:
+                pools[name] = change.isDeletion ? nil : object
+                arePoolsChanged = true
+            case .ipReservations:
+                reservations[name] = change.isDeletion ? nil : IPReservation(object)
+                areReservationsChanged = true
+            case .nodes:
+                let labels = change.isDeletion ? nil : object.labels
+                if snapshot.nodes[name] != labels { snapshot.nodes[name] = labels }
+            case .ipamConfigs:
+                if name == "default" { snapshot.config = change.isDeletion ? IPAMConfig() : IPAMConfig(object) }
+            case .ipamBlocks:
+                if change.isDeletion { leftBlock(object) } else { takeBlock(object) }
+            case .blockAffinities:
+                if change.isDeletion { leftClaim(object) } else { takeClaim(object) }
+            default: break
+            }
+        }
+        if arePoolsChanged { (snapshot.pools, snapshot.problems) = IPPool.read(pools.values) }
+        if areReservationsChanged { snapshot.reservations = reservations.values.sorted { $0.name < $1.name } }
+        for name in ownBlocks {
+            guard let entry = blocks[name], isPassed(entry, news.blocksReached), !feed.shows(.ipamBlocks, name) else {
+                continue
+            }
+            removeBlock(name, entry.cidr)
+        }
+        for name in ownClaims {
+            guard let entry = affinities[name], isPassed(entry, news.claimsReached),
+                !feed.shows(.blockAffinities, name)
+            else { continue }
+            affinities[name] = nil
+            ownClaims.remove(name)
+            removeClaim(name)
+        }
+    }
+
+    /// Whether the watch would show the object as it was written here, if it were still there.
+    private func isPassed(_ entry: Entry, _ reached: Int64) -> Bool {
+        if reached > 0 { return reached >= entry.version }
+        let age = now.seconds(since: entry.since)
+        return age < 0 || age > Self.trust
+    }
+
+    private mutating func leftBlock(_ object: KubeObject) {
+        problems[object.name] = nil
+        guard let entry = blocks[object.name], !entry.isOwn || entry.version <= Self.version(object) else { return }
+        removeBlock(object.name, entry.cidr)
+    }
+
+    private mutating func leftClaim(_ object: KubeObject) {
+        let name = object.name
+        guard let entry = affinities[name], !entry.isOwn || entry.version <= Self.version(object) else { return }
+        affinities[name] = nil
+        ownClaims.remove(name)
+        removeClaim(name)
     }
 
     private mutating func takePools(_ objects: [KubeObject]) {
@@ -91,12 +165,7 @@ struct IPAMView {
         for object in watched {
             let name = object.name
             seen.insert(name)
-            let version = Self.version(object)
-            if let entry = blocks[name], entry.version >= version {
-                if entry.version == version, entry.isOwn, !entry.isDeleted { blocks[name]?.isOwn = false }
-                continue
-            }
-            store(object, version, isOwn: false)
+            takeBlock(object)
         }
         for (name, entry) in blocks where !seen.contains(name) && isGone(entry, newest: newest) {
             removeBlock(name, entry.cidr)
@@ -111,19 +180,38 @@ struct IPAMView {
         for object in watched {
             let name = object.name
             seen.insert(name)
-            let version = Self.version(object)
-            if let entry = affinities[name], entry.version >= version {
-                if entry.version == version, entry.isOwn, !entry.isDeleted { affinities[name]?.isOwn = false }
-                continue
-            }
-            guard let claim = try? BlockAffinity(object) else { continue }
-            affinities[name] = Entry(version: version, cidr: claim.cidr, isOwn: false)
-            set(claim)
+            takeClaim(object)
         }
         for (name, entry) in affinities where !seen.contains(name) && isGone(entry, newest: newest) {
             affinities[name] = nil
+            ownClaims.remove(name)
             removeClaim(name)
         }
+    }
+
+    private mutating func takeBlock(_ object: KubeObject) {
+        let version = Self.version(object)
+        guard let entry = blocks[object.name], entry.version >= version else {
+            return store(object, version, isOwn: false)
+        }
+        guard entry.version == version, entry.isOwn, !entry.isDeleted else { return }
+        blocks[object.name]?.isOwn = false
+        ownBlocks.remove(object.name)
+    }
+
+    private mutating func takeClaim(_ object: KubeObject) {
+        let name = object.name
+        let version = Self.version(object)
+        if let entry = affinities[name], entry.version >= version {
+            guard entry.version == version, entry.isOwn, !entry.isDeleted else { return }
+            affinities[name]?.isOwn = false
+            ownClaims.remove(name)
+            return
+        }
+        guard let claim = try? BlockAffinity(object) else { return }
+        affinities[name] = Entry(version: version, cidr: claim.cidr, isOwn: false)
+        ownClaims.remove(name)
+        set(claim)
     }
 
     private mutating func set(_ claim: BlockAffinity) {
@@ -141,6 +229,7 @@ struct IPAMView {
             let block = try IPAMBlock(object)
             problems[object.name] = nil
             blocks[object.name] = Entry(version: version, cidr: block.cidr, isOwn: isOwn, since: now)
+            if isOwn { ownBlocks.insert(object.name) } else { ownBlocks.remove(object.name) }
             set(block, block.cidr)
         } catch {
             problems[object.name] = "\(error); its addresses are left alone"
@@ -149,6 +238,7 @@ struct IPAMView {
 
     private mutating func removeBlock(_ name: String, _ cidr: CIDR) {
         blocks[name] = nil
+        ownBlocks.remove(name)
         set(nil, cidr)
     }
 
@@ -175,6 +265,7 @@ struct IPAMView {
             if let known = affinities[object.name], known.version > version { return }
             guard let claim = try? BlockAffinity(object) else { return }
             affinities[object.name] = Entry(version: version, cidr: claim.cidr, isOwn: true, since: now)
+            ownClaims.insert(object.name)
             set(claim)
         default: break
         }
@@ -187,11 +278,10 @@ struct IPAMView {
         case .ipamBlocks:
             guard let known = blocks[object.name], known.version <= version else { return }
             removeBlock(object.name, known.cidr)
-            blocks[object.name] = Entry(version: version, cidr: known.cidr, isOwn: true, isDeleted: true)
+            bury(block: object.name, known.cidr, version)
         case .blockAffinities:
             guard let known = affinities[object.name], known.version <= version else { return }
-            affinities[object.name] = Entry(version: version, cidr: known.cidr, isOwn: true, isDeleted: true)
-            removeClaim(object.name)
+            bury(claim: object.name, known.cidr, version)
         default: break
         }
     }
@@ -202,13 +292,24 @@ struct IPAMView {
         case .ipamBlocks:
             guard let known = blocks[name] else { return }
             removeBlock(name, known.cidr)
-            blocks[name] = Entry(version: known.version, cidr: known.cidr, isOwn: true, isDeleted: true)
+            bury(block: name, known.cidr, known.version)
         case .blockAffinities:
             guard let known = affinities[name] else { return }
-            affinities[name] = Entry(version: known.version, cidr: known.cidr, isOwn: true, isDeleted: true)
-            removeClaim(name)
+            bury(claim: name, known.cidr, known.version)
         default: break
         }
+    }
+
+    /// Remembers that there is none, until the watch knows it too.
+    private mutating func bury(block name: String, _ cidr: CIDR, _ version: Int64) {
+        blocks[name] = Entry(version: version, cidr: cidr, isOwn: true, isDeleted: true, since: now)
+        ownBlocks.insert(name)
+    }
+
+    private mutating func bury(claim name: String, _ cidr: CIDR, _ version: Int64) {
+        affinities[name] = Entry(version: version, cidr: cidr, isOwn: true, isDeleted: true, since: now)
+        ownClaims.insert(name)
+        removeClaim(name)
     }
 
     // MARK: Questions

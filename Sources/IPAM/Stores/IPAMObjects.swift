@@ -23,4 +23,17 @@ public struct IPAMObjects: Sendable {
         self.reservations = reservations
         self.config = config
     }
+
+    /// Puts an object to those of its resource; others are passed over.
+    mutating func add(_ resource: GroupVersionResource, _ object: KubeObject) {
+        switch resource {
+        case .ipPools: pools.append(object)
+        case .ipamBlocks: blocks.append(object)
+        case .blockAffinities: affinities.append(object)
+        case .nodes: nodes.append(object)
+        case .ipReservations: reservations.append(object)
+        case .ipamConfigs: if object.name == "default" { config = object }
+        default: break
+        }
+    }
 }

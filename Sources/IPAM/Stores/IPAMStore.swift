@@ -56,6 +56,9 @@ public protocol IPAMStore: Sendable {
     var revision: String? { get }
     /// The objects as last seen. They may be old: a change made from an old one fails by its version.
     var objects: IPAMObjects { get }
+    /// What a reader that is given one asks instead of ``objects``, which it then never looks at again; nil for a store
+    /// that is read or locked anew for each batch.
+    func feed() -> (any IPAMFeed)?
     /// The object as it is now, nil when there is none.
     func get(_ resource: GroupVersionResource, _ name: String) async throws -> KubeObject?
     /// Makes changes that do not depend on each other, and says for each what became of it.
@@ -66,4 +69,5 @@ extension IPAMStore {
     public func begin() async throws {}
     public func end() async {}
     public var revision: String? { nil }
+    public func feed() -> (any IPAMFeed)? { nil }
 }

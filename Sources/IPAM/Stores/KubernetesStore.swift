@@ -8,6 +8,7 @@ public struct WatchedStore: IPAMStore {
     private let client: KubeClient
     private let read: @Sendable () -> IPAMObjects
     private let readRevision: @Sendable () -> String?
+    private let makeFeed: @Sendable () -> (any IPAMFeed)?
 
     /// - Parameters:
     ///   - revision: changes whenever what `read` answers does.
@@ -19,10 +20,24 @@ public struct WatchedStore: IPAMStore {
         self.client = client
         self.read = read
         readRevision = revision
+        makeFeed = { nil }
+    }
+
+    /// - Parameter feed: makes a feed for each who reads: nobody walks over all objects.
+    public init(client: KubeClient, feed: @escaping @Sendable () -> any IPAMFeed) {
+        self.client = client
+        makeFeed = feed
+        read = {
+            var objects = IPAMObjects()
+            for change in feed().news().changes where !change.isDeletion { objects.add(change.resource, change.object) }
+            return objects
+        }
+        readRevision = { nil }
     }
 
     public var revision: String? { readRevision() }
     public var objects: IPAMObjects { read() }
+    public func feed() -> (any IPAMFeed)? { makeFeed() }
 
     public func get(_ resource: GroupVersionResource, _ name: String) async throws -> KubeObject? {
         try await client.find(resource, name)

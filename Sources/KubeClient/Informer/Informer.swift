@@ -94,6 +94,18 @@ public final class Informer: Sendable {
     /// what it missed as one batch with one event an object, from what it knew to what is true. The stream ends with
     /// the informer, or with its reader's cancellation; each call makes a stream of its own, for one reader.
     public func events() -> AsyncStream<[InformerEvent]> {
+        let subscriber = subscribe()
+        return AsyncStream { await subscriber.next() }
+    }
+
+    /// The same for a reader that does not wait.
+    public func reader() -> InformerReader { InformerReader(self, subscribe()) }
+
+    func take(for subscriber: InformerSubscriber) -> (events: [InformerEvent], resourceVersion: String) {
+        state.withLock { (subscriber.take(), $0.cache.resourceVersion) }
+    }
+
+    private func subscribe() -> InformerSubscriber {
         let subscriber = InformerSubscriber()
         state.withLock { state in
             let cached = state.cache.objects.values.sorted { $0.key < $1.key }
@@ -101,7 +113,7 @@ public final class Informer: Sendable {
             state.subscribers.removeAll { $0.subscriber == nil }
             state.subscribers.append(WeakSubscriber(subscriber: subscriber))
         }
-        return AsyncStream { await subscriber.next() }
+        return subscriber
     }
 
     // MARK: - Running

@@ -24,6 +24,9 @@ final class InformerSubscriber: Sendable {
         continuation.yield()
     }
 
+    /// What there is at this moment.
+    func take() -> [InformerEvent] { pending.withLock { $0.take() } }
+
     func finish() { continuation.finish() }
 
     /// The next batch; nil when the informer is gone or the reader cancelled.

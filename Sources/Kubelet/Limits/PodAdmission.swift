@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import KubeObjects
+import NetworkModel
 import Values
 
 /// Why a node does not take a pod that was bound to it.
@@ -21,7 +22,7 @@ package struct NodeLoad: Sendable {
     private var requests: [String: Resources] = [:]
     private var total = Resources()
     /// By uid: the node's ports that pods have.
-    private var ports: [String: [NodePort]] = [:]
+    private var ports: [String: [AskedHostPort]] = [:]
 
     package init() {}
 
@@ -31,7 +32,7 @@ package struct NodeLoad: Sendable {
     package mutating func admit(_ pod: PodView, allocatable: Resources) -> PodRefusal? {
         guard requests[pod.uid] == nil else { return nil }
         let request = Resources.requested(by: pod.spec)
-        let asked = NodePort.asked(by: pod.spec)
+        let asked = AskedHostPort.asked(by: pod.spec)
         if pod.object["status"]["startTime"] == nil {
             if let refusal = Sysctls.refusal(of: pod) { return refusal }
             if let system = pod.spec["os"]["name"].string, system != "linux" {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import IPAM
 import KubeClient
 import KubeObjects
 import Logging
@@ -56,7 +55,7 @@ final class ClusterView: Sendable {
     var forBGP: [Informer] { [bgpConfigurations, bgpPeers, bgpFilters] }
 
     /// What has to be known before an address can be given out.
-    private var forAddresses: [Informer] { [nodes, pools, blocks, affinities, configs, reservations] }
+    var forAddresses: [Informer] { [nodes, pools, blocks, affinities, configs, reservations] }
     private var forServices: [Informer] { [services, endpointSlices] }
 
     var canGiveAddresses: Bool { forAddresses.allSatisfy(\.hasSynced) }
@@ -73,13 +72,4 @@ final class ClusterView: Sendable {
     var missingForAddresses: String {
         forAddresses.filter { !$0.hasSynced }.map { $0.resource.groupResource }.joined(separator: ", ")
     }
-
-    func ipamObjects() -> IPAMObjects {
-        IPAMObjects(
-            pools: pools.all(), blocks: blocks.all(), affinities: affinities.all(), nodes: nodes.all(),
-            reservations: reservations.all(), config: configs[nil, "default"])
-    }
-
-    /// Changes whenever ``ipamObjects()`` does.
-    var ipamRevision: String { forAddresses.map(\.resourceVersion).joined(separator: " ") }
 }

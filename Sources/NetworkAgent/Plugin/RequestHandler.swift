@@ -137,22 +137,8 @@ struct RequestHandler: Sendable {
                 }
                 own += 1
             }
-            let pool = snapshot.pools.first {
-                !$0.isDisabled && $0.cidr.contains(address) && !snapshot.reserved.contains(address)
-            }
-            if let pool {
-                throw CNIError(
-                    .plugin,
-                    "\(sandbox.subject): annotation \(key) asks for \(address), which pool \(pool.name) (\(pool.cidr)) may give to another pod",
-                    details: "use \(CalicoKeys.ipAddresses), or keep the address from the pool with an IPReservation")
-            }
-            if let block = snapshot.blocks.block(containing: address),
-                let holder = block.ordinal(of: address).flatMap(block.attribute)
-            {
-                throw CNIError(
-                    .plugin,
-                    "\(sandbox.subject): annotation \(key) asks for \(address), which handle \(holder.handleID ?? "(none)") holds",
-                    details: "catbird explain ip \(address)")
+            if let refusal = OutsideAddress.refusal(address, snapshot) {
+                throw CNIError(.plugin, "\(sandbox.subject): \(refusal)", details: refusal.nextStep)
             }
         }
         let list = addresses.map { "\($0)" }.joined(separator: ", ")

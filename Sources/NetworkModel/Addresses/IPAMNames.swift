@@ -20,6 +20,29 @@ public enum IPAMNames {
         }.first
     }
 
+    /// Where the names of all blocks lie that may overlap a block of this network: those very names, and names that
+    /// begin so. Looking there and nowhere else, no question about one block looks at all blocks.
+    public static func namesAround(_ network: CIDR) -> (names: [String], prefixes: [String]) {
+        let address = network.network.address
+        let sizes = IPPool.blockSizes(network.family)
+        switch network.family {
+        case .v4:
+            // The names of blocks of one /24 differ in their last numbers alone.
+            let wider = (sizes.lowerBound..<24).compactMap { CIDR(address, $0)?.network }
+            let parts = CIDR(address, min(network.prefixLength, 24))?.network.subnets(ofPrefixLength: 24).map(\.self)
+            return (wider.map { block($0) }, (parts ?? []).map { String(block($0).dropLast("0-24".count)) })
+        case .v6:
+            // So do those of one /112, but for the first address, whose zero belongs to the shortened zeros.
+            guard let around = CIDR(address, min(network.prefixLength, 112))?.network, let second = around[1] else {
+                return ([], [])
+            }
+            return (
+                sizes.compactMap { CIDR(around.first, $0) }.map { block($0) },
+                [String(block(CIDR(host: second)).dropLast("1-128".count))]
+            )
+        }
+    }
+
     /// `<node>-<block>`, shortened with a digest where it would be longer than a name may be.
     public static func affinity(node: String, _ cidr: CIDR) -> String {
         let block = block(cidr)

@@ -107,10 +107,18 @@ public enum AddressAllocator {
             return "Make another pool for this node\(free.map { ", for example of \($0)" } ?? "")"
         }
         if let choice = request.choices[family] { return "Correct \(choice.source), or create the pool" }
-        for pool in pools where pool.isAutomatic && !pool.isDisabled && !pool.isBeingDeleted {
+        let open = pools.filter { $0.isAutomatic && !$0.isDisabled && !$0.isBeingDeleted }
+        for pool in open where pool.allowedUses.contains(request.use) {
             if let (label, value) = pool.nodeSelector.singleRequirement {
                 return "To use \(pool.name): kubectl label node \(request.node) \(label)=\(value) --overwrite"
             }
+        }
+        let labels = snapshot.nodes[request.node] ?? [:]
+        for pool in open where !pool.isForServicesAlone && pool.nodeSelector.matches(labels) {
+            if pool.allowedUses.contains(request.use) { continue }
+            let uses = (pool.allowedUses + [request.use]).map { "\"\($0.rawValue)\"" }.joined(separator: ",")
+            let patch = "{\"spec\":{\"allowedUses\":[\(uses)]}}"
+            return "To use \(pool.name): kubectl patch ippool \(pool.name) --type=merge -p '\(patch)'"
         }
         return "Make a pool whose nodeSelector selects the node, or label the node"
     }

@@ -109,6 +109,10 @@ enum PoolJudge {
     ) -> Result<String, Rejection> {
         func no(_ reason: String) -> Result<String, Rejection> { .failure(Rejection(reason: reason)) }
         if !pool.isAutomatic {
+            if request.use == .loadBalancer {
+                let key = pool.cidr.family == .v4 ? CalicoKeys.serviceIPv4Pools : CalicoKeys.serviceIPv6Pools
+                return no("its assignmentMode is Manual: the Service has to name it in \(key)")
+            }
             let key = pool.cidr.family == .v4 ? CalicoKeys.ipv4Pools : CalicoKeys.ipv6Pools
             return no("its assignmentMode is Manual: a pod or namespace has to name it in \(key)")
         }

@@ -64,7 +64,7 @@ public struct HostPort: Sendable, Hashable {
     /// Whether both cannot be open at once.
     public func conflicts(with other: HostPort) -> Bool {
         pod.family == other.pod.family && port == other.port && transport == other.transport
-            && (hostAddress == nil || other.hostAddress == nil || hostAddress == other.hostAddress)
+            && AskedHostPort.overlap(hostAddress, other.hostAddress)
     }
 
     public var name: String { "\(hostAddress.map { "\($0):" } ?? "")\(port)/\(transport.rawValue)" }

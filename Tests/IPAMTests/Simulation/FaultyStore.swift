@@ -12,6 +12,8 @@ struct Unreachable: Error {}
 final class FaultyStore: IPAMStore {
     private struct State {
         var seen: IPAMObjects
+        /// The store's version then.
+        var reached: Int64
         var revision = 0
         var isDead = false
     }
@@ -28,7 +30,7 @@ final class FaultyStore: IPAMStore {
         self.backing = backing
         self.gate = gate
         self.late = late
-        state = Mutex(State(seen: backing.objects))
+        state = Mutex(State(seen: backing.objects, reached: backing.revision.flatMap { Int64($0) } ?? 0))
     }
 
     var revision: String? { state.withLock { "\($0.revision)" } }
@@ -37,9 +39,57 @@ final class FaultyStore: IPAMStore {
     /// The watch catches up.
     func refresh() {
         let now = backing.objects
+        let reached = backing.revision.flatMap { Int64($0) } ?? 0
         state.withLock {
             $0.seen = now
+            $0.reached = reached
             $0.revision += 1
+        }
+    }
+
+    func feed() -> (any IPAMFeed)? { Feed(self) }
+
+    /// Tells what is different each time that the watch has caught up.
+    private final class Feed: IPAMFeed {
+        private struct Key: Hashable {
+            let resource: GroupVersionResource
+            let name: String
+        }
+
+        private let store: FaultyStore
+        private let known = Mutex<[Key: KubeObject]>([:])
+
+        init(_ store: FaultyStore) { self.store = store }
+
+        private func shown() -> [Key: KubeObject] {
+            let objects = store.objects
+            var result: [Key: KubeObject] = [:]
+            for (resource, list) in [
+                (GroupVersionResource.ipPools, objects.pools), (.ipamBlocks, objects.blocks),
+                (.blockAffinities, objects.affinities), (.nodes, objects.nodes),
+                (.ipReservations, objects.reservations), (.ipamConfigs, objects.config.map { [$0] } ?? []),
+            ] {
+                for object in list { result[Key(resource: resource, name: object.name)] = object }
+            }
+            return result
+        }
+
+        func news() -> IPAMNews {
+            let reached = store.state.withLock { $0.reached }
+            let now = shown()
+            return known.withLock { known in
+                var changes: [IPAMNews.Change] = []
+                for (key, object) in now where known[key] != object { changes.append(.init(key.resource, object)) }
+                for (key, object) in known where now[key] == nil {
+                    changes.append(.init(key.resource, object, isDeletion: true))
+                }
+                known = now
+                return IPAMNews(changes: changes, blocksReached: reached, claimsReached: reached)
+            }
+        }
+
+        func shows(_ resource: GroupVersionResource, _ name: String) -> Bool {
+            shown()[Key(resource: resource, name: name)] != nil
         }
     }
 

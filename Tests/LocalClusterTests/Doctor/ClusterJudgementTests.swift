@@ -32,6 +32,43 @@ import Values
             ])
     }
 
+    struct PoolCase: Sendable {
+        let spec: JSON
+        var meta: JSON = [:]
+        let cause: String?
+        var step = ""
+    }
+
+    /// Whatever keeps the allocator from the only pool: doctor does not say that all is well.
+    @Test(arguments: [
+        PoolCase(spec: ["disabled": true], cause: "p: it is disabled", step: "calicoctl patch ippool p "),
+        PoolCase(
+            spec: ["allowedUses": ["Tunnel"]], cause: "p: its allowedUses (Tunnel) leave out Workload",
+            step: "To use p: kubectl patch ippool p "),
+        PoolCase(spec: ["assignmentMode": "Manual"], cause: "p: its assignmentMode is Manual"),
+        PoolCase(
+            spec: ["nodeSelector": "rack == '1'"], cause: "p: its nodeSelector rack == '1' does not select the node",
+            step: "To use p: kubectl label node a rack=1"),
+        PoolCase(spec: [:], meta: ["deletionTimestamp": "2026-01-01T00:00:00Z"], cause: "p: it is being deleted"),
+        PoolCase(spec: [:], meta: ["status": "False"], cause: "p: its status says Allocatable=False: CIDROverlap"),
+        PoolCase(spec: [:], cause: nil),
+    ])
+    func aPoolThatTheAllocatorRefuses(_ sample: PoolCase) {
+        let (spec, meta, cause, step) = (sample.spec, sample.meta, sample.cause, sample.step)
+        var pool = KubeObject(.ipPools, kind: "IPPool", name: "p")
+        pool["spec"] = ["cidr": "10.0.0.0/24"]
+        for (key, value) in spec.object ?? [:] { pool["spec"][key] = value }
+        if let time = meta["deletionTimestamp"] { pool.metadata["deletionTimestamp"] = time }
+        if let status = meta["status"] {
+            pool["status"] = ["conditions": [["type": "Allocatable", "status": status, "reason": "CIDROverlap"]]]
+        }
+        let findings = Examination.findings(Sample.cluster([.nodes: [Sample.node("a")], .ipPools: [pool]]))
+            .filter { $0.reason == "NodeWithoutPool" }
+        #expect(findings.count == (cause == nil ? 0 : 1))
+        if let cause { #expect(findings.first?.cause.hasPrefix(cause) == true, "\(findings.map(\.cause))") }
+        #expect(findings.first?.nextStep.hasPrefix(step) ?? true, "\(findings.map(\.nextStep))")
+    }
+
     // MARK: - Components
 
     private func own(_ more: [GroupVersionResource: [KubeObject]]) -> [Finding] {

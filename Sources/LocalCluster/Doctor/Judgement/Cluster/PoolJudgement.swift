@@ -4,7 +4,7 @@ import KubeObjects
 import NetworkModel
 import Values
 
-/// Pools that no node matches, and nodes that no pool matches.
+/// Pools that no node matches, and nodes that no pool serves, by the allocator's own judgement.
 enum PoolJudgement {
     static func findings(_ cluster: ClusterSnapshot) -> [Finding] {
         var result: [Finding] = []
@@ -19,7 +19,7 @@ enum PoolJudgement {
                 continue
             }
             usable.append(pool)
-            if !pool.isDisabled, !cluster.nodes.contains(where: { pool.nodeSelector.matches($0.labels) }) {
+            if pool.outOfUse == nil, !cluster.nodes.contains(where: { pool.selects($0.labels) }) {
                 result.append(withoutNode(pool, cluster.nodes))
             }
         }
@@ -27,7 +27,7 @@ enum PoolJudgement {
     }
 
     private static func withoutNode(_ pool: IPPool, _ nodes: [KubeObject]) -> Finding {
-        let labels = Set(pool.nodeSelector.labels).sorted()
+        let labels = pool.selectedLabels
         let seen = nodes.map { node in
             let values = labels.map { "\($0)=\(node.labels[$0] ?? "(absent)")" }
             return "\(node.name) has \(values.joined(separator: ", "))"
@@ -39,25 +39,27 @@ enum PoolJudgement {
     }
 
     /// Why no new pod on the node gets an address; nil when one does.
-    static func withoutPool(_ node: KubeObject, _ usable: [IPPool]) -> Finding? {
-        guard !usable.contains(where: { !$0.isDisabled && $0.isAutomatic && $0.nodeSelector.matches(node.labels) })
-        else { return nil }
-        let why =
-            usable.isEmpty
-            ? "there is no IP pool"
-            : usable.map { pool in
-                pool.isDisabled
-                    ? "\(pool.name) is disabled"
-                    : "\(pool.name) wants \(pool.nodeSelector), and \(pool.nodeSelector.facts(about: node.labels))"
-            }.joined(separator: "; ")
-        let disabled = usable.first { $0.isDisabled && $0.isAutomatic && $0.nodeSelector.matches(node.labels) }
+    static func withoutPool(_ node: KubeObject, _ readable: [IPPool]) -> Finding? {
+        let judged = NodePools(node: node.name, labels: node.labels, readable)
+        guard judged.serving.isEmpty else { return nil }
+        let why = judged.rejected.map { "\($0.pool.name): \($0.reason)" }.joined(separator: "; ")
+        // Enabling a pool helps only where nothing else speaks against it.
+        let disabled = readable.first { pool in
+            guard pool.isDisabled else { return false }
+            var enabled = pool
+            enabled.isDisabled = false
+            // Its status says so for as long as it is disabled.
+            enabled.notAllocatable = nil
+            return !NodePools(node: node.name, labels: node.labels, [enabled]).serving.isEmpty
+        }
         return Finding(
             "NodeWithoutPool", object: "node \(node.name)",
-            problem: "is matched by no IP pool: new pods on it get no address", cause: why,
-            nextStep: usable.isEmpty
+            problem: "is served by no IP pool: new pods on it get no address",
+            cause: readable.isEmpty ? "there is no IP pool" : why,
+            nextStep: readable.isEmpty
                 ? "calicoctl create -f POOL.yaml"
                 : disabled.map {
                     "calicoctl patch ippool \($0.name) -p '{\"spec\":{\"disabled\":false}}'"
-                } ?? "kubectl label nodes \(node.name) KEY=VALUE, as a pool's nodeSelector wants it")
+                } ?? judged.nextStep)
     }
 }
