@@ -145,13 +145,13 @@ actor NodePresence {
     /// Says on each pool that asks for IP in IP how it is carried instead. Of the nodes that a pool selects, the first
     /// one does.
     private func notePools() async throws {
-        let nodes = view.nodes.all()
         for object in view.pools.all() {
             guard let pool = try? IPPool(object) else { continue }
-            let speaker = nodes.filter { pool.nodeSelector.matches($0.labels) }.map(\.name).min()
-            guard speaker == node || (speaker == nil && nodes.map(\.name).min() == node) else { continue }
             let note = pool.encapsulationNote(kernelHasIPIP: try await hasIPIP())
             guard object.annotations[CalicoKeys.encapsulationNote] != note else { continue }
+            let nodes = view.nodes.all()
+            let speaker = nodes.filter { pool.nodeSelector.matches($0.labels) }.map(\.name).min()
+            guard speaker == node || (speaker == nil && nodes.map(\.name).min() == node) else { continue }
             do {
                 try await client.patch(
                     .ipPools, object.name, type: .merge,
