@@ -114,7 +114,8 @@ import Values
         case 9..<17: return try block(&random)
         case 17..<19:
             let address = try #require(IPAddress("10.0.\(Int.random(in: 0..<4, using: &random)).1"))
-            return .workload(address, Bool.random(using: &random) ? "cali\(Int.random(in: 0..<3, using: &random))" : nil)
+            return .workload(
+                address, Bool.random(using: &random) ? "cali\(Int.random(in: 0..<3, using: &random))" : nil)
         default: return .uplink(mtu: Bool.random(using: &random) ? 1500 : 9000)
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Values
+import Values
 
 /// A node's ``NetworkPlan``, worked out step by step: each event is answered by what it changes, and the work is that of
 /// the changes. What a block's routes follow from is known by node and by pool, so that nothing looks at all blocks but
@@ -233,13 +233,19 @@ public struct NetworkCalculation: Sendable {
         }
         guard (old?.problems ?? []) != (result?.problems ?? []) else { return }
         changes.hasOtherProblems = true
-        if result?.problems.isEmpty ?? true { blocksWithProblems.remove(cidr) } else { blocksWithProblems.insert(cidr) }
+        if result?.problems.isEmpty ?? true {
+            blocksWithProblems.remove(cidr)
+        } else {
+            blocksWithProblems.insert(cidr)
+        }
     }
 }
 
 extension IPPool {
     /// What routes and NAT follow from.
-    fileprivate var carriage: [AnyHashable] { [cidr, ipipMode, vxlanMode, natOutgoing, allowedUses == [.loadBalancer]] }
+    fileprivate var carriage: [AnyHashable] {
+        [cidr, ipipMode, vxlanMode, natOutgoing, allowedUses == [.loadBalancer]]
+    }
 }
 
 extension NodeNetwork {
