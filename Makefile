@@ -51,6 +51,7 @@ soak: packages
 bench: build
 	CATBIRD_BENCH=1 $(RELEASE) --product catbird-bench
 	CATBIRD=$(CURDIR)/$(BIN)/catbird Benchmarks/run
+	CATBIRD=$(CURDIR)/$(BIN)/catbird Benchmarks/nodes
 	scripts/install-packages --bench
 	CATBIRD=$(CURDIR)/$(BIN)/catbird Benchmarks/API/run
 	$(BIN)/catbird-bench
