@@ -57,8 +57,7 @@ public struct NetworkAgent: Sendable {
             logger: logger)
         let name = nodeName
         let routes = RouteManager(
-            node: nodeName, kernelHasIPIP: try await presence.hasIPIP(), view: view, dataplane: dataplane,
-            metrics: metrics, logger: logger,
+            node: nodeName, view: view, dataplane: dataplane, metrics: metrics, logger: logger,
             listeners: .init(
                 nodes: { events in
                     // Which node tells of a pool's encapsulation changes with the nodes there are.
@@ -135,7 +134,8 @@ public struct NetworkAgent: Sendable {
                 }
             }
             group.addTask {
-                await routes.run(
+                try await routes.run(
+                    kernelHasIPIP: { try await presence.hasIPIP() },
                     workloads: { await view.workloads(of: name, book) }, uplinkMTU: { await presence.uplinkMTU },
                     onRepair: { repairs.tell() })
             }

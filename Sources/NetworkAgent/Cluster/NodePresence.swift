@@ -172,7 +172,7 @@ actor NodePresence {
     /// Whether the kernel has IP in IP; asked once.
     func hasIPIP() async throws -> Bool {
         if let kernelHasIPIP { return kernelHasIPIP }
-        let found = try await OwnThread.run(awaiting: { try KernelFeatures.probe().has(.ipip) })
+        let found = try await OwnThread.run(awaiting: { try KernelFeatures.probe([.ipip]).has(.ipip) })
         kernelHasIPIP = found
         return found
     }

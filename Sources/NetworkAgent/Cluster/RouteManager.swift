@@ -19,6 +19,7 @@ final class RouteManager: Sendable {
         var tables: @Sendable (NetworkChanges) -> Void = { _ in }
     }
 
+    private let node: String
     private let view: ClusterView
     private let dataplane: Dataplane
     private let metrics: FelixMetrics
@@ -31,15 +32,16 @@ final class RouteManager: Sendable {
     private let hasBegun = Mutex(false)
 
     init(
-        node: String, kernelHasIPIP: Bool, view: ClusterView, dataplane: Dataplane, metrics: FelixMetrics,
-        logger: Logger, listeners: Listeners
+        node: String, view: ClusterView, dataplane: Dataplane, metrics: FelixMetrics, logger: Logger,
+        listeners: Listeners
     ) {
+        self.node = node
         self.view = view
         self.dataplane = dataplane
         self.metrics = metrics
         self.logger = logger
         self.listeners = listeners
-        calculation = Mutex(NetworkCalculation(node: node, kernelHasIPIP: kernelHasIPIP))
+        calculation = Mutex(NetworkCalculation(node: node, kernelHasIPIP: false))
     }
 
     /// Has the kernel's tables looked at again.
@@ -54,9 +56,15 @@ final class RouteManager: Sendable {
     /// Runs until cancelled.
     ///
     /// - Parameters:
+    ///   - kernelHasIPIP: asked once, before anything is worked out; throws what it throws.
     ///   - workloads: the pods that were wired before this process started.
     ///   - onRepair: called after each round.
-    func run(workloads: () async -> [IPAddress: String], uplinkMTU: () async -> Int, onRepair: () -> Void) async {
+    func run(
+        kernelHasIPIP: () async throws -> Bool, workloads: () async -> [IPAddress: String],
+        uplinkMTU: () async -> Int, onRepair: () -> Void
+    ) async throws {
+        let hasIPIP = try await kernelHasIPIP()
+        calculation.withLock { $0 = NetworkCalculation(node: node, kernelHasIPIP: hasIPIP) }
         await view.waitForAddresses()
         await view.pods.waitUntilSynced()
         // The streams first, the objects then: so a stream's first batch is never older than what was read.
