@@ -47,10 +47,11 @@ fuzz: packages
 soak: packages
 	CATBIRD_STEPS=100000 swift test --disable-xctest --filter '^IPAMTests\.(SoakTests|KilledProcessTests)'
 
-# A cluster, then addresses, plugin and routes by catbird-bench, which no other build has.
+# A cluster, what a node costs, then addresses, plugin, routes and steps by catbird-bench, which no other build has.
 bench: build
 	CATBIRD_BENCH=1 $(RELEASE) --product catbird-bench
 	CATBIRD=$(CURDIR)/$(BIN)/catbird Benchmarks/run
+	CATBIRD=$(CURDIR)/$(BIN)/catbird Benchmarks/nodes
 	scripts/install-packages --bench
 	CATBIRD=$(CURDIR)/$(BIN)/catbird Benchmarks/API/run
 	$(BIN)/catbird-bench

@@ -35,25 +35,40 @@ public struct NetworkAgent: Sendable {
         let dataplane = try Dataplane(in: configuration.namespace, logger: logger)
         let view = ClusterView(client, node: nodeName, logger: logger)
         let recorder = EventRecorder(client, component: "catbird-agent", host: nodeName, logger: logger)
-        let networkSignal = Signal()
         let presenceSignal = Signal()
         let speakerSignal = Signal()
         let sandboxSignal = Signal()
         let book = AddressBook(
             store: WatchedStore(client: client, feed: { InformerFeed(view.forAddresses) }),
             node: nodeName, journal: try configuration.statePath.map { try ReleaseJournal("\($0)/releases.json") },
-            deadline: AddressBook.usualDeadline, logger: logger,
-            onChange: {
-                networkSignal.raise()
-                speakerSignal.raise()
-            })
+            deadline: AddressBook.usualDeadline, logger: logger, onChange: { speakerSignal.raise() })
         let presence = NodePresence(
             client: client, node: nodeName, view: view, book: book, dataplane: dataplane, recorder: recorder,
             configuration: configuration, logger: logger)
+        let services = ServiceIndex()
+        let metrics = FelixMetrics(node: nodeName)
         let links = try dataplane.sandboxLinks().map { "\($0.hostInterface) \($0.handleID)" }
+        let portSignal = Signal()
         let hostPorts = HostPortBook(
             path: configuration.statePath.map { "\($0)/host-ports.json" }, logger: logger,
-            isWired: { links.contains("\($0) \($1)") }, onChange: { networkSignal.raise() })
+            isWired: { links.contains("\($0) \($1)") }, onChange: { portSignal.raise() })
+        let tables = TableManager(
+            view: view, services: services, dataplane: dataplane, hostPorts: hostPorts, metrics: metrics,
+            logger: logger)
+        let name = nodeName
+        let routes = RouteManager(
+            node: nodeName, view: view, dataplane: dataplane, metrics: metrics, logger: logger,
+            listeners: .init(
+                nodes: { events in
+                    // Which node tells of a pool's encapsulation changes with the nodes there are.
+                    if events.contains(where: { $0.object.name == name || $0.isDeletion }) { presenceSignal.raise() }
+                    speakerSignal.raise()
+                },
+                pools: {
+                    presenceSignal.raise()
+                    speakerSignal.raise()
+                },
+                blocks: { speakerSignal.raise() }, tables: { tables.take($0) }))
         var handler = RequestHandler(
             node: nodeName, pods: WatchedPods(client: client, view: view, recorder: recorder), book: book,
             dataplane: dataplane, logger: logger, mtu: { await presence.podMTU })
@@ -64,13 +79,10 @@ public struct NetworkAgent: Sendable {
             defer { if isDeletion { presenceSignal.raise() } }
             return try await requests.answer(parameters, network, netns)
         }
-        let services = ServiceIndex()
-        let metrics = FelixMetrics(node: nodeName)
         let figures = MetricsServer(
             node: nodeName, view: view, metrics: metrics, configuration: configuration, logger: logger)
-        let reconciler = Reconciler(
-            node: nodeName, view: view, book: book, presence: presence, services: services, dataplane: dataplane,
-            hostPorts: hostPorts, recorder: recorder, metrics: metrics, logger: logger)
+        let repairs = RepairTeller(
+            node: nodeName, view: view, dataplane: dataplane, recorder: recorder, metrics: metrics, logger: logger)
         let speaker = BGPSpeaker(
             node: nodeName, client: client, view: view, book: book, recorder: recorder, configuration: configuration,
             logger: logger, signal: speakerSignal)
@@ -83,43 +95,20 @@ public struct NetworkAgent: Sendable {
                     logger.info("pods can start: listening at \(configuration.socketPath)")
                 }
             }
-            group.addTask {
-                for await _ in view.nodes.events() {
-                    networkSignal.raise()
-                    presenceSignal.raise()
-                    speakerSignal.raise()
-                }
-            }
-            group.addTask {
-                for await _ in view.pools.events() {
-                    networkSignal.raise()
-                    presenceSignal.raise()
-                    speakerSignal.raise()
-                }
-            }
-            group.addTask {
-                for await _ in view.blocks.events() {
-                    networkSignal.raise()
-                    speakerSignal.raise()
-                }
-            }
             for informer in view.forBGP {
                 group.addTask { for await _ in informer.events() { speakerSignal.raise() } }
             }
             group.addTask { await speaker.run() }
             group.addTask { await figures.run() }
-            group.addTask { for await _ in view.felix.events() { networkSignal.raise() } }
             group.addTask {
-                // Floating addresses and allowed sources are the pods' wishes, and Felix's to allow.
-                for await _ in view.pods.events() where view.felix[nil, "default"] != nil { networkSignal.raise() }
+                try await dataplane.watch(
+                    onSandbox: { sandboxSignal.raise() }, onTable: { tables.raise() }, onChange: { routes.raise() })
             }
-            group.addTask {
-                try await dataplane.watch(onSandbox: { sandboxSignal.raise() }, onChange: { networkSignal.raise() })
-            }
+            group.addTask { await portSignal.forEach(onFailure: { _ in }) { tables.raise() } }
             group.addTask {
                 await sandboxSignal.forEach(onFailure: { logger.error("a pod's link will be tried again: \($0)") }) {
                     try await requests.repairSandboxes()
-                    reconciler.tellRepairs()
+                    repairs.tell()
                     // A pod that takes its own address away again and again keeps nobody busy.
                     try await Task.sleep(for: .milliseconds(200))
                 }
@@ -127,25 +116,30 @@ public struct NetworkAgent: Sendable {
             group.addTask {
                 for await events in view.services.events() {
                     await services.takeServices(events)
-                    networkSignal.raise()
+                    tables.raise()
                 }
             }
             group.addTask {
                 for await events in view.endpointSlices.events() {
                     await services.takeSlices(events)
-                    networkSignal.raise()
+                    tables.raise()
                 }
             }
             group.addTask {
                 await presenceSignal.forEach(
                     onFailure: { logger.warning("the node's network annotations will be tried again: \($0)") }
-                ) { try await presence.reconcile() }
+                ) {
+                    try await presence.reconcile()
+                    routes.take([.uplink(mtu: await presence.uplinkMTU)])
+                }
             }
             group.addTask {
-                await view.waitForServices()
-                networkSignal.raise()
+                try await routes.run(
+                    kernelHasIPIP: { try await presence.hasIPIP() },
+                    workloads: { await view.workloads(of: name, book) }, uplinkMTU: { await presence.uplinkMTU },
+                    onRepair: { repairs.tell() })
             }
-            group.addTask { await reconciler.run(networkSignal) }
+            group.addTask { await tables.run(onRepair: { repairs.tell() }) }
             // Whatever throws first ends all of it; the informers never return by themselves.
             for try await _ in group {}
         }

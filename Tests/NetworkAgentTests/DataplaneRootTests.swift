@@ -82,7 +82,7 @@ private struct Fabric {
         allowedSources: Set<AllowedSource> = []
     ) throws {
         let plan = plan(name, floating: floating, felix: felix, allowedSources: allowedSources)
-        try dataplane(name).apply { _ in plan }
+        try dataplane(name).apply(plan)
         for family in IPFamily.allCases {
             try dataplane(name).apply(NFTPlan.content(plan, [], family), family)
         }
@@ -274,9 +274,9 @@ private struct Fabric {
         // An agent that starts anew, and then loses all its routes.
         let fresh = try Dataplane(in: fabric.laboratory.namespace("a"))
         let plan = fabric.plan("a")
-        try fresh.apply { _ in plan }
+        try fresh.apply(plan)
         for family in IPFamily.allCases { try fresh.apply(NFTPlan.content(plan, [], family), family) }
-        try fresh.apply { _ in NetworkPlan() }
+        try fresh.apply(NetworkPlan())
         for family in IPFamily.allCases { try fresh.apply(nil, family) }
         #expect(try netlink.routes(protocol: .calico).isEmpty)
         #expect(try netlink.routes(protocol: .static).map(\.destination) == [route.destination])

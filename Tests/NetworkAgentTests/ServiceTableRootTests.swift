@@ -171,12 +171,11 @@ import Values
         plan.routes = [
             PlannedRoute(block, .blackhole), PlannedRoute(try #require(CIDR("10.244.6.0/26")), .blackhole),
         ]
-        let both = plan
-        try dataplane.apply({ _ in both })
+        try dataplane.apply(plan)
         let foreign = try netlink.routes().first { $0.destination == block }
         #expect(foreign?.protocol == .boot)
         #expect(try netlink.routes(protocol: .calico).count == 1)
-        try dataplane.apply({ _ in NetworkPlan() })
+        try dataplane.apply(NetworkPlan())
         #expect(try netlink.routes(protocol: .calico).isEmpty)
         #expect(try netlink.routes().contains { $0.destination == block })
     }

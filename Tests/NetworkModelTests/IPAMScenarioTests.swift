@@ -273,16 +273,20 @@ import Values
         pool.isAutomatic = false
         var sample = IPAMSample([pool], nodes: [])
         sample.snapshot.nodes = ["a": ["rack": "0"]]
-        guard case .assign(let pools, false) = TunnelKind.vxlan.action(node: "a", held: [], sample.snapshot) else {
+        guard
+            case .assign(let pools, false) = TunnelKind.vxlan.action(
+                node: "a", held: [], sample.snapshot, kernelHasIPIP: true)
+        else {
             Issue.record("no address is wanted")
             return
         }
         let address = try sample.assign(TunnelKind.vxlan.request(node: "a", pools: pools)).grants[0].address
         #expect(sample.held["vxlan-tunnel-addr-a"] == [address])
-        #expect(TunnelKind.vxlan.action(node: "a", held: [address], sample.snapshot) == .keep(address))
-        #expect(TunnelKind.ipip.action(node: "a", held: [], sample.snapshot) == .nothing)
-        #expect(TunnelKind.wireguard.action(node: "a", held: [], sample.snapshot) == .nothing)
+        #expect(
+            TunnelKind.vxlan.action(node: "a", held: [address], sample.snapshot, kernelHasIPIP: true) == .keep(address))
+        #expect(TunnelKind.ipip.action(node: "a", held: [], sample.snapshot, kernelHasIPIP: true) == .nothing)
+        #expect(TunnelKind.wireguard.action(node: "a", held: [], sample.snapshot, kernelHasIPIP: true) == .nothing)
         sample.snapshot.nodes = ["a": ["rack": "1"]]
-        #expect(TunnelKind.vxlan.action(node: "a", held: [address], sample.snapshot) == .release)
+        #expect(TunnelKind.vxlan.action(node: "a", held: [address], sample.snapshot, kernelHasIPIP: true) == .release)
     }
 }

@@ -11,7 +11,8 @@ import Values
 /// collection is listed again and the difference reported. No change is reported twice.
 ///
 /// Objects are kept without `metadata.managedFields`, which can be the larger half of them. A server takes an update
-/// without it as one that leaves it as it is.
+/// without it as one that leaves it as it is. A reader of few fields has the rest taken away too (`trimming`); what is
+/// trimmed must not be written back as a whole.
 public final class Informer: Sendable {
     private struct State {
         var cache = InformerCache()
@@ -30,13 +31,15 @@ public final class Informer: Sendable {
     private let namespace: String?
     private let labelSelector: String?
     private let fieldSelector: String?
+    private let trimming: (@Sendable (inout KubeObject) -> Void)?
     private let clock: any Clock<Duration>
     private let logger: Logger
     private let state = Mutex(State())
 
     public init(
         _ client: KubeClient, _ resource: GroupVersionResource, namespace: String? = nil,
-        labelSelector: String? = nil, fieldSelector: String? = nil, clock: any Clock<Duration> = ContinuousClock(),
+        labelSelector: String? = nil, fieldSelector: String? = nil,
+        trimming: (@Sendable (inout KubeObject) -> Void)? = nil, clock: any Clock<Duration> = ContinuousClock(),
         logger: Logger = Logger(label: "informer")
     ) {
         self.client = client
@@ -44,6 +47,7 @@ public final class Informer: Sendable {
         self.namespace = namespace
         self.labelSelector = labelSelector
         self.fieldSelector = fieldSelector
+        self.trimming = trimming
         self.clock = clock
         self.logger = logger
     }
@@ -66,6 +70,8 @@ public final class Informer: Sendable {
 
     /// All objects, in no particular order.
     public func all() -> [KubeObject] { state.withLock { Array($0.cache.objects.values) } }
+
+    public var isEmpty: Bool { state.withLock { $0.cache.objects.isEmpty } }
 
     /// All objects by their keys.
     public func snapshot() -> [ObjectKey: KubeObject] { state.withLock { $0.cache.objects } }
@@ -127,7 +133,7 @@ public final class Informer: Sendable {
                 if mustList {
                     let list = try await client.list(
                         resource, in: namespace, labelSelector: labelSelector, fieldSelector: fieldSelector)
-                    take { $0.replace(with: Self.withoutOwners(list)) }
+                    take { $0.replace(with: trimmed(list)) }
                     mustList = false
                 }
                 try await watch { backoff.reset() }
@@ -154,20 +160,25 @@ public final class Informer: Sendable {
             resourceVersion: version, timeoutSeconds: Int.random(in: 300...600))
         for try await events in stream {
             onEvents()
-            take { $0.apply(events.map(Self.withoutOwners)) }
+            take { $0.apply(events.map(trimmed)) }
         }
     }
 
-    private static func withoutOwners(_ list: ObjectList) -> ObjectList {
+    private func trimmed(_ list: ObjectList) -> ObjectList {
         var list = list
-        for index in list.items.indices { list.items[index].dropManagedFields() }
+        for index in list.items.indices { trim(&list.items[index]) }
         return list
     }
 
-    private static func withoutOwners(_ event: WatchEvent) -> WatchEvent {
+    private func trimmed(_ event: WatchEvent) -> WatchEvent {
         var event = event
-        event.object.dropManagedFields()
+        trim(&event.object)
         return event
+    }
+
+    private func trim(_ object: inout KubeObject) {
+        object.dropManagedFields()
+        trimming?(&object)
     }
 
     /// Changes the cache and hands the changes to every reader, in one step: a reader that joins meanwhile gets them

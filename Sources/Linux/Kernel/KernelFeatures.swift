@@ -15,11 +15,13 @@ public struct KernelFeatures: Sendable, Hashable {
     public func has(_ feature: Feature) -> Bool { available.contains(feature) }
 
     /// Tries everything. Without the rights to make namespaces it throws.
-    public static func probe() throws -> KernelFeatures {
-        try Namespaces.inNew([.net, .mount]) {
+    ///
+    /// - Parameter wanted: which are tried; the others are not told to be there.
+    public static func probe(_ wanted: [Feature] = Feature.allCases) throws -> KernelFeatures {
+        try Namespaces.inNew(wanted.contains(.overlay) ? [.net, .mount] : [.net]) {
             var available: Set<Feature> = []
             var reasons: [Feature: String] = [:]
-            for feature in Feature.allCases {
+            for feature in wanted {
                 do {
                     try attempt(feature)
                     available.insert(feature)

@@ -49,41 +49,25 @@ public struct ExpectedNetwork: Sendable {
     /// nftables' table, as `ip catbird-lab`, with the commands that make it.
     public var table: (name: String, commands: String)?
 
-    /// Whether what the kernel tells may have made a difference. Looks at nothing but the event.
-    func isTouched(by event: NetlinkEvent) -> Bool {
-        switch event {
-        case .linkRemoved(let link): interfaces.contains { $0.name == link.name }
-        case .link(let link):
-            interfaces.contains { $0.name == link.name && (!link.isUp || ($0.bridge != nil && link.master == nil)) }
-        case .addressRemoved(let address): interfaces.contains { $0.address == address.address }
-        case .route(let route), .routeRemoved(let route):
-            route.table == Route.mainTable && ways.contains { $0.destination == route.destination }
-        case .overflow: true
-        case .address, .neighbour, .neighbourRemoved: false
-        }
+    /// What of a network an event of the kernel's may have changed.
+    enum Touched: Hashable {
+        case nothing
+        /// One interface: how it is, and its address.
+        case interface(String)
+        case anything
     }
 
     /// Compares with the kernel.
     public func differences() throws -> [Difference] {
-        let socket = if let namespace { try NetlinkSocket(in: namespace) } else { try NetlinkSocket() }
+        let socket = try socket()
         let links = Dictionary(try socket.links().map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         let addresses = Dictionary(grouping: try socket.addresses(), by: \.interface)
         var result: [Difference] = []
         for interface in interfaces {
-            func add(_ text: String) { result.append(Difference(description: text, node: interface.node)) }
-            guard let link = links[interface.name] else {
-                add("interface \(interface.name) is missing")
-                continue
-            }
-            if !link.isUp { add("interface \(interface.name) is down") }
-            if let bridge = interface.bridge, link.master == nil || link.master != links[bridge]?.index {
-                add("interface \(interface.name) is no port of \(bridge)")
-            }
-            if let address = interface.address,
-                !(addresses[link.index] ?? []).contains(where: { $0.address == address })
-            {
-                add("\(interface.name) has not the address \(address)")
-            }
+            let link = links[interface.name]
+            result += Self.differences(
+                of: interface, link, bridge: interface.bridge.flatMap { links[$0] },
+                addresses: link.flatMap { addresses[$0.index] } ?? [])
         }
         let routes = ways.isEmpty ? [] : try socket.routes(.v4)
         for way in ways
@@ -93,6 +77,39 @@ public struct ExpectedNetwork: Sendable {
         if let table {
             result += try Self.differences(of: table.name, table.commands, in: namespace)
                 .map { Difference(description: $0) }
+        }
+        return result
+    }
+
+    /// Compares one interface with the kernel, and asks it for nothing else.
+    func differences(of interface: Interface) throws -> [Difference] {
+        let socket = try socket()
+        let link = try socket.link(interface.name)
+        var addresses: [InterfaceAddress] = []
+        if let link, interface.address != nil { addresses = try socket.addresses(interface: link.index) }
+        return Self.differences(
+            of: interface, link, bridge: try interface.bridge.flatMap { try socket.link($0) }, addresses: addresses)
+    }
+
+    private func socket() throws -> NetlinkSocket {
+        try namespace.map { try NetlinkSocket(in: $0) } ?? NetlinkSocket()
+    }
+
+    private static func differences(
+        of interface: Interface, _ link: Link?, bridge: Link?, addresses: [InterfaceAddress]
+    ) -> [Difference] {
+        var result: [Difference] = []
+        func add(_ text: String) { result.append(Difference(description: text, node: interface.node)) }
+        guard let link else {
+            add("interface \(interface.name) is missing")
+            return result
+        }
+        if !link.isUp { add("interface \(interface.name) is down") }
+        if let name = interface.bridge, link.master == nil || link.master != bridge?.index {
+            add("interface \(interface.name) is no port of \(name)")
+        }
+        if let address = interface.address, !addresses.contains(where: { $0.address == address }) {
+            add("\(interface.name) has not the address \(address)")
         }
         return result
     }
@@ -107,6 +124,46 @@ public struct ExpectedNetwork: Sendable {
         }
         guard let wanted = try NFTables.content(of: table, madeBy: commands, withoutElements: others) else { return [] }
         return content.differences(from: wanted).map { "\($0) of nftables' table \(table) is not as it was made" }
+    }
+}
+
+/// An ``ExpectedNetwork`` by what the kernel's events name: each is judged without a look at all nodes' cables.
+struct WatchedNetwork {
+    let network: ExpectedNetwork
+    private let interfaces: [String: ExpectedNetwork.Interface]
+    private let addresses: Set<CIDR>
+    private let ways: Set<CIDR>
+
+    init(_ network: ExpectedNetwork) {
+        self.network = network
+        interfaces = Dictionary(network.interfaces.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        addresses = Set(network.interfaces.compactMap(\.address))
+        ways = Set(network.ways.map(\.destination))
+    }
+
+    func interface(_ name: String) -> ExpectedNetwork.Interface? { interfaces[name] }
+
+    /// What may be other than before. Looks at nothing but the event.
+    func touched(by event: NetlinkEvent) -> ExpectedNetwork.Touched {
+        switch event {
+        case .linkRemoved(let link):
+            guard let interface = interfaces[link.name] else { return .nothing }
+            return touched(interface)
+        case .link(let link):
+            guard let interface = interfaces[link.name], !link.isUp || (interface.bridge != nil && link.master == nil)
+            else { return .nothing }
+            return touched(interface)
+        case .addressRemoved(let address): return addresses.contains(address.address) ? .anything : .nothing
+        case .route(let route), .routeRemoved(let route):
+            return route.table == Route.mainTable && ways.contains(route.destination) ? .anything : .nothing
+        case .overflow: return .anything
+        case .address, .neighbour, .neighbourRemoved: return .nothing
+        }
+    }
+
+    /// With a cable goes nothing else; with any other interface may go addresses, ways and the ports of a bridge.
+    private func touched(_ interface: ExpectedNetwork.Interface) -> ExpectedNetwork.Touched {
+        interface.node != nil && network.place == .fabric ? .interface(interface.name) : .anything
     }
 }
 

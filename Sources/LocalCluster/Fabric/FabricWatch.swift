@@ -23,6 +23,8 @@ public actor FabricWatch {
     private var podRanges: [CIDR] = []
     private var retries: [ExpectedNetwork.Place: Task<Void, Never>] = [:]
     private var isEnded = false
+    /// What each place should hold, until nodes or ranges are others.
+    private var networks: [ExpectedNetwork.Place: WatchedNetwork] = [:]
 
     /// - Parameters:
     ///   - host: the network namespace that plays the machine; nil for this process's own.
@@ -46,12 +48,14 @@ public actor FabricWatch {
     public func add(_ node: FabricPlan.Node, _ namespace: NamespaceRef) throws {
         guard !isEnded else { return }
         nodes[node.name] = (node, namespace)
+        forget(.node(node.name))
         try watch(.node(node.name))
     }
 
     /// To be called before the node is taken off: nothing of it is put back after this has returned.
     public func remove(_ node: String) {
         nodes[node] = nil
+        forget(.node(node))
         for task in tasks.removeValue(forKey: .node(node)) ?? [] { task.cancel() }
     }
 
@@ -64,8 +68,19 @@ public actor FabricWatch {
 
     // MARK: - Looking
 
-    private func expected(_ place: ExpectedNetwork.Place) -> ExpectedNetwork? {
-        fabric.expected(place, nodes: Array(nodes.values), podRanges: podRanges, host: host)
+    private func expected(_ place: ExpectedNetwork.Place) -> WatchedNetwork? {
+        if let known = networks[place] { return known }
+        var concerned = Array(nodes.values)
+        if case .node(let name) = place { concerned = nodes[name].map { [$0] } ?? [] }
+        let network = fabric.expected(place, nodes: concerned, podRanges: podRanges, host: host)
+        networks[place] = network.map { WatchedNetwork($0) }
+        return networks[place]
+    }
+
+    /// A node is another than before: with it the fabric, which has its cable.
+    private func forget(_ place: ExpectedNetwork.Place) {
+        networks[place] = nil
+        networks[.fabric] = nil
     }
 
     private func onMachine(_ body: @escaping @Sendable () throws -> Void) throws {
@@ -73,7 +88,7 @@ public actor FabricWatch {
     }
 
     private func watch(_ place: ExpectedNetwork.Place) throws {
-        guard tasks[place] == nil, let network = expected(place) else { return }
+        guard tasks[place] == nil, let network = expected(place)?.network else { return }
         let monitor = try NetlinkMonitor([.links, .routes, .addresses], in: network.namespace)
         tasks[place] = [
             Task { [weak self] in
@@ -93,7 +108,12 @@ public actor FabricWatch {
 
     private func take(_ events: [NetlinkEvent], _ place: ExpectedNetwork.Place) {
         guard !isEnded, let network = expected(place) else { return }
-        if events.contains(where: network.isTouched) { look(at: place) }
+        let touched = Set(events.map(network.touched))
+        if touched.contains(.anything) {
+            look(at: place)
+        } else {
+            for case .interface(let name) in touched { look(at: place, interface: network.interface(name)) }
+        }
         if place == .machine, podRanges.count < wantedRanges.count, events.contains(where: isRelease) {
             routePods(wantedRanges)
         }
@@ -114,9 +134,11 @@ public actor FabricWatch {
     }
 
     /// Compares a namespace with what it should hold, and makes what is missing.
-    private func look(at place: ExpectedNetwork.Place) {
+    private func look(at place: ExpectedNetwork.Place, interface: ExpectedNetwork.Interface? = nil) {
         do {
-            guard let differences = try expected(place)?.differences(), !differences.isEmpty else { return }
+            guard let network = expected(place)?.network else { return }
+            let differences = try interface.map { try network.differences(of: $0) } ?? network.differences()
+            guard !differences.isEmpty else { return }
             try repair(place, differences)
             onRepair(Repair(place: place, differences: differences.map(\.description)))
         } catch {
@@ -184,6 +206,7 @@ public actor FabricWatch {
             }
             let gone = podRanges.filter { !free.contains($0) }
             podRanges = free
+            networks[.machine] = nil
             try onMachine { [fabric] in
                 for range in gone { try fabric.dropRoute(to: range) }
                 try fabric.routePods(free)

@@ -60,6 +60,7 @@ struct BGPSpeaker: Sendable {
 
     /// Returns what is not done as the objects ask.
     private func reconcile(_ last: inout BGPPlan?) async throws -> [String] {
+        guard last != nil || view.mayAskForBGP else { return [] }
         let (input, unreadable) = await input()
         guard let plan = BGPPlan.make(input, for: node) else {
             if var silent = last {

@@ -24,7 +24,7 @@ final class ClusterView: Sendable {
     let bgpFilters: Informer
 
     init(_ client: KubeClient, node: String, logger: Logger) {
-        nodes = Informer(client, .nodes, logger: logger)
+        nodes = Informer(client, .nodes, trimming: Self.trimNode, logger: logger)
         pods = Informer(client, .pods, fieldSelector: "spec.nodeName=\(node)", logger: logger)
         namespaces = Informer(client, .namespaces, logger: logger)
         pools = Informer(client, .ipPools, logger: logger)
@@ -51,6 +51,17 @@ final class ClusterView: Sendable {
             clusterInformations,
         ] + forBGP
     }
+
+    /// Of each node an agent needs names, labels, annotations and addresses; the larger part of a Node is images and
+    /// conditions.
+    @Sendable private static func trimNode(_ node: inout KubeObject) {
+        let addresses = node["status"]["addresses"]
+        node["spec"] = nil
+        node["status"] = addresses.map { ["addresses": $0] }
+    }
+
+    /// Whether anything may ask for BGP.
+    var mayAskForBGP: Bool { !bgpConfigurations.isEmpty || !bgpPeers.isEmpty }
 
     var forBGP: [Informer] { [bgpConfigurations, bgpPeers, bgpFilters] }
 

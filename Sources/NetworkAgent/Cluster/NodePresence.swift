@@ -84,7 +84,7 @@ actor NodePresence {
             if let underlay = underlays[family] { wanted[keys.address] = "\(underlay)" }
         }
         let hasIPIP = try await hasIPIP()
-        for tunnel in NodeTunnel.all {
+        for tunnel in TunnelKind.ofAgents {
             let address = try await address(of: tunnel, hasIPIP)
             wanted[tunnel.annotation] = .some(address.map { "\($0)" })
             if address != nil, let key = tunnel.macAnnotation, let mac = IPAMNames.vxlanMAC(node: node) {
@@ -114,30 +114,26 @@ actor NodePresence {
         }
     }
 
-    /// A tunnel's address: taken from a pool that is carried in the tunnel, and replaced when that pool is gone and
-    /// another is there. Without any such pool the old one stays for as long as there are pods that outlived their pool.
-    private func address(of tunnel: NodeTunnel, _ hasIPIP: Bool) async throws -> IPAddress? {
-        let snapshot = await book.snapshot()
-        guard let labels = snapshot.nodes[node] else { return nil }
-        let candidates = snapshot.pools.filter {
-            !$0.isDisabled && !$0.isBeingDeleted && $0.notAllocatable == nil && $0.allowedUses.contains(.tunnel)
-                && tunnel.carries($0, hasIPIP) && $0.nodeSelector.matches(labels)
-        }
+    /// A tunnel's address, as the model decides it: kept, taken anew or given back.
+    private func address(of tunnel: TunnelKind, _ hasIPIP: Bool) async throws -> IPAddress? {
         let handleID = tunnel.handleID(node: node)
-        let held = await book.held(handleID).first?.address
-        if let held {
-            if candidates.contains(where: { $0.cidr.contains(held) }) { return held }
-            if candidates.isEmpty, Self.hasPodsWithoutPool(tunnel.family, snapshot) { return held }
-            try await book.release(handleIDs: [handleID])
-            logger.notice("\(tunnel.subject) leaves \(held): no pool that it carries has the address any more")
+        let held = await book.held(handleID).map(\.address)
+        let snapshot = await book.snapshot()
+        let pools: [String]
+        switch tunnel.action(node: node, held: held, snapshot, kernelHasIPIP: hasIPIP) {
+        case .keep(let address): return address
+        case .nothing: return nil
+        case .release: pools = []
+        case .assign(let names, _): pools = names
         }
-        guard !candidates.isEmpty else { return nil }
+        if !held.isEmpty {
+            try await book.release(handleIDs: [handleID])
+            let list = held.map { "\($0)" }.joined(separator: ", ")
+            logger.notice("\(tunnel.subject) leaves \(list): no pool that it carries has the address any more")
+        }
+        guard !pools.isEmpty else { return nil }
         do {
-            let assigned = try await book.assign(
-                AddressRequest(
-                    node: node, use: .tunnel, handleID: handleID, values: ["node": node, "type": tunnel.type],
-                    subject: tunnel.subject, families: [tunnel.family],
-                    choices: [tunnel.family: .init(candidates.map(\.name), source: "the node's tunnel")]))
+            let assigned = try await book.assign(tunnel.request(node: node, pools: pools))
             logger.info("\(tunnel.subject) has \(assigned.explanation)")
             return assigned.address
         } catch let refusal as AddressRefusal {
@@ -146,24 +142,16 @@ actor NodePresence {
         }
     }
 
-    /// Whether some pod's address is in no pool: the nodes reach it through the tunnel.
-    private static func hasPodsWithoutPool(_ family: IPFamily, _ snapshot: IPAMSnapshot) -> Bool {
-        snapshot.blocks.values.contains { block in
-            block.cidr.family == family && !snapshot.pools.contains { $0.cidr.contains(block.cidr) }
-                && block.assignments.contains { $0.attribute.values["type"] == nil }
-        }
-    }
-
     /// Says on each pool that asks for IP in IP how it is carried instead. Of the nodes that a pool selects, the first
     /// one does.
     private func notePools() async throws {
-        let nodes = view.nodes.all()
         for object in view.pools.all() {
             guard let pool = try? IPPool(object) else { continue }
-            let speaker = nodes.filter { pool.nodeSelector.matches($0.labels) }.map(\.name).min()
-            guard speaker == node || (speaker == nil && nodes.map(\.name).min() == node) else { continue }
             let note = pool.encapsulationNote(kernelHasIPIP: try await hasIPIP())
             guard object.annotations[CalicoKeys.encapsulationNote] != note else { continue }
+            let nodes = view.nodes.all()
+            let speaker = nodes.filter { pool.selects($0.labels) }.map(\.name).min()
+            guard speaker == node || (speaker == nil && nodes.map(\.name).min() == node) else { continue }
             do {
                 try await client.patch(
                     .ipPools, object.name, type: .merge,
@@ -184,7 +172,7 @@ actor NodePresence {
     /// Whether the kernel has IP in IP; asked once.
     func hasIPIP() async throws -> Bool {
         if let kernelHasIPIP { return kernelHasIPIP }
-        let found = try await OwnThread.run(awaiting: { try KernelFeatures.probe().has(.ipip) })
+        let found = try await OwnThread.run(awaiting: { try KernelFeatures.probe([.ipip]).has(.ipip) })
         kernelHasIPIP = found
         return found
     }

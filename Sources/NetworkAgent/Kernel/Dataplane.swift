@@ -56,7 +56,27 @@ public final class Dataplane: Sendable {
 
     /// Tells of pods that were wired before this process started.
     public func adopt(_ workloads: [IPAddress: String]) {
-        state.withLock { state in state.workloads.merge(workloads) { known, _ in known } }
+        let events = state.withLock { state in
+            workloads.flatMap { address, interface in
+                state.workloads[address] == nil ? state.workloads.set(address, to: interface) : []
+            }
+        }
+        tell(events)
+    }
+
+    /// Has `listener` told of each pod's address that comes to a link or leaves it, before the link has routes: the
+    /// listener says by ``want(_:)`` which. Those that are known already are told at once.
+    func onWorkloads(_ listener: @escaping @Sendable ([NetworkEvent]) -> Void) {
+        let known = state.withLock { state in
+            state.onWorkloads = listener
+            return state.workloads.all.map { NetworkEvent.workload($0.key, $0.value) }
+        }
+        if !known.isEmpty { listener(known) }
+    }
+
+    private func tell(_ events: [NetworkEvent]) {
+        guard !events.isEmpty else { return }
+        state.withLock { $0.onWorkloads }?(events)
     }
 
     /// Makes the sandbox's link and the routes to it. What fails leaves nothing behind.
@@ -64,12 +84,14 @@ public final class Dataplane: Sendable {
     /// - Parameter netns: a descriptor of the sandbox's network namespace, which stays the caller's.
     public func connect(_ link: PodLink, netns: Int32, addresses: [IPAddress], mtu: Int) throws -> PodLink.Wired {
         // Known before the routes are there: whoever reconciles in between must not take them for strays.
-        state.withLock { state in
+        let events = state.withLock { state in
             // What an earlier sandbox of this name had is not this one's.
-            state.workloads = state.workloads.filter { $0.value != link.hostInterface }
-            for address in addresses { state.workloads[address] = link.hostInterface }
+            var events = state.workloads.removeAll(of: link.hostInterface)
+            for address in addresses { events += state.workloads.set(address, to: link.hostInterface) }
             state.sandboxes[link.hostInterface] = nil
+            return events
         }
+        tell(events)
         do {
             let wired = try Namespaces.inNamespaces(net: namespace) { [netlink] in
                 try link.connect(netns: netns, addresses: addresses, mtu: mtu, host: netlink)
@@ -94,18 +116,21 @@ public final class Dataplane: Sendable {
         let socket = try namespace.map { try NetlinkSocket(in: $0) } ?? NetlinkSocket()
         guard try link.disconnect(host: socket) else { return }
         // Also what the caller did not know of: addresses that IPAM has nothing to do with.
-        state.withLock { state in state.workloads = state.workloads.filter { $0.value != link.hostInterface } }
+        tell(state.withLock { $0.workloads.removeAll(of: link.hostInterface) })
     }
 
     private func forget(_ address: IPAddress, _ interface: String) {
-        state.withLock { if $0.workloads[address] == interface { $0.workloads[address] = nil } }
+        tell(
+            state.withLock { state in
+                state.workloads[address] == interface ? state.workloads.set(address, to: nil) : []
+            })
     }
 
     /// The host interface that an address of this node leads to; nil for one that is no sandbox's.
     func owner(of address: IPAddress) -> String? { state.withLock { $0.workloads[address] } }
 
     /// How many sandboxes are wired here.
-    var sandboxCount: Int { state.withLock { Set($0.workloads.values).count } }
+    var sandboxCount: Int { state.withLock { $0.workloads.interfaceCount } }
 
     /// The sandboxes' links that are there, by their host ends.
     func sandboxLinks() throws -> [PodLink] {
@@ -125,72 +150,105 @@ public final class Dataplane: Sendable {
 
     // MARK: Routes and tunnels
 
-    /// Makes routes and tunnels what `plan` says of the given pods of this node, writing only what differs.
-    public func apply(_ plan: (_ workloads: [IPAddress: String]) -> NetworkPlan) throws {
+    /// Takes over what is wanted now; ``write()`` writes it.
+    public func want(_ changes: NetworkChanges) {
+        state.withLock { $0.want(changes) }
+    }
+
+    /// Brings routes and tunnels to what is wanted: looks at what has changed since, whether it is what is wanted or what
+    /// the kernel told of, and at everything the first time. What fails is tried again by the next call.
+    public func write() throws {
+        try state.withLock { state in try write(&state) }
+    }
+
+    /// Makes routes and tunnels what `plan` says, as ``want(_:)`` and ``write()`` do.
+    public func apply(_ plan: NetworkPlan) throws {
         try state.withLock { state in
-            let plan = plan(state.workloads)
-            do {
-                try apply(plan, &state)
-            } catch {
-                // What was written before the failure is not known.
-                state.forget()
-                throw error
-            }
+            state.want(plan)
+            try write(&state)
         }
     }
 
-    private func apply(_ plan: NetworkPlan, _ state: inout DataplaneState) throws {
-        if plan.podNetworks.contains(where: { $0.family == .v6 }) {
+    private func write(_ state: inout DataplaneState) throws {
+        if state.mustForwardIPv6 {
             try Namespaces.inNamespaces(net: namespace) { try Sysctl.write("net/ipv6/conf/all/forwarding", "1") }
+            state.mustForwardIPv6 = false
         }
-        let before = state.tunnels
-        for family in IPFamily.allCases {
-            state.tunnels[family] = try device(family).apply(
-                plan.tunnels[family], peers: plan.peers.filter { $0.nodeAddress.family == family },
-                known: before[family])
-            if state.doubted.remove(family) != nil, let now = state.tunnels[family], now.wasWritten {
-                state.tunnelLosses.append("interface \(now.tunnel.interface)'s settings")
+        // A tunnel that cannot be made keeps no other route from being written.
+        var failure: (any Error)?
+        for family in IPFamily.allCases where state.tunnels[family].isPending {
+            do {
+                guard try device(family).apply(&state.tunnels[family]) else { continue }
+                state.routes[family].doubt { if case .tunnel = $0 { true } else { false } }
+            } catch {
+                failure = failure ?? error
             }
         }
-        let ipip = try IPIPDevice(netlink: netlink).apply(plan.ipip)
-        state.ipip = ipip
-        let links = Dictionary(
-            try netlink.links().filter(\.isUp).map { ($0.name, $0.index) }, uniquingKeysWith: { first, _ in first })
-        var wanted: [IPFamily: [CIDR: Route]] = [:]
-        for planned in plan.routes {
-            let tunnel = state.tunnels[planned.destination.family]?.interface
-            guard let route = route(planned, links, tunnel, ipip) else { continue }
-            wanted[planned.destination.family, default: [:]][route.destination] = route
+        do throws(Errno) {
+            if state.ipip.isPending, try IPIPDevice(netlink: netlink).apply(&state.ipip) {
+                state.routes[.v4].doubt { if case .ipip = $0 { true } else { false } }
+            }
+        } catch {
+            failure = failure ?? error
         }
+        let links = try links(of: state)
         for family in IPFamily.allCases {
-            let restored = try state.routes[family]?.apply(wanted[family] ?? [:], netlink, logger) ?? []
-            state.repairs += restored.map { "route \($0.destination)" }
-            if let now = state.tunnels[family] { try device(family).dropStrangers(now, before: before[family]) }
+            let (tunnel, ipip) = (state.tunnels[family].interface, state.ipip.interface)
+            do throws(Errno) {
+                if state.routes[family].isPending {
+                    let restored = try state.routes[family].apply(netlink, logger) { destination, hop in
+                        route(destination, hop, links, tunnel, ipip)
+                    }
+                    state.repairs += restored.map { "route \($0.destination)" }
+                }
+                if state.tunnels[family].isPending { try device(family).dropStrangers(&state.tunnels[family]) }
+            } catch {
+                failure = failure ?? error
+            }
         }
-        state.repairs += state.tunnelLosses
-        state.tunnelLosses = []
+        if let failure { throw failure }
+        for family in IPFamily.allCases {
+            state.repairs += state.tunnels[family].losses
+            state.tunnels[family].losses = []
+        }
+    }
+
+    /// The links that pending routes of pods need, those that are up: asked for by name while they are few.
+    private func links(of state: DataplaneState) throws -> [String: Int32] {
+        let names = state.routes[.v4].pendingInterfaces.union(state.routes[.v6].pendingInterfaces)
+        if names.count > 8 {
+            return Dictionary(
+                try netlink.links().filter(\.isUp).map { ($0.name, $0.index) }, uniquingKeysWith: { first, _ in first })
+        }
+        var links: [String: Int32] = [:]
+        for name in names {
+            if let link = try netlink.link(name), link.isUp { links[name] = link.index }
+        }
+        return links
     }
 
     private func device(_ family: IPFamily) -> TunnelDevice {
         TunnelDevice(family: family, namespace: namespace, netlink: netlink, logger: logger)
     }
 
-    private func route(_ planned: PlannedRoute, _ links: [String: Int32], _ tunnel: Int32?, _ ipip: Int32?) -> Route? {
-        switch planned.hop {
+    private func route(
+        _ destination: CIDR, _ hop: PlannedRoute.Hop, _ links: [String: Int32], _ tunnel: Int32?, _ ipip: Int32?
+    ) -> Route? {
+        switch hop {
         case .workload(let interface):
             // Without its interface, or while that is down, the pod is gone or not wired yet.
             guard let index = links[interface] else { return nil }
-            return Route(to: planned.destination, interface: index, scope: .link, protocol: .calico)
+            return Route(to: destination, interface: index, scope: .link, protocol: .calico)
         case .node(let address):
-            return Route(to: planned.destination, via: address, protocol: .calico)
+            return Route(to: destination, via: address, protocol: .calico)
         case .tunnel(let address):
             guard let tunnel else { return nil }
-            return Route(to: planned.destination, via: address, interface: tunnel, protocol: .calico, onlink: true)
+            return Route(to: destination, via: address, interface: tunnel, protocol: .calico, onlink: true)
         case .ipip(let address):
             guard let ipip else { return nil }
-            return Route(to: planned.destination, via: address, interface: ipip, protocol: .calico, onlink: true)
+            return Route(to: destination, via: address, interface: ipip, protocol: .calico, onlink: true)
         case .blackhole:
-            return Route(to: planned.destination, kind: .blackhole, protocol: .calico)
+            return Route(to: destination, kind: .blackhole, protocol: .calico)
         }
     }
 

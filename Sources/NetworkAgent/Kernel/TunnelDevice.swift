@@ -6,8 +6,125 @@ import Logging
 import NetworkModel
 import Values
 
-/// The VXLAN device of one family with its forwarding entries and neighbours: what it is wanted to hold is compared
-/// with what the kernel lists, and the difference is written. Entries that are not permanent are not Catbird's.
+/// What one family's VXLAN device is to hold, what it is known to hold, and where the two may differ. Entries that are not
+/// permanent are not Catbird's.
+struct TunnelState {
+    let family: IPFamily
+    private(set) var desired: NetworkPlan.Tunnel?
+    private(set) var neighbours = Contributions<IPAddress, String, MACAddress>()
+    private(set) var entries = Contributions<MACAddress, String, IPAddress>()
+    private var peers: [String: TunnelPeer] = [:]
+    /// Nil: the device has to be looked at, and its entries listed.
+    fileprivate(set) var device: (tunnel: NetworkPlan.Tunnel, interface: Int32)?
+    /// Whether there may be a device that nobody wants.
+    fileprivate var mustGo = true
+    fileprivate var appliedNeighbours: [IPAddress: MACAddress] = [:]
+    fileprivate var appliedEntries: [MACAddress: IPAddress] = [:]
+    fileprivate var pendingNeighbours: Set<IPAddress> = []
+    fileprivate var pendingEntries: Set<MACAddress> = []
+    /// Permanent ones that were found and are not wanted.
+    fileprivate var strangers: (neighbours: [Neighbour], entries: [Neighbour]) = ([], [])
+    /// The device's settings may have been changed; told only if there is something to write.
+    fileprivate var isDoubted = false
+    /// What somebody else took away, to be told of when it has been put back.
+    var losses: [String] = []
+
+    init(_ family: IPFamily) { self.family = family }
+
+    var interface: Int32? { device?.interface }
+    private var name: String { NetworkPlan.Tunnel.interface(family) }
+
+    mutating func want(_ tunnel: NetworkPlan.Tunnel?) {
+        guard tunnel != desired else { return }
+        desired = tunnel
+        device = nil
+        mustGo = true
+    }
+
+    mutating func want(_ peer: TunnelPeer?, of node: String) {
+        if let old = peers[node] {
+            neighbours.set(old.tunnelAddress, from: node, to: nil)
+            entries.set(old.mac, from: node, to: nil)
+        }
+        peers[node] = peer
+        if let peer {
+            neighbours.set(peer.tunnelAddress, from: node, to: peer.mac)
+            entries.set(peer.mac, from: node, to: peer.nodeAddress)
+        }
+        pendingNeighbours.formUnion(neighbours.takeChanges().keys)
+        pendingEntries.formUnion(entries.takeChanges().keys)
+    }
+
+    /// The nodes whose ends are wanted.
+    var nodes: Set<String> { Set(peers.keys) }
+
+    var isPending: Bool {
+        guard desired != nil else { return mustGo }
+        return device == nil || !pendingNeighbours.isEmpty || !pendingEntries.isEmpty
+            || !strangers.neighbours.isEmpty || !strangers.entries.isEmpty
+    }
+
+    /// Makes the next `apply` look at everything.
+    mutating func forget() {
+        device = nil
+        mustGo = true
+    }
+
+    // MARK: What the kernel tells
+
+    /// Forgets what the event says has gone: a peer's entries alone where it names them.
+    ///
+    /// - Returns: whether there may be something to put right.
+    mutating func take(_ event: NetlinkEvent) -> Bool {
+        guard let known = device else { return false }
+        switch event {
+        case .linkRemoved(let link) where link.index == known.interface: return lose("interface \(link.name)")
+        case .link(let link) where link.index == known.interface:
+            let isRight = link.isUp && link.mtu == known.tunnel.mtu && link.mac == known.tunnel.mac
+            if isRight { return false }
+            // The kernel may still be telling of how the device was made.
+            device = nil
+            isDoubted = true
+            return true
+        case .addressRemoved(let address) where address.interface == known.interface:
+            guard address.address.address == known.tunnel.address else { return false }
+            return lose("address \(address.address) of \(name)")
+        case .neighbourRemoved(let neighbour) where neighbour.interface == known.interface: return lose(neighbour)
+        case .neighbour(let neighbour) where neighbour.interface == known.interface:
+            return neighbour.state.contains(.permanent) ? false : lose(neighbour)
+        case .overflow:
+            device = nil
+            return true
+        default: return false
+        }
+    }
+
+    private mutating func lose(_ what: String) -> Bool {
+        device = nil
+        losses.append(what)
+        return true
+    }
+
+    private mutating func lose(_ neighbour: Neighbour) -> Bool {
+        guard let address = neighbour.address else { return false }
+        var node: String?
+        if appliedNeighbours[address] != nil {
+            appliedNeighbours[address] = nil
+            pendingNeighbours.insert(address)
+            node = neighbours.source(of: address)
+        }
+        if let mac = neighbour.mac, appliedEntries[mac] == address {
+            appliedEntries[mac] = nil
+            pendingEntries.insert(mac)
+            node = node ?? entries.source(of: mac)
+        }
+        guard let node else { return false }
+        losses.append("\(name)'s entries of node \(node)")
+        return true
+    }
+}
+
+/// Writes what a ``TunnelState`` says is missing.
 struct TunnelDevice {
     let family: IPFamily
     let namespace: NamespaceRef?
@@ -16,32 +133,40 @@ struct TunnelDevice {
 
     private var name: String { NetworkPlan.Tunnel.interface(family) }
 
-    /// What the kernel is known to hold.
-    struct Known: Sendable {
-        let tunnel: NetworkPlan.Tunnel
-        let peers: Set<TunnelPeer>
-        let interface: Int32
-        /// Whether the device had to be made, or its settings written.
-        var wasWritten = false
+    /// Makes the device and what is missing in it, or takes the device away; to be called before routes are written.
+    ///
+    /// - Returns: whether the device is another than before.
+    func apply(_ state: inout TunnelState) throws -> Bool {
+        guard let tunnel = state.desired else {
+            guard state.mustGo else { return false }
+            try netlink.deleteLink(name)
+            state.mustGo = false
+            state.losses = []
+            state.appliedNeighbours = [:]
+            state.appliedEntries = [:]
+            return true
+        }
+        var isAnother = false
+        if state.device == nil {
+            try look(tunnel, &state)
+            isAnother = true
+        }
+        guard let interface = state.device?.interface else { return isAnother }
+        do throws(Errno) {
+            try addEntries(&state, interface)
+        } catch {
+            // The device's entries go before it does: the kernel may not have told of that yet.
+            guard error.code == ENODEV else { throw error }
+            state.losses.append("interface \(name)")
+            try look(tunnel, &state)
+            isAnother = true
+            if let interface = state.device?.interface { try addEntries(&state, interface) }
+        }
+        return isAnother
     }
 
-    /// - Parameter known: nil has the kernel's entries listed.
-    /// - Returns: what the kernel holds now, except for strangers, which `dropStrangers` takes away; nil when no device
-    ///   is wanted.
-    func apply(_ tunnel: NetworkPlan.Tunnel?, peers: Set<TunnelPeer>, known: Known?) throws -> Known? {
-        guard let tunnel else {
-            try netlink.deleteLink(name)
-            return nil
-        }
-        if let known, known.tunnel == tunnel {
-            do throws(Errno) {
-                try addPeers(peers, to: known)
-                return Known(tunnel: tunnel, peers: peers, interface: known.interface)
-            } catch {
-                // The device's entries go before it does: the kernel may not have told of that yet.
-                guard error.code == ENODEV else { throw error }
-            }
-        }
+    /// Brings the device in order and lists its entries.
+    private func look(_ tunnel: NetworkPlan.Tunnel, _ state: inout TunnelState) throws {
         let link = try device(tunnel)
         let isRight = link.mac == tunnel.mac && link.mtu == tunnel.mtu && link.isUp
         if link.mac != tunnel.mac { try netlink.setLink(link.index, LinkOptions(mac: tunnel.mac)) }
@@ -49,26 +174,87 @@ struct TunnelDevice {
             try netlink.setLink(link.index, LinkOptions(mtu: tunnel.mtu, up: true))
         }
         try setAddress(tunnel.address, link.index)
-        try setPeers(peers, link.index)
-        return Known(tunnel: tunnel, peers: peers, interface: link.index, wasWritten: !isRight)
+        if state.isDoubted, !isRight { state.losses.append("interface \(name)'s settings") }
+        state.isDoubted = false
+        state.appliedNeighbours = [:]
+        state.appliedEntries = [:]
+        state.strangers = ([], [])
+        for neighbour in try netlink.neighbours(family, interface: link.index) {
+            guard neighbour.state.contains(.permanent), let address = neighbour.address else { continue }
+            if state.neighbours[address] == nil {
+                state.strangers.neighbours.append(neighbour)
+            } else {
+                state.appliedNeighbours[address] = neighbour.mac
+            }
+        }
+        for entry in try netlink.forwardingEntries(interface: link.index) {
+            guard let mac = entry.mac, let address = entry.address else { continue }
+            if state.entries[mac] == address {
+                state.appliedEntries[mac] = address
+            } else {
+                state.strangers.entries.append(entry)
+            }
+        }
+        state.pendingNeighbours = Set(
+            state.neighbours.keys.filter { state.appliedNeighbours[$0] != state.neighbours[$0] })
+        state.pendingEntries = Set(state.entries.keys.filter { state.appliedEntries[$0] == nil })
+        state.device = (tunnel, link.index)
     }
 
-    private func addPeers(_ peers: Set<TunnelPeer>, to known: Known) throws(Errno) {
-        for peer in peers.subtracting(known.peers) {
-            for old in known.peers where old.mac == peer.mac && old.nodeAddress != peer.nodeAddress {
-                try netlink.deleteForwardingEntry(entry(old, known.interface))
+    private func addEntries(_ state: inout TunnelState, _ interface: Int32) throws(Errno) {
+        for address in state.pendingNeighbours {
+            guard let mac = state.neighbours[address] else { continue }
+            if state.appliedNeighbours[address] != mac {
+                try netlink.setNeighbour(Neighbour(interface: interface, address: address, mac: mac))
+                state.appliedNeighbours[address] = mac
             }
-            try netlink.setNeighbour(neighbour(peer, known.interface))
-            try netlink.setForwardingEntry(entry(peer, known.interface))
+            state.pendingNeighbours.remove(address)
+        }
+        for mac in state.pendingEntries {
+            guard let address = state.entries[mac] else { continue }
+            if let old = state.appliedEntries[mac], old != address {
+                try netlink.deleteForwardingEntry(entry(mac, old, interface))
+                state.appliedEntries[mac] = nil
+            }
+            for stranger in state.strangers.entries where stranger.mac == mac {
+                try netlink.deleteForwardingEntry(stranger)
+            }
+            state.strangers.entries.removeAll { $0.mac == mac }
+            if state.appliedEntries[mac] == nil {
+                try netlink.setForwardingEntry(entry(mac, address, interface))
+                state.appliedEntries[mac] = address
+            }
+            state.pendingEntries.remove(mac)
         }
     }
 
-    private func neighbour(_ peer: TunnelPeer, _ interface: Int32) -> Neighbour {
-        Neighbour(interface: interface, address: peer.tunnelAddress, mac: peer.mac)
+    /// Takes away what no peer needs any more; to be called after the routes that needed it have gone.
+    func dropStrangers(_ state: inout TunnelState) throws(Errno) {
+        guard let interface = state.device?.interface else { return }
+        for address in state.pendingNeighbours where state.neighbours[address] == nil {
+            if let mac = state.appliedNeighbours.removeValue(forKey: address) {
+                try netlink.deleteNeighbour(Neighbour(interface: interface, address: address, mac: mac))
+            }
+            state.pendingNeighbours.remove(address)
+        }
+        for mac in state.pendingEntries where state.entries[mac] == nil {
+            if let address = state.appliedEntries.removeValue(forKey: mac) {
+                try netlink.deleteForwardingEntry(entry(mac, address, interface))
+            }
+            state.pendingEntries.remove(mac)
+        }
+        while let neighbour = state.strangers.neighbours.last {
+            try netlink.deleteNeighbour(neighbour)
+            state.strangers.neighbours.removeLast()
+        }
+        while let entry = state.strangers.entries.last {
+            try netlink.deleteForwardingEntry(entry)
+            state.strangers.entries.removeLast()
+        }
     }
 
-    private func entry(_ peer: TunnelPeer, _ interface: Int32) -> Neighbour {
-        Neighbour(interface: interface, address: peer.nodeAddress, mac: peer.mac, flags: .ownTable)
+    private func entry(_ mac: MACAddress, _ address: IPAddress, _ interface: Int32) -> Neighbour {
+        Neighbour(interface: interface, address: address, mac: mac, flags: .ownTable)
     }
 
     private func device(_ tunnel: NetworkPlan.Tunnel) throws -> Link {
@@ -104,45 +290,36 @@ struct TunnelDevice {
         }
         for other in present where other.address.address != address { try netlink.deleteAddress(other) }
     }
+}
 
-    private func setPeers(_ peers: Set<TunnelPeer>, _ interface: Int32) throws(Errno) {
-        let neighbours = Set(try netlink.neighbours(family, interface: interface))
-        let entries = Set(try netlink.forwardingEntries(interface: interface))
-        for peer in peers {
-            let neighbour = neighbour(peer, interface)
-            if !neighbours.contains(neighbour) { try netlink.setNeighbour(neighbour) }
-            if !entries.contains(where: { $0.mac == peer.mac && $0.address == peer.nodeAddress }) {
-                for old in entries where old.mac == peer.mac { try netlink.deleteForwardingEntry(old) }
-                try netlink.setForwardingEntry(entry(peer, interface))
-            }
-        }
+/// What `tunl0` is to be, and whether it is that.
+struct IPIPState {
+    private(set) var desired: NetworkPlan.IPIPTunnel?
+    /// Nil where it has to be looked at.
+    fileprivate(set) var interface: Int32?
+
+    mutating func want(_ tunnel: NetworkPlan.IPIPTunnel?) {
+        guard tunnel != desired else { return }
+        desired = tunnel
+        interface = nil
     }
 
-    /// Takes away what no peer needs any more; to be called after the routes that needed it have gone.
-    ///
-    /// - Parameter before: what was known before `apply`; nil has the kernel's entries listed.
-    func dropStrangers(_ now: Known, before: Known?) throws(Errno) {
-        let addresses = Set(now.peers.map(\.tunnelAddress))
-        let macs = Set(now.peers.map(\.mac))
-        if let before, before.tunnel == now.tunnel, before.interface == now.interface {
-            for peer in before.peers.subtracting(now.peers) {
-                if !addresses.contains(peer.tunnelAddress) {
-                    try netlink.deleteNeighbour(neighbour(peer, now.interface))
-                }
-                if !macs.contains(peer.mac) { try netlink.deleteForwardingEntry(entry(peer, now.interface)) }
-            }
-            return
+    var isPending: Bool { desired != nil && interface == nil }
+
+    mutating func forget() { interface = nil }
+
+    /// - Returns: whether there may be something to put right.
+    mutating func take(_ event: NetlinkEvent) -> Bool {
+        guard let known = interface, let desired else { return false }
+        switch event {
+        case .link(let link) where link.index == known && !(link.isUp && link.mtu == desired.mtu): break
+        case .linkRemoved(let link) where link.index == known: break
+        case .addressRemoved(let address) where address.interface == known: break
+        case .overflow: break
+        default: return false
         }
-        for neighbour in try netlink.neighbours(family, interface: now.interface) {
-            guard neighbour.state.contains(.permanent), let address = neighbour.address, !addresses.contains(address)
-            else { continue }
-            try netlink.deleteNeighbour(neighbour)
-        }
-        for entry in try netlink.forwardingEntries(interface: now.interface) {
-            if let mac = entry.mac, !macs.contains(mac), entry.address != nil {
-                try netlink.deleteForwardingEntry(entry)
-            }
-        }
+        interface = nil
+        return true
     }
 }
 
@@ -150,9 +327,9 @@ struct TunnelDevice {
 struct IPIPDevice {
     let netlink: NetlinkSocket
 
-    /// - Returns: the device's index; nil when none is wanted.
-    func apply(_ tunnel: NetworkPlan.IPIPTunnel?) throws(Errno) -> Int32? {
-        guard let tunnel else { return nil }
+    /// - Returns: whether the device may be another than before.
+    func apply(_ state: inout IPIPState) throws(Errno) -> Bool {
+        guard let tunnel = state.desired, state.interface == nil else { return false }
         if try netlink.link(NetworkPlan.IPIPTunnel.interface) == nil {
             try netlink.addIPIP(NetworkPlan.IPIPTunnel.interface)
         }
@@ -166,6 +343,7 @@ struct IPIPDevice {
             try netlink.ensureAddress(InterfaceAddress(interface: link.index, address: wanted))
         }
         for other in present where other.address != wanted { try netlink.deleteAddress(other) }
-        return link.index
+        state.interface = link.index
+        return true
     }
 }

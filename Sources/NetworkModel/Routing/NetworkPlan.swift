@@ -91,7 +91,7 @@ public struct NetworkPlan: Sendable, Hashable {
     public var felix = FelixSettings()
     /// Of this node's pods; no two of an interface overlap.
     public var allowedSources: Set<AllowedSource> = []
-    /// Blocks of other nodes that cannot be routed, and why.
+    /// Blocks of other nodes that cannot be routed, and why, and wishes that are not fulfilled.
     public var problems: [String] = []
 
     public init() {}
@@ -133,7 +133,7 @@ public struct NetworkInput: Sendable {
     public var node: String
     public var nodes: [String: NodeNetwork]
     public var pools: [IPPool]
-    public var blocks: [IPAMBlock]
+    public var blocks: [BlockRouting]
     /// The pods of this node: their addresses and host interfaces.
     public var workloads: [IPAddress: String]
     /// False: pools that ask for IP in IP are carried by VXLAN.
@@ -155,7 +155,7 @@ public struct NetworkInput: Sendable {
         self.node = node
         self.nodes = nodes
         self.pools = pools
-        self.blocks = blocks
+        self.blocks = blocks.map { BlockRouting($0) }
         self.workloads = workloads
         self.kernelHasIPIP = kernelHasIPIP
         self.uplinkMTU = uplinkMTU
