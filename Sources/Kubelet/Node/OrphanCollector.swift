@@ -38,11 +38,13 @@ final class OrphanCollector: Sendable {
     }
 
     /// Looks at once, and then at each wish, until cancelled.
-    func run(isKnown: @escaping @Sendable (String) -> Bool) async {
+    ///
+    /// - Parameter known: asked at each look; what it returns tells of a pod's uid whether it may have something here.
+    func run(known: @escaping @Sendable () -> @Sendable (String) -> Bool) async {
         var failures = 0
         look()
         for await _ in wishes {
-            let left = await sweep(isKnown)
+            let left = await sweep(known())
             for what in left { context.log.warning("cannot remove what a pod that is gone has left: \(what)") }
             failures = left.isEmpty ? 0 : failures + 1
             guard failures > 0 else { continue }

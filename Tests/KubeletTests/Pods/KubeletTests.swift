@@ -391,6 +391,24 @@ func isReady(_ pod: KubeObject?) -> Bool {
         }
     }
 
+    @Test("an agent that listens again is shown the sandboxes")
+    func networkChecks() async throws {
+        try await Rig.with { rig in
+            try await rig.running {
+                try await rig.create("web", Self.simple)
+                try await rig.create("node", #"{"hostNetwork":true,"containers":[{"name":"c","image":"app:1"}]}"#)
+                let pod = try await rig.wait(pod: "web") { isReady($0) }
+                try await rig.wait(pod: "node") { isReady($0) }
+                rig.runtime.setReady(true)
+                // Comes after the look that was asked for.
+                for await checks in rig.runtime.checks where !checks.isEmpty {
+                    #expect(checks == ["\(pod?.uid ?? "")-0"])
+                    break
+                }
+            }
+        }
+    }
+
     @Test("what a pod left that is gone is removed as soon as its plugin can")
     func orphans() async throws {
         try await Rig.with { rig in
