@@ -107,6 +107,7 @@ final class PodManager: Sendable {
             let refusal = view.isTerminal ? nil : state.load.admit(view, allocatable: allocatable)
             let worker = PodWorker(view, context: context, refusal: refusal)
             state.workers[pod.uid] = worker
+            // Not structured: the API's events start it under the lock; all are cancelled when the kubelet ends.
             state.tasks[pod.uid] = Task { [weak self] in
                 await worker.run()
                 self?.forget(pod.uid)

@@ -125,6 +125,7 @@ struct ServerRoutes: Sendable {
         let path = context.configuration.logPath(pod, container: name, attempt: attempt)
         let ended = AsyncStream<Void> { continuation in
             guard let events else { return continuation.finish() }
+            // Not structured: it ends with the stream.
             let task = Task {
                 for await event in events where event == id.map(RuntimeEvent.exited) { continuation.yield() }
                 continuation.finish()

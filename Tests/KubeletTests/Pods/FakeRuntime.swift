@@ -17,6 +17,8 @@ final class FakeRuntime: PodRuntime {
         var stops: [Int] = []
         /// The sandboxes whose network was looked at.
         var checks: [String] = []
+        /// Sandboxes are made when this says something: a plugin that takes its time.
+        var plugin: AsyncStream<Void>?
         /// Makes the next sandboxes fail.
         var sandboxFailures = 0
         /// Makes the next removals of sandboxes fail, as a plugin does whose agent is not up.
@@ -46,7 +48,8 @@ final class FakeRuntime: PodRuntime {
     }
 
     func createSandbox(_ spec: SandboxSpec) async throws -> Sandbox {
-        try state.withLock { state in
+        if let plugin = state.withLock(\.plugin) { for await _ in plugin { break } }
+        return try state.withLock { state in
             if state.sandboxFailures > 0 {
                 state.sandboxFailures -= 1
                 throw RuntimeError(.network, "no address left in pool test")
