@@ -103,7 +103,6 @@ public enum Namespaces {
             // A mount namespace can only be pinned from outside of it, and what set-up mounts may hide what is there.
             let outside = try FileDescriptor.open("/proc/thread-self/ns/mnt")
             try unshare(Set(pins.keys))
-            if let path = pins[.mount] { try makePinnable(at: path, from: outside) }
             defer { for fd in holder.fds.values { close(fd) } }
             for kind in pins.keys {
                 holder.fds[kind] = try FileDescriptor.open("/proc/thread-self/ns/\(kind.rawValue)").take()
@@ -125,25 +124,6 @@ public enum Namespaces {
                 }
             }
             return value
-        }
-    }
-
-    /// Sees to it that the thread's new mount namespace can be pinned. Linux pins only one whose number is higher than
-    /// that of the namespace it is pinned in, lest they keep each other; since 6.18 each processor hands out numbers of
-    /// a batch of its own, so that a namespace made later may have the lower one (EINVAL). Then another is made: each
-    /// takes a number, and a batch has 64.
-    private static func makePinnable(at path: String, from outside: borrowing FileDescriptor) throws {
-        let place = outside.rawValue
-        for attempt in 1... {
-            let own = try FileDescriptor.open("/proc/thread-self/ns/mnt")
-            let fd = own.rawValue
-            do {
-                try inNamespaces(mount: .fd(place)) { try pin(.fd(fd), .mount, at: path) }
-                return
-            } catch let error as Errno {
-                guard error.code == EINVAL, attempt < 256 else { throw error }
-                try unshare([.mount])
-            }
         }
     }
 
