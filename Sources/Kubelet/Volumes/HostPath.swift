@@ -37,9 +37,6 @@ package struct HostPath: Sendable, Hashable {
     /// Opens what is there, and looks at what was opened: whoever writes in the folder may put another thing in its place
     /// at any time, so that a look at the name says nothing of what is mounted later.
     package func place() throws -> FileDescriptor {
-        let place = try Files.place(path)
-        var info = stat()
-        guard fstat(place.rawValue, &info) == 0 else { throw Errno("fstat", path) }
         let wanted: (kind: NodeFiles.Kind, words: String)? =
             switch type {
             case "Directory", "DirectoryOrCreate": (.directory, "a directory")
@@ -49,9 +46,17 @@ package struct HostPath: Sendable, Hashable {
             case "BlockDevice": (.blockDevice, "a block device")
             default: nil
             }
-        if let wanted, NodeFiles.kind(info) != wanted.kind {
-            throw Mismatch(description: "hostPath type check failed: \(path) is not \(wanted.words)")
+        func mismatch(_ words: String) -> Mismatch {
+            Mismatch(description: "hostPath type check failed: \(path) is not \(words)")
         }
+        let place: FileDescriptor
+        do throws(Errno) { place = try Files.place(path) } catch {
+            if let wanted, error.code == ENOENT { throw mismatch(wanted.words) }
+            throw error
+        }
+        var info = stat()
+        guard fstat(place.rawValue, &info) == 0 else { throw Errno("fstat", path) }
+        if let wanted, NodeFiles.kind(info) != wanted.kind { throw mismatch(wanted.words) }
         return place
     }
 }

@@ -30,7 +30,8 @@ import Values
         "what a hostPath's type asks for is made, and what is there is left as it is",
         arguments: [
             ("", "made", nil), ("DirectoryOrCreate", "made", nil), ("FileOrCreate", "made", nil),
-            ("Directory", "folder", nil), ("Directory", "file", "a directory"), ("File", "file", nil),
+            ("Directory", "folder", nil), ("Directory", "file", "a directory"), ("Directory", "missing", "a directory"),
+            ("File", "file", nil),
             ("File", "folder", "a file"), ("FileOrCreate", "file", nil), ("FileOrCreate", "link", nil),
             ("DirectoryOrCreate", "file", "a directory"), ("Socket", "file", "a socket file"),
             ("CharDevice", "/dev/null", nil), ("BlockDevice", "/dev/null", "a block device"),
