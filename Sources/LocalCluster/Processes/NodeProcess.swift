@@ -84,7 +84,8 @@ public struct NodeProcess: Sendable {
             registries: PullSettings.registries(description.pulls, network: SupervisedProcess.hostNetwork))
         let runtime = try Runtime(
             RuntimeConfiguration(
-                networkAgentSocket: NetworkAgentConfiguration().socketPath, cgroupParent: description.cgroup, images: images))
+                networkAgentSocket: NetworkAgentConfiguration().socketPath, cgroupParent: description.cgroup,
+                images: images))
         let pki = "\(Self.folder)/pki"
         let labels = ["topology.kubernetes.io/zone": description.zone]
         let kubelet = try Kubelet(
