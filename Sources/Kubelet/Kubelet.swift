@@ -35,13 +35,24 @@ public struct Kubelet: Sendable {
         let pods = PodManager(context: context)
         let server = try KubeletServer(context: context, pods: pods)
         let node = NodeKeeper(context: context, images: images)
+        let (listening, isListening) = AsyncStream<Void>.makeStream()
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { await context.services.run() }
-                group.addTask { await node.run() }
-                group.addTask { await pods.run() }
+                group.addTask {
+                    // Whoever reads that the node or a pod is ready may ask for a log or a command the next moment.
+                    for await _ in listening {}
+                    await withDiscardingTaskGroup { group in
+                        group.addTask { await node.run() }
+                        group.addTask { await pods.run() }
+                    }
+                }
                 group.addTask { await context.logs.run() }
-                if let server { group.addTask { try await server.run() } }
+                if let server {
+                    group.addTask { try await server.run { isListening.finish() } }
+                } else {
+                    isListening.finish()
+                }
                 // Unlike waitForAll, this ends with the first failure: the node is then started anew.
                 while try await group.next() != nil {}
             }

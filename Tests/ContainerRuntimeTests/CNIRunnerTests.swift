@@ -51,6 +51,22 @@ import Values
         try plugin("second", "case $CNI_COMMAND in ADD) echo '\(Self.result)';; esac")
     }
 
+    /// A sandbox that is being made while others are cleaned up after is known before it has an entry.
+    @Test func whatIsMadeMeanwhileIsNotForgotten() async throws {
+        try install()
+        for id in ["c1", "c2"] {
+            _ = try await runner.add(CNIAttachment(containerID: id, netns: "", arguments: [], capabilities: [:]))
+        }
+        let scratch = self.scratch
+        try await runner.removeForgotten { id in
+            // Known from the moment that the first has gone.
+            id == "c2" && ((try? Files.text(scratch.path + "/calls")) ?? "").contains("DEL c1")
+        }
+        let calls = try Files.text(scratch.path + "/calls")
+        #expect(calls.contains("first DEL c1"))
+        #expect(!calls.contains("DEL c2"))
+    }
+
     @Test func pluginsRunInOrderAndBackwards() async throws {
         try install()
         let result = try await runner.add(attachment)

@@ -105,6 +105,73 @@ import Values
         }
     }
 
+    /// An agent that was started anew knows no namespaces; the kubelet has it look at each sandbox (CHECK).
+    @Test func whatAnEarlierAgentWiredIsRepairedToo() async throws {
+        let nodes = try await nodes()
+        let laboratory = nodes.laboratory
+        let (one, two) = try await nodes.withAgents {
+            (try await nodes.startPod("one", on: "a"), try await nodes.startPod("two", on: "a"))
+        }
+        #expect(one.isSuccess && two.isSuccess, "\(one.json) \(two.json)")
+        let address = try #require(IPAddress(two.address))
+        // Changed while no agent is there.
+        _ = try await laboratory.run("/usr/sbin/ip", ["route", "del", "default"], in: "two")
+        try await nodes.withAgents {
+            let check = try await nodes.call("CHECK", pod: "two", node: "a", previous: two.json)
+            #expect(!check.isSuccess, "\(check.json)")
+            let interface = IPAMNames.hostInterface(namespace: "default", pod: "two")
+            @Sendable func isWhole() throws -> Bool {
+                let host = try NetlinkSocket(in: laboratory.namespace("a"))
+                let pod = try NetlinkSocket(in: laboratory.namespace("two"))
+                guard let link = try host.link(interface), link.isUp, let inside = try pod.link("eth0"), inside.isUp
+                else { return false }
+                return try pod.addresses(interface: inside.index).contains { $0.address.address == address }
+                    && pod.routes().contains { $0.destination.prefixLength == 0 }
+                    && host.routes(protocol: .calico).contains {
+                        $0.destination == CIDR(host: address) && $0.interface == link.index
+                    }
+            }
+            try await laboratory.wait(in: "a", or: "two", until: isWhole)
+            let again = try await nodes.call("CHECK", pod: "two", node: "a", previous: two.json)
+            #expect(again.isSuccess, "\(again.json)")
+            for (place, words) in [("two", ["addr", "flush", "dev", "eth0"]), ("a", ["link", "del", interface])] {
+                let broken = try await laboratory.run("/usr/sbin/ip", words, in: place)
+                #expect(broken.status.isSuccess, "\(words): \(broken.errorText)")
+                try await laboratory.wait(in: "a", or: "two", until: isWhole)
+            }
+            #expect(try await laboratory.ping(two.address, from: "one"))
+        }
+    }
+
+    /// A sandbox that could not be removed before the pod got its next one, which has the interface, and also its
+    /// address: one outside IPAM, or one of which a restored backup knows nothing.
+    @Test func aFormerSandboxOfAPodTakesNothingFromTheLater() async throws {
+        let nodes = try await nodes()
+        let laboratory = nodes.laboratory
+        try await nodes.withAgents {
+            let features: JSON = ["ip_addrs_no_ipam": true]
+            let first = try await nodes.startPod(
+                "two", on: "a", ["ipAddrsNoIpam": #"["10.99.0.7"]"#], features: features)
+            #expect(first.isSuccess, "\(first.json)")
+            try laboratory.makeNamespace("later")
+            let later = try await nodes.call(
+                "ADD", pod: "two", node: "a", container: "later", namespace: "later", features: features)
+            #expect(later.isSuccess && later.address == first.address, "\(later.json)")
+            #expect(try await nodes.call("DEL", pod: "two", node: "a", previous: first.json).isSuccess)
+            // Has the agent go over all routes.
+            let three = try await nodes.startPod("three", on: "a")
+            #expect(three.isSuccess, "\(three.json)")
+            let host = try NetlinkSocket(in: laboratory.namespace("a"))
+            try await laboratory.waitForChange(in: "a") {
+                _ = try host.deleteRoute(try #require(host.routes(protocol: .calico).first { $0.kind == .blackhole }))
+            } until: {
+                try host.routes(protocol: .calico).contains { $0.kind == .blackhole }
+            }
+            #expect(try host.routes(protocol: .calico).contains { $0.destination == CIDR("10.99.0.7/32") })
+            #expect(try await laboratory.ping(later.address, from: "three"))
+        }
+    }
+
     @Test func tunnelsAndTheirEntriesComeBack() async throws {
         let nodes = try await nodes()
         let laboratory = nodes.laboratory

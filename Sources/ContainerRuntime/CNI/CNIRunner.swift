@@ -159,11 +159,14 @@ public struct CNIRunner: Sendable {
     }
 
     /// Has the plugins give back what the cache says was given to containers that are not among these.
-    func removeForgotten(keeping known: Set<String>) async throws {
+    ///
+    /// - Parameter isKnown: asked about each container after its entry was read: one that is being made meanwhile was
+    ///   known before there was an entry.
+    package func removeForgotten(_ isKnown: (String) -> Bool) async throws {
         var failure: (any Error)?
         for entry in (try? Files.list(cacheDir)) ?? [] {
             guard let json = (try? Files.read("\(cacheDir)/\(entry.name)")).flatMap({ try? JSON(parsing: $0) }),
-                let id = json["containerId"].string, let ifName = json["ifName"].string, !known.contains(id)
+                let id = json["containerId"].string, let ifName = json["ifName"].string, !isKnown(id)
             else { continue }
             do { try await delete(CNIAttachment(containerID: id, netns: "", ifName: ifName)) } catch {
                 failure = failure ?? error

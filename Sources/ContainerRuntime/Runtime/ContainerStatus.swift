@@ -55,6 +55,6 @@ public struct UserIdentity: Sendable, Hashable {
 public enum RuntimeEvent: Sendable, Hashable {
     /// The container ended; its exit code is in its status.
     case exited(ContainerID)
-    /// A network configuration appeared, changed or went: ask `networkReady()` again.
+    /// A network configuration appeared, changed or went, or the plugins' agent listens again: ask `networkReady()` again.
     case networkChanged
 }

@@ -41,8 +41,7 @@ extension Runtime {
             await attempt("sandbox \(id)") { try removeNamespaces(of: id) }
         }
         await attempt("network attachments") {
-            let known = state.withLock { Array($0.sandboxes.values) }.filter { $0.netnsPath != nil }
-            try await cni.removeForgotten(keeping: Set(known.map(\.spec.id)))
+            try await cni.removeForgotten { id in state.withLock { $0.sandboxes[id]?.netnsPath != nil } }
         }
         return failures
     }

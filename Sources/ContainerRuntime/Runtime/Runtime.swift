@@ -56,6 +56,11 @@ public final class Runtime: Sendable {
         watcher = try Inotify()
         try watcher.add(paths.exits, [.movedTo, .closedAfterWrite])
         try watcher.add(configuration.cniConfDir)
+        let agentSocket = configuration.networkAgentSocket
+        if let agentSocket {
+            try Files.makeDirectories(Files.directory(of: agentSocket))
+            try watcher.add(Files.directory(of: agentSocket), [.created, .movedTo])
+        }
         recover()
         let events = watcher.events
         let configurations = configuration.cniConfDir
@@ -63,7 +68,10 @@ public final class Runtime: Sendable {
             $0 = Task { [weak self] in
                 for await batch in events {
                     guard let self else { return }
-                    if batch.contains(where: { $0.path == configurations }) { self.publish(.networkChanged) }
+                    let concernsNetwork = batch.contains {
+                        $0.path == configurations || "\($0.path)/\($0.name)" == agentSocket
+                    }
+                    if concernsNetwork { self.publish(.networkChanged) }
                     for event in batch where event.path == self.paths.exits { self.containerEnded(event.name) }
                     if batch.contains(where: { $0.kinds.contains(.overflow) }) { self.lookForEnded() }
                 }
@@ -127,6 +135,15 @@ public final class Runtime: Sendable {
 
     /// Whether pods can get addresses, and if not, why.
     public func networkReady() -> (ready: Bool, message: String) { cni.readiness() }
+
+    /// Has the plugins look whether the sandbox's network is as they made it (CHECK). An agent that was started anew
+    /// learns from this of the sandbox. Does nothing for a pod on the node's network and one that is not ready.
+    public func checkNetwork(_ id: String) async throws {
+        guard let record = state.withLock({ $0.sandboxes[id] }), record.phase == .ready, record.netnsPath != nil else {
+            return
+        }
+        try await cni.check(attachment(record))
+    }
 
     /// What happens from now on. Every call gives a stream of its own.
     public func events() -> AsyncStream<RuntimeEvent> {

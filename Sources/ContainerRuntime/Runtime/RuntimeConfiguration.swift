@@ -10,6 +10,9 @@ public struct RuntimeConfiguration: Sendable {
     public var cniBinDir: String
     /// Where plugins' results are kept, by the CNI specification's convention.
     public var cniCacheDir: String
+    /// The socket at which the plugins' agent listens: when it appears, the network may be asked again. Nil where the
+    /// plugins have none.
+    public var networkAgentSocket: String?
     /// The parent of pods' cgroups that name none.
     public var cgroupParent: String
     public var images: ImageStore
@@ -19,7 +22,8 @@ public struct RuntimeConfiguration: Sendable {
     public init(
         stateDirectory: String = "/run/catbird-runtime", persistentDirectory: String = "/var/lib/catbird-runtime",
         cniConfDir: String = "/etc/cni/net.d", cniBinDir: String = "/opt/cni/bin",
-        cniCacheDir: String = "/var/lib/cni/results", cgroupParent: String = "/catbird", images: ImageStore,
+        cniCacheDir: String = "/var/lib/cni/results", networkAgentSocket: String? = nil,
+        cgroupParent: String = "/catbird", images: ImageStore,
         crunPath: String? = nil, conmonPath: String? = nil
     ) {
         self.stateDirectory = stateDirectory
@@ -27,6 +31,7 @@ public struct RuntimeConfiguration: Sendable {
         self.cniConfDir = cniConfDir
         self.cniBinDir = cniBinDir
         self.cniCacheDir = cniCacheDir
+        self.networkAgentSocket = networkAgentSocket
         self.cgroupParent = cgroupParent
         self.images = images
         self.crunPath = crunPath

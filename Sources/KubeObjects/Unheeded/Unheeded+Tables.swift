@@ -103,7 +103,8 @@ enum PodLines {
         both + [
             Unheeded.Line("resources", "containers are limited one by one, not the pod as a whole") {
                 !($0["limits"].object ?? [:]).isEmpty
-            }
+            },
+            Unheeded.Line("runtimeClassName", "crun is the only runtime of a node") { !($0.string ?? "").isEmpty },
         ]
 
     static let ofContainers: [Unheeded.Line] =

@@ -92,6 +92,7 @@ actor ImagePuller {
     private func pull(_ name: String, _ credentials: [RegistryCredential]) async throws -> LocalImage {
         if let running = pulls[name] { return try await running.value }
         let images = self.images
+        // Not structured: several pods wait for one pull, and the one that asked first may be deleted meanwhile.
         let task = Task { try await images.pull(name, credentials: credentials) }
         pulls[name] = task
         defer { pulls[name] = nil }

@@ -44,7 +44,14 @@ final class PodCgroups: Sendable {
     init(root: String, log: Logger) {
         self.root = root
         self.log = log
-        layout = root.isEmpty ? nil : try? CgroupLayout.detect()
+        guard !root.isEmpty else {
+            layout = nil
+            return
+        }
+        do { layout = try CgroupLayout.detect() } catch {
+            log.warning("pods have no control groups of their own: \(error)")
+            layout = nil
+        }
     }
 
     /// Nil when the kubelet leaves groups to the runtime.

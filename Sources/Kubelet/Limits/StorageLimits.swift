@@ -3,6 +3,7 @@
 import ContainerRuntime
 package import KubeObjects
 import Linux
+import Logging
 import Values
 
 /// What a pod may keep on the node's disk.
@@ -78,11 +79,18 @@ struct StorageMeter: Sendable {
     /// Nothing in the kernel tells that a tree has grown beyond a size; so the trees of pods that have limits, and of
     /// those only, are measured every ten seconds, as upstream does.
     func watch(_ exceeded: @escaping @Sendable (String) async -> Void) -> Task<Void, Never> {
+        // Not structured: its holder ends it.
         Task {
-            while !Task.isCancelled {
-                try? await Task.sleep(for: context.configuration.storageInterval)
-                guard !Task.isCancelled, let usage = try? await OwnThread.run(awaiting: { measure() }) else { continue }
-                if let message = limits.excess(usage) { return await exceeded(message) }
+            do {
+                while true {
+                    try await Task.sleep(for: context.configuration.storageInterval)
+                    let usage = try await OwnThread.run(awaiting: { measure() })
+                    if let message = limits.excess(usage) { return await exceeded(message) }
+                }
+            } catch {
+                if !Task.isCancelled {
+                    context.log.warning("what pod \(pod.key) keeps on disk is measured no more: \(error)")
+                }
             }
         }
     }

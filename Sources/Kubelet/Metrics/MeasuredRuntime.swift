@@ -66,4 +66,5 @@ struct MeasuredRuntime: PodRuntime {
     func writableLayer(_ id: ContainerID) -> String { runtime.writableLayer(id) }
     func removeOrphans() async -> [String] { await runtime.removeOrphans() }
     func networkReady() -> (ready: Bool, message: String) { runtime.networkReady() }
+    func checkNetwork(_ id: String) async throws { try await runtime.checkNetwork(id) }
 }

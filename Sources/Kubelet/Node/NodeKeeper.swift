@@ -43,10 +43,7 @@ actor NodeKeeper {
             }
             group.addTask {
                 // A report every five minutes tells that the node is as it was: an interval by definition.
-                while !Task.isCancelled {
-                    try? await Task.sleep(for: .seconds(300))
-                    bell.yield()
-                }
+                while (try? await Task.sleep(for: .seconds(300))) != nil { bell.yield() }
             }
             group.addTask { await self.informer.run() }
             group.addTask {
@@ -72,7 +69,7 @@ actor NodeKeeper {
             } catch {
                 context.log.warning("cannot report the state of node \(name): \(error)")
                 // The API server is away, and its return sends no event.
-                try? await Task.sleep(for: wait)
+                do { try await Task.sleep(for: wait) } catch { return }
                 wait = min(wait * 2, .seconds(5))
             }
         }
@@ -162,7 +159,7 @@ actor NodeKeeper {
         var last = Timestamp.now
         while !Task.isCancelled {
             renewal.yield()
-            try? await Task.sleep(for: .seconds(Self.leaseInterval))
+            do { try await Task.sleep(for: .seconds(Self.leaseInterval)) } catch { break }
             let now = Timestamp.now
             if ClockGap.isOne(from: last, to: now, expected: Self.leaseInterval) { bell.yield() }
             last = now
@@ -175,8 +172,8 @@ actor NodeKeeper {
             do { try await renewLease() } catch {
                 context.log.debug("cannot renew the lease of node \(name): \(error)")
                 // The API server is away, and its return sends no event.
-                try? await Task.sleep(for: .seconds(1))
-                if !Task.isCancelled { renewal.yield() }
+                do { try await Task.sleep(for: .seconds(1)) } catch { return }
+                renewal.yield()
             }
         }
     }

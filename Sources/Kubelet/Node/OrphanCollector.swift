@@ -38,20 +38,27 @@ final class OrphanCollector: Sendable {
     }
 
     /// Looks at once, and then at each wish, until cancelled.
-    func run(isKnown: @escaping @Sendable (String) -> Bool) async {
+    ///
+    /// - Parameter known: asked at each look; what it returns tells of a pod's uid whether it may have something here.
+    func run(known: @escaping @Sendable () -> @Sendable (String) -> Bool) async {
         var failures = 0
+        var retry: Task<Void, Never>?
         look()
         for await _ in wishes {
-            let left = await sweep(isKnown)
+            let left = await sweep(known())
             for what in left { context.log.warning("cannot remove what a pod that is gone has left: \(what)") }
             failures = left.isEmpty ? 0 : failures + 1
             guard failures > 0 else { continue }
             // An agent that comes back changes nothing that is watched: with long waits a pod's address stays for them.
             let wait = min(0.5 * Double(1 << min(failures, 4)), 5)
-            Task { [wish] in
-                if (try? await Task.sleep(for: .seconds(wait))) != nil { wish.yield() }
+            retry?.cancel()
+            // Not structured: a wish that comes before it is not kept waiting.
+            retry = Task { [wish] in
+                do { try await Task.sleep(for: .seconds(wait)) } catch { return }
+                wish.yield()
             }
         }
+        retry?.cancel()
     }
 
     private func sweep(_ isKnown: (String) -> Bool) async -> [String] {

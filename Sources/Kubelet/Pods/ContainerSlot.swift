@@ -4,10 +4,33 @@ import ContainerRuntime
 import KubeObjects
 import Values
 
-/// What a pod's worker knows and does about one of its containers.
-struct ContainerSlot {
-    var view: ContainerView
-    var record: ContainerRecord
+/// What a pod's machine knows of one of its containers, and what is under way with it.
+package struct ContainerSlot: Sendable {
+    /// A try to start the container that has not ended.
+    struct Start: Sendable, Hashable {
+        let number: Int
+        /// It waits for its image; nothing of it is in the runtime.
+        var isPulling = true
+        var isCancelled = false
+    }
+
+    /// What the probes of a run have said.
+    struct Probing: Sendable, Hashable {
+        let container: ContainerID
+        var hasStarted: Bool
+        var passedReadiness: Bool
+
+        init(_ container: ContainerID, of view: ContainerView) {
+            self.container = container
+            hasStarted = ProbeSettings(.startup, of: view) == nil
+            passedReadiness = ProbeSettings(.readiness, of: view) == nil
+        }
+
+        var isReady: Bool { hasStarted && passedReadiness }
+    }
+
+    package var view: ContainerView
+    package var record: ContainerRecord
     /// The newest container of this name in the runtime.
     var current: ContainerID?
     /// The container whose end was taken note of.
@@ -17,15 +40,12 @@ struct ContainerSlot {
     var failedAt: Timestamp?
     /// No start before this moment, whatever the back-off says.
     var retryAt: Timestamp?
-    var starting: Task<Void, Never>?
-    /// The start waits for its image.
-    var isPulling = false
-    var stopping: Task<Void, Never>?
+    var start: Start?
     /// The grace of the stop that is under way.
     var stopGrace: Int?
     /// The container was stopped to be started again, whatever the restart policy says.
     var restartWanted = false
-    var probes: ContainerProbes?
+    var probing: Probing?
 
     init(view: ContainerView, record: ContainerRecord) {
         self.view = view
@@ -33,12 +53,12 @@ struct ContainerSlot {
     }
 
     /// A start is under way or the container runs.
-    var isBusy: Bool { starting != nil || record.isRunning }
+    var isBusy: Bool { start != nil || record.isRunning }
 }
 
 extension ContainerRecord {
     /// How a run ended, by what the runtime says of it.
-    static func termination(_ status: ContainerStatus, message: String?) -> Termination {
+    static func termination(_ status: ContainerStatus, message: String?, now: Timestamp) -> Termination {
         let code = status.exitCode ?? 137
         let reason: String
         if status.oomKilled {
@@ -51,7 +71,7 @@ extension ContainerRecord {
         return Termination(
             exitCode: code, signal: status.signal, reason: reason,
             message: message ?? (status.message.isEmpty ? nil : status.message),
-            startedAt: status.startedAt ?? status.createdAt, finishedAt: status.finishedAt ?? .now,
+            startedAt: status.startedAt ?? status.createdAt, finishedAt: status.finishedAt ?? now,
             containerID: status.id)
     }
 

@@ -24,12 +24,16 @@ final class PodManager: Sendable {
     let informer: Informer
     private let state = Mutex(State())
     private let orphans: OrphanCollector
+    /// The network may be another since the sandboxes were connected.
+    private let networkChanges: AsyncStream<Void>
+    private let networkChange: AsyncStream<Void>.Continuation
 
     init(context: KubeletContext) {
         self.context = context
         informer = Informer(
             context.client, .pods, fieldSelector: "spec.nodeName=\(context.configuration.nodeName)")
         orphans = OrphanCollector(context: context)
+        (networkChanges, networkChange) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     /// Follows the API and the runtime until cancelled.
@@ -39,9 +43,10 @@ final class PodManager: Sendable {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.informer.run() }
             group.addTask { await self.follow(events) }
+            group.addTask { for await _ in self.networkChanges { await self.checkNetworks() } }
             group.addTask {
                 await self.informer.waitUntilSynced()
-                await self.orphans.run { self.isKnown($0) }
+                await self.orphans.run { self.known() }
             }
             for await batch in informer.events() {
                 for event in Self.inOrderOfAdmission(batch) {
@@ -102,6 +107,7 @@ final class PodManager: Sendable {
             let refusal = view.isTerminal ? nil : state.load.admit(view, allocatable: allocatable)
             let worker = PodWorker(view, context: context, refusal: refusal)
             state.workers[pod.uid] = worker
+            // Not structured: the API's events start it under the lock; all are cancelled when the kubelet ends.
             state.tasks[pod.uid] = Task { [weak self] in
                 await worker.run()
                 self?.forget(pod.uid)
@@ -134,9 +140,22 @@ final class PodManager: Sendable {
         if let pod { orphans.look(after: PodView(pod)) }
     }
 
-    /// Whether a pod may have something here: the API says so, or its worker is not done.
-    private func isKnown(_ uid: String) -> Bool {
-        state.withLock { $0.workers[uid] != nil } || informer.all().contains { $0.uid == uid }
+    /// Tells whether a pod may have something here: the API says so, or its worker is not done. What the API says is
+    /// that of now; whoever comes later has a worker before it has anything here.
+    private func known() -> @Sendable (String) -> Bool {
+        let uids = Set(informer.all().map(\.uid))
+        return { uid in uids.contains(uid) || self.state.withLock { $0.workers[uid] != nil } }
+    }
+
+    /// Has the network's agent look at the sandboxes that are there. One that was started anew learns of them by this,
+    /// and puts right itself what it finds wrong.
+    private func checkNetworks() async {
+        for sandbox in context.runtime.sandboxes() where sandbox.state == .ready && !sandbox.spec.hostNetwork {
+            do { try await context.runtime.checkNetwork(sandbox.id) } catch {
+                context.log.notice(
+                    "the network of pod \(sandbox.spec.podNamespace)/\(sandbox.spec.podName): \(error)")
+            }
+        }
     }
 
     private func follow(_ events: AsyncStream<RuntimeEvent>) async {
@@ -150,6 +169,7 @@ final class PodManager: Sendable {
                 for worker in workers { worker.ring() }
             case .networkChanged:
                 orphans.look()
+                networkChange.yield()
                 let workers = state.withLock { Array($0.workers.values) }
                 for worker in workers { await worker.networkChanged() }
             }

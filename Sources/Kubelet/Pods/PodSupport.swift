@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import KubeObjects
 import Values
 
 /// What pods may ask for and this kubelet does not do. Nothing of it is passed over in silence: without what would make
@@ -58,23 +59,8 @@ extension PodView {
         return nil
     }
 
-    /// What the pod asks for and runs without.
+    /// What the pod asks for and runs without, as the API server's warnings name it.
     package var notActedUpon: [String] {
-        var result: [String] = []
-        func profile(_ context: JSON?, _ place: String) {
-            guard let type = context["appArmorProfile"]["type"].string, type != "Unconfined" else { return }
-            result.append("\(place).appArmorProfile: \(type) has no effect: this node does not load AppArmor profiles")
-        }
-        profile(spec["securityContext"], "spec.securityContext")
-        for container in allContainers {
-            profile(container.json["securityContext"], "\(container.fieldPath).securityContext")
-        }
-        if let name = spec["runtimeClassName"].string, !name.isEmpty {
-            result.append("spec.runtimeClassName: \(name) has no effect: crun is the only runtime of this node")
-        }
-        if let resources = spec["resources"], resources["limits"].object?.isEmpty == false {
-            result.append("spec.resources: limits of the pod as a whole have no effect; set those of its containers")
-        }
-        return result
+        Unheeded.facts(object).map { "\($0.field) has no effect: \($0.message)" }
     }
 }

@@ -36,7 +36,7 @@ extension PodWorker {
             environment: variables.map { (name: $0.0, value: $0.1) })
         spec.workingDirectory = view.json["workingDir"].string.flatMap { $0.isEmpty ? nil : $0 }
         spec.mounts = try context.volumes.mounts(
-            of: view, in: uid, paths: volumePaths ?? [:], volumes: pod.spec["volumes"].array ?? [], variables: variables
+            of: view, in: uid, paths: volumePaths, volumes: pod.spec["volumes"].array ?? [], variables: variables
         )
         spec.mounts += hostFileMounts(view)
         spec.logPath = context.configuration.logPath(pod, container: view.name, attempt: attempt)
@@ -75,7 +75,7 @@ extension PodWorker {
             .map { Mount(source: "\(directory)/\($0.0)", destination: $0.1) }
     }
 
-    func sandboxSpec() -> SandboxSpec {
+    func sandboxSpec(_ attempt: Int) -> SandboxSpec {
         var ports: [PortMapping] = []
         if !pod.hostNetwork {
             for port in pod.containers.flatMap({ $0.json["ports"].array ?? [] }) {
@@ -94,8 +94,8 @@ extension PodWorker {
             if let name = entry["name"].string { sysctls[Sysctls.dotted(name)] = entry["value"].string ?? "" }
         }
         return SandboxSpec(
-            id: "\(uid)-\(sandboxAttempt)", podNamespace: pod.namespace, podName: pod.name, podUID: uid,
-            attempt: sandboxAttempt, hostname: hostname, hostNetwork: pod.hostNetwork,
+            id: "\(uid)-\(attempt)", podNamespace: pod.namespace, podName: pod.name, podUID: uid,
+            attempt: attempt, hostname: hostname, hostNetwork: pod.hostNetwork,
             hostPID: pod.spec["hostPID"].bool ?? false, hostIPC: pod.spec["hostIPC"].bool ?? false,
             shareProcessNamespace: pod.spec["shareProcessNamespace"].bool ?? false, sysctls: sysctls,
             portMappings: ports,
@@ -115,7 +115,7 @@ extension PodWorker {
     }
 
     /// Writes the files that all containers of the pod share.
-    func writeHostFiles() throws {
+    func writeHostFiles(podIPs: [String]) throws {
         let configuration = context.configuration
         let directory = configuration.podDirectory(uid)
         try NodeFiles.makeDirectory(directory, mode: 0o750)

@@ -5,98 +5,75 @@ import KubeClient
 import KubeObjects
 import Values
 
-/// Brings one pod from its spec to the runtime, and its state from the runtime to its status.
+/// Carries out what one pod's ``PodMachine`` asks for, and tells it what came of it.
 ///
-/// The worker is level-triggered: each round (`sync`) compares what should be with what is and takes the next steps.
 /// A round follows each change of the pod, each event of the runtime, each result of a probe, and the end of each step
-/// that takes long; those (pulls, starts, stops) run beside it, so that a round is always short.
+/// that takes long; those (CNI, volumes, pulls, starts, stops) run beside it. So a round never waits for a plugin or a
+/// registry, and whoever asks for a log, a command or the pod's end is answered meanwhile.
 actor PodWorker {
-    /// Why the pod has to go, and how long its containers may take.
-    struct Removal {
-        var grace: Int
-        /// The API has forgotten the pod: there is nothing to report to, and nothing to delete.
-        var isGone: Bool
-    }
-
     nonisolated let uid: String
     let context: KubeletContext
-    var pod: PodView
-    var slots: [String: ContainerSlot] = [:]
+    var machine: PodMachine
+    /// The sandbox that was made or found, with what the machine has no use for.
     var sandbox: Sandbox?
-    var sandboxAttempt = 0
-    var podIPs: [String] = []
-    var startTime: Timestamp?
-    var volumePaths: [String: String]?
-    var removal: Removal?
-    /// Set when the kubelet ends the pod itself.
-    var failure: (reason: String, message: String)?
-    /// The pod's resources on the node were given back; its phase is final.
-    var isOver = false
-    var isReleased = false
-    private(set) var isFinished = false
-    var setUpFailures = 0
-    var setUpRetry: Timestamp?
-    var releaseFailures = 0
-    var lastConditions: [JSON]?
-    var tokenRenewal: Timestamp?
-    var renewalTimer: Task<Void, Never>?
-    /// Measures what the pod keeps on disk, when that is limited.
+    var volumePaths: [String: String] = [:]
+    private var lastConditions: [JSON]?
+    /// How containers ended: read once, since the log may be gone later.
+    private var ends: [ContainerID: Termination] = [:]
+    /// What takes long, by number. Not structured: starts and probes are cancelled one by one, and all that is left ends
+    /// with the worker.
+    private var errands: [Int: Task<Void, Never>] = [:]
+    private var nextErrand = 0
+    /// The errands that may have to be cancelled: of starts by the container's name, of probes by name and kind.
+    private var starts: [String: Int] = [:]
+    private var probes: [ProbeKey: Int] = [:]
     private var storageWatch: Task<Void, Never>?
+    private var alarm: (at: Timestamp, task: Task<Void, Never>)?
     private let firstSeen = ContinuousClock.now
-    private var startOfRounds: ContinuousClock.Instant?
+    private var hasBegun = false
     /// It was counted how long the pod took until all of it ran, or it ran when it was found.
     private var isCountedAsStarted = false
-    /// What volumes show has changed.
-    var volumesAreStale = false
-    private var complained: Set<String> = []
-    private var alarms: [Timestamp: Task<Void, Never>] = [:]
     private let rounds: AsyncStream<Void>
     private nonisolated let bell: AsyncStream<Void>.Continuation
 
+    private struct ProbeKey: Hashable {
+        let name: String
+        let kind: ProbeKind
+    }
+
     /// `refusal`: why the node does not take the pod.
     init(_ pod: PodView, context: KubeletContext, refusal: PodRefusal? = nil) {
-        self.pod = pod
         self.context = context
         uid = pod.uid
         (rounds, bell) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
-        startTime = pod.object["status"]["startTime"].string.flatMap { Timestamp($0) } ?? .now
-        let waiting = pod.initContainers.isEmpty ? "ContainerCreating" : "PodInitializing"
-        for view in pod.allContainers + pod.ephemeralContainers {
-            slots[view.name] = ContainerSlot(view: view, record: .restored(view, of: pod, waiting: waiting))
-        }
-        isOver = pod.isTerminal
+        machine = PodMachine(
+            pod, hostIP: context.configuration.nodeIP.description, refusal: refusal.map { ($0.reason, $0.message) },
+            now: .now)
         isCountedAsStarted = pod.phase != "Pending"
-        if let refusal {
-            KubeletMetrics.rejections.add(1, [refusal.reason])
-            failure = (refusal.reason, "Pod was rejected: \(refusal.message)")
-            context.events.record(pod.object, type: .warning, reason: refusal.reason, message: refusal.message)
-        }
-        if let deletion = pod.deletionGracePeriod { removal = Removal(grace: deletion, isGone: false) }
+        guard let refusal else { return }
+        KubeletMetrics.rejections.add(1, [refusal.reason])
+        context.events.record(pod.object, type: .warning, reason: refusal.reason, message: refusal.message)
     }
+
+    var pod: PodView { machine.pod }
+    var podIPs: [String] { machine.podIPs }
 
     /// Works until the pod is gone.
     func run() async {
-        adopt()
-        let bell = self.bell
         let references = VolumePayload.references(of: pod)
         if !references.isEmpty {
-            await context.objects.register(uid, references) { [weak self] in await self?.objectsChanged() }
+            await context.objects.register(uid, references) { [weak self] in await self?.tell(.objectsChanged) }
         }
-        bell.yield()
+        ring()
         for await _ in rounds {
             await sync()
-            if isFinished { break }
+            if machine.isFinished { break }
         }
-        for alarm in alarms.values { alarm.cancel() }
-        renewalTimer?.cancel()
+        alarm?.task.cancel()
         storageWatch?.cancel()
-        for slot in slots.values {
-            if let id = slot.current, let path = context.runtime.container(id)?.logPath {
-                context.logs.forget(id, path)
-            }
-            slot.probes?.cancel()
-            slot.starting?.cancel()
-            slot.stopping?.cancel()
+        for errand in errands.values { errand.cancel() }
+        for container in ownContainers() {
+            if let path = container.logPath { context.logs.forget(container.id, path) }
         }
         await context.objects.release(uid)
         await context.tokens.forget(pod: uid)
@@ -106,247 +83,155 @@ actor PodWorker {
     /// Asks for a round.
     nonisolated func ring() { bell.yield() }
 
+    func tell(_ event: PodEvent) { if machine.take(event, at: .now) { ring() } }
+
     /// Takes a new version of the pod.
     func update(_ next: PodView) async {
-        // A pod that somebody else has ended is over, whatever still runs.
-        if next.isTerminal { isOver = true }
         await context.status.see(next.object, repairs: !next.isTerminal)
-        let old = pod
-        pod = next
-        if let grace = next.deletionGracePeriod {
-            removal = Removal(grace: min(grace, removal?.grace ?? grace), isGone: removal?.isGone ?? false)
-        }
-        for view in next.ephemeralContainers where slots[view.name] == nil {
-            slots[view.name] = ContainerSlot(
-                view: view, record: .restored(view, of: next, waiting: "ContainerCreating"))
-        }
-        for view in next.allContainers {
-            guard var slot = slots[view.name] else { continue }
-            if slot.view.image != view.image, slot.record.isRunning, view.role == .regular {
-                slot.restartWanted = true
-                event("Killing", "Container \(view.name) definition changed, will be restarted", in: view)
-                stop(&slot, grace: next.terminationGracePeriod)
-            }
-            slot.view = view
-            slots[view.name] = slot
-        }
-        let oldMeaning = [old.spec, old.object.metadata["labels"], old.object.metadata["annotations"]]
-        let meaning = [next.spec, next.object.metadata["labels"], next.object.metadata["annotations"]]
-        if old.object.isBeingDeleted != next.object.isBeingDeleted || oldMeaning != meaning
-            || old.deletionGracePeriod != next.deletionGracePeriod || !next.readinessGates.isEmpty
-            || old.isTerminal != next.isTerminal
-        {
-            if meaning != oldMeaning, volumePaths != nil { volumesAreStale = true }
-            ring()
-        }
+        tell(.updated(next))
     }
 
     /// The API has no such pod any more.
-    func vanish(_ last: PodView) {
-        removal = Removal(grace: min(last.deletionGracePeriod ?? 1, removal?.grace ?? .max), isGone: true)
-        ring()
-    }
+    func vanish(_ last: PodView) { tell(.vanished(last)) }
 
-    private func objectsChanged() {
-        volumesAreStale = true
-        // Waiting for an object that was missing is over, perhaps.
-        setUpRetry = nil
-        for (name, slot) in slots {
-            guard case .waiting("CreateContainerConfigError", _) = slot.record.state else { continue }
-            slots[name]?.retryAt = nil
-            slots[name]?.failedAt = nil
-        }
-        ring()
-    }
-
-    /// The network of the node came or changed: no reason to wait any longer.
-    func networkChanged() {
-        setUpRetry = nil
-        ring()
-    }
-
-    /// Finds what an earlier kubelet made for this pod.
-    private func adopt() {
-        let own = context.runtime.sandboxes().filter { $0.spec.podUID == uid }
-        sandboxAttempt = (own.map(\.spec.attempt).max() ?? -1) + 1
-        // One that is not ready any more is replaced in the first round, and its containers with it.
-        sandbox = own.max { $0.spec.attempt < $1.spec.attempt }
-        podIPs = sandbox?.ips.map(\.description) ?? []
-    }
+    /// The network of the node came or changed.
+    func networkChanged() { tell(.networkChanged) }
 
     // MARK: The round
 
     private func sync() async {
         let begun = ContinuousClock.now
-        let kind = removal != nil ? "kill" : startOfRounds == nil ? "create" : "sync"
-        if startOfRounds == nil {
-            startOfRounds = begun
-            if kind == "create", !isOver, failure == nil {
-                for warning in pod.notActedUpon { event("NotSupported", warning, type: .warning) }
-            }
+        let kind = machine.isBeingRemoved ? "kill" : hasBegun ? "sync" : "create"
+        if !hasBegun {
+            hasBegun = true
+            sandbox = ownSandboxes().max { $0.spec.attempt < $1.spec.attempt }
             KubeletMetrics.firstStarts.observe(since: firstSeen)
         }
         defer { KubeletMetrics.rounds.observe(since: begun, [kind]) }
-        await round()
+        let actions = machine.round(look())
+        setAlarm(machine.deadline)
+        for action in actions { await perform(action) }
     }
 
-    private func round() async {
-        if let removal {
-            await terminate(grace: removal.grace)
-            return
+    private func ownSandboxes() -> [Sandbox] { context.runtime.sandboxes().filter { $0.spec.podUID == uid } }
+
+    private func ownContainers() -> [ContainerStatus] {
+        context.runtime.containers().filter { $0.labels[ContainerLabels.podUID] == uid }
+    }
+
+    private func look() -> PodSight {
+        let network = context.runtime.networkReady()
+        var sight = PodSight(
+            now: .now, networkTrouble: network.ready ? nil : network.message,
+            sandboxes: ownSandboxes().map {
+                PodSight.Box(
+                    id: $0.spec.id, attempt: $0.spec.attempt, isReady: $0.state == .ready,
+                    addresses: $0.ips.map(\.description))
+            }, containers: ownContainers())
+        var known: [ContainerID: Termination] = [:]
+        for status in sight.containers where status.state == .exited {
+            known[status.id] = ends[status.id] ?? termination(status)
         }
-        if isOver || failure != nil {
-            await finish()
-            return
-        }
-        observe()
-        if let deadline = pod.activeDeadline, let startTime {
-            let end = startTime.adding(seconds: Double(deadline))
-            if end <= .now {
-                failure = (
-                    "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
-                )
-                event("DeadlineExceeded", failure?.message ?? "", type: .normal)
-                await finish()
-                return
+        ends = known
+        sight.ends = known
+        return sight
+    }
+
+    private func termination(_ status: ContainerStatus) -> Termination {
+        let fallsBack = machine.slots[status.name]?.view.fallsBackToLogs ?? false
+        return ContainerRecord.termination(
+            status, message: TerminationMessage.read(status, fallsBackToLogs: fallsBack), now: .now)
+    }
+
+    /// The end of a back-off, a deadline, a token's renewal: times by definition, of which no event tells.
+    private func setAlarm(_ moment: Timestamp?) {
+        if alarm?.at == moment { return }
+        alarm?.task.cancel()
+        alarm = moment.map { moment in
+            let wait = max(moment.seconds(since: .now), 0)
+            // Not structured: the next round may set another.
+            let task = Task { [weak self] in
+                guard (try? await Task.sleep(for: .seconds(wait))) != nil else { return }
+                await self?.alarmRang(moment)
             }
-            ring(at: end)
-        }
-        if let refusal = pod.unsupported {
-            refuse(refusal)
-            await publish()
-            return
-        }
-        if !hasEnded, await prepare() {
-            observe()
-            startWhatIsDue()
-            watchStorage()
-        }
-        if hasEnded {
-            isOver = true
-            ring()
-        }
-        await publish()
-    }
-
-    /// Says at once what cannot be done here, and goes on waiting for another spec.
-    private func refuse(_ reason: String) {
-        for (name, slot) in slots where !slot.isBusy {
-            slots[name]?.record.state = .waiting(reason: "CreateContainerConfigError", message: reason)
-        }
-        complain("Failed", "Error: \(reason)")
-    }
-
-    /// Whether nothing runs and nothing will be started again.
-    private var hasEnded: Bool {
-        let initSlots = pod.initContainers.compactMap { slots[$0.name] }
-        let mainSlots = pod.containers.compactMap { slots[$0.name] }
-        guard !(initSlots + mainSlots).contains(where: \.isBusy) else { return false }
-        if pod.restartPolicy == .never, initSlots.contains(where: { ($0.record.termination?.exitCode ?? 0) != 0 }) {
-            return true
-        }
-        guard pod.restartPolicy != .always, !mainSlots.isEmpty else { return false }
-        return mainSlots.allSatisfy { slot in
-            guard let end = slot.record.termination, !slot.restartWanted else { return false }
-            return !pod.restartPolicy.restarts(exitCode: end.exitCode)
+            return (moment, task)
         }
     }
 
-    /// Reads what the runtime says of the pod's containers.
-    func observe() {
-        // Those of a sandbox that was lost count no more, even while they cannot be removed.
-        let statuses = context.runtime.containers().filter {
-            $0.labels[ContainerLabels.podUID] == uid && $0.sandboxID == sandbox?.id
-        }
-        for (name, var slot) in slots {
-            guard let newest = statuses.filter({ $0.name == name }).max(by: { $0.attempt < $1.attempt }) else {
-                continue
-            }
-            slot.current = newest.id
-            switch newest.state {
-            case .created: break
-            case .running: if slot.starting == nil { running(&slot, newest) }
-            case .exited: if slot.starting == nil, slot.handledExit != newest.id { exited(&slot, newest) }
-            }
-            slots[name] = slot
-        }
-    }
-
-    private func describe(_ slot: inout ContainerSlot, _ status: ContainerStatus) {
-        slot.record.containerID = status.id
-        slot.record.restartCount = max(slot.record.restartCount, status.attempt)
-        slot.record.imageID = status.imageID
-        slot.record.image = slot.view.image
-        slot.record.user = (status.user.uid, status.user.gid, status.user.supplementalGroups)
-    }
-
-    private func running(_ slot: inout ContainerSlot, _ status: ContainerStatus) {
-        describe(&slot, status)
-        slot.record.state = .running(status.startedAt ?? status.createdAt)
-        if slot.probes?.container != status.id {
-            slot.probes?.cancel()
-            if let path = status.logPath { context.logs.follow(status.id, path) }
-            slot.probes = ContainerProbes(
-                container: status.id, view: slot.view, startedAt: status.startedAt ?? .now)
-            if slot.view.role == .regular, removal == nil {
-                startProbes(of: slot.view, container: status.id, in: &slot)
-            }
-        }
-        slot.record.hasStarted = slot.probes?.hasStarted ?? true
-        slot.record.isReady = slot.view.role == .regular && slot.probes?.isReady ?? true
-    }
-
-    private func exited(_ slot: inout ContainerSlot, _ status: ContainerStatus) {
-        describe(&slot, status)
-        slot.handledExit = status.id
-        if let path = status.logPath { context.logs.forget(status.id, path) }
-        slot.probes?.cancel()
-        slot.probes = nil
-        slot.stopping = nil
-        slot.stopGrace = nil
-        if case .terminated(let old) = slot.record.state, old.containerID != status.id { slot.record.last = old }
-        let message = TerminationMessage.read(status, fallsBackToLogs: slot.view.fallsBackToLogs)
-        let end = ContainerRecord.termination(status, message: message)
-        slot.record.state = .terminated(end)
-        slot.record.hasStarted = false
-        // An init container that succeeded is ready for ever.
-        slot.record.isReady = slot.view.role == .initial && end.exitCode == 0
-        slot.failedAt = end.finishedAt
-        slot.retryAt = nil
-    }
-
-    private func watchStorage() {
-        let limits = StorageLimits(of: pod)
-        guard storageWatch == nil, !limits.isEmpty else { return }
-        storageWatch = StorageMeter(context: context, limits: limits, pod: pod).watch { [weak self] message in
-            await self?.evict(message)
-        }
-    }
-
-    /// The node has had enough of the pod.
-    private func evict(_ message: String) {
-        guard failure == nil, !isOver, removal == nil else { return }
-        failure = ("Evicted", message)
-        KubeletMetrics.evictions.add(1, ["ephemeralpodfs.limit"])
-        event("Evicted", message, type: .warning)
+    private func alarmRang(_ moment: Timestamp) {
+        if alarm?.at == moment { alarm = nil }
         ring()
     }
+
+    // MARK: Actions
+
+    private func perform(_ action: PodAction) async {
+        switch action {
+        case .event(let isWarning, let reason, let message, let view):
+            event(reason, message, type: isWarning ? .warning : .normal, in: view)
+            if reason == "Evicted" { KubeletMetrics.evictions.add(1, ["ephemeralpodfs.limit"]) }
+        case .removeFormers(let ids): errand { .formersRemoved(failures: await $0.removeSandboxes(ids)) }
+        case .createSandbox(let attempt): errand { await $0.makeSandbox(attempt) }
+        case .setUpVolumes: errand { await $0.setUpVolumes() }
+        case .start(let view, let number, let attempt, let stale):
+            KubeletMetrics.startedContainers.add(1, [view.role.metricType])
+            starts[view.name] = errand {
+                .startEnded(view.name, number: number, await $0.start(view, number, attempt: attempt, stale: stale))
+            }
+        case .cancelStart(let name): cancel(starts.removeValue(forKey: name))
+        case .stop(let view, let id, let grace, let runsHook):
+            errand {
+                await $0.stop(view, id, grace: grace, runsHook: runsHook)
+                return nil
+            }
+        case .follow(let id):
+            if let path = context.runtime.container(id)?.logPath { context.logs.follow(id, path) }
+        case .forget(let name, let id):
+            if let path = context.runtime.container(id)?.logPath { context.logs.forget(id, path) }
+            for kind in ProbeKind.allCases { cancel(probes.removeValue(forKey: ProbeKey(name: name, kind: kind))) }
+        case .probe(let view, let id, let kinds):
+            for kind in kinds {
+                guard let settings = ProbeSettings(kind, of: view) else { continue }
+                let key = ProbeKey(name: view.name, kind: kind)
+                cancel(probes[key])
+                probes[key] = errand {
+                    await $0.ask(kind, settings, view, id)
+                    return nil
+                }
+            }
+        case .endProbes(let name, let kinds):
+            for kind in kinds { cancel(probes.removeValue(forKey: ProbeKey(name: name, kind: kind))) }
+        case .watchStorage(let limits):
+            storageWatch = StorageMeter(context: context, limits: limits, pod: pod).watch { [weak self] message in
+                await self?.tell(.evicted(message))
+            }
+        case .publish(let facts): await publish(facts)
+        case .release: errand { .released(failure: await $0.release()) }
+        case .removeLogs: removeLogs()
+        case .delete: errand { .deleted(failure: await $0.deleteFromAPI()) }
+        case .finish: ring()
+        }
+    }
+
+    /// Does what takes long beside the rounds, and tells the machine what came of it.
+    @discardableResult
+    func errand(_ body: @escaping @Sendable (PodWorker) async -> PodEvent?) -> Int {
+        nextErrand += 1
+        let number = nextErrand
+        errands[number] = Task {
+            let event = await body(self)
+            self.errands[number] = nil
+            if let event { self.tell(event) }
+        }
+        return number
+    }
+
+    private func cancel(_ number: Int?) { if let number { errands[number]?.cancel() } }
 
     // MARK: Telling
 
     /// Has the pod's status written, when it changed.
-    func publish() async {
-        guard removal?.isGone != true else { return }
-        var facts = PodFacts(
-            containers: pod.containers.compactMap { slots[$0.name]?.record },
-            initContainers: pod.initContainers.compactMap { slots[$0.name]?.record },
-            hostIP: context.configuration.nodeIP.description)
-        facts.ephemeralContainers = pod.ephemeralContainers.compactMap { slots[$0.name]?.record }
-        facts.podIPs = podIPs
-        facts.startTime = startTime
-        facts.sandboxIsReady = sandbox != nil
-        facts.failure = failure
-        facts.isOver = isOver
+    private func publish(_ facts: PodFacts) async {
         let status = PodStatus.compute(pod, facts, previous: lastConditions, now: .now)
         lastConditions = status["conditions"].array
         if !isCountedAsStarted, status["phase"].string == "Running" {
@@ -360,33 +245,5 @@ actor PodWorker {
         _ reason: String, _ message: String, type: EventRecorder.EventType = .normal, in view: ContainerView? = nil
     ) {
         context.events.record(pod.object, type: type, reason: reason, message: message, fieldPath: view?.fieldPath)
-    }
-
-    /// Records a warning once until `calm` says that its cause is over.
-    func complain(_ reason: String, _ message: String) {
-        if complained.insert(reason + message).inserted { event(reason, message, type: .warning) }
-    }
-
-    func calm() { complained.removeAll() }
-
-    /// Asks for a round at a moment to come: the end of a back-off, a deadline, a token's renewal. Those are times by
-    /// definition, and no event will tell of them.
-    func ring(at moment: Timestamp) {
-        guard alarms[moment] == nil else { return }
-        let wait = max(moment.seconds(since: .now), 0)
-        alarms[moment] = Task { [weak self] in
-            try? await Task.sleep(for: .seconds(wait))
-            if !Task.isCancelled { await self?.alarm(moment) }
-        }
-    }
-
-    private func alarm(_ moment: Timestamp) {
-        alarms[moment] = nil
-        ring()
-    }
-
-    func end() {
-        isFinished = true
-        ring()
     }
 }

@@ -50,6 +50,7 @@ struct Prober: Sendable {
         do {
             let channel = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
                 .connectTimeout(.seconds(Int64(timeout))).connect(host: host, port: port).get()
+            // That it answers is known; who closes first does not matter.
             try? await channel.close()
             return .success
         } catch {

@@ -31,7 +31,7 @@ enum CommandRunner {
                 return outcome
             }
         } onCancel: {
-            // The client is gone: what it started has nobody to talk to.
+            // The client is gone: what it started has nobody to talk to. Not structured: a handler cannot wait.
             Task { await session.cancel() }
         }
     }

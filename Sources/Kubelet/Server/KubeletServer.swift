@@ -24,10 +24,11 @@ struct KubeletServer: Sendable {
             security: .tls(certificatePEM: certificate, privateKeyPEM: key, clientCAPEM: settings.clientCAPEM))
     }
 
-    func run() async throws {
+    /// Serves until cancelled; `onBound` is called once clients can connect.
+    func run(onBound: @escaping @Sendable () -> Void) async throws {
         let (routes, access) = (self.routes, self.access)
         let server = HTTPServer(configuration, logger: log) { await Self.respond(to: $0, routes, access) }
-        try await server.run()
+        try await server.run { _ in onBound() }
     }
 
     private static func respond(

@@ -17,8 +17,8 @@ struct LogStreamer: Sendable {
         var formatter = LogFormatter(request)
         // Watched before it is read: what is written in between is seen.
         let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "/"
-        let inotify = request.follow ? try? Inotify() : nil
-        try? inotify?.add(directory, [.modified, .created, .movedFrom, .movedTo])
+        let inotify = request.follow ? try Inotify() : nil
+        try inotify?.add(directory, [.modified, .created, .movedFrom, .movedTo])
         var start = 0
         if let lines = request.tailLines {
             start = ContainerLogs.tailOffset(path, lines: lines)
@@ -61,6 +61,7 @@ struct LogStreamer: Sendable {
     /// False for a change of the files, true for the end of the container.
     private static func merge(_ changes: AsyncStream<[InotifyEvent]>, _ ended: AsyncStream<Void>) -> AsyncStream<Bool> {
         AsyncStream(bufferingPolicy: .bufferingNewest(2)) { continuation in
+            // Not structured: they end with the stream.
             let first = Task { for await _ in changes { continuation.yield(false) } }
             let second = Task {
                 for await _ in ended { continuation.yield(true) }

@@ -125,6 +125,7 @@ struct ServerRoutes: Sendable {
         let path = context.configuration.logPath(pod, container: name, attempt: attempt)
         let ended = AsyncStream<Void> { continuation in
             guard let events else { return continuation.finish() }
+            // Not structured: it ends with the stream.
             let task = Task {
                 for await event in events where event == id.map(RuntimeEvent.exited) { continuation.yield() }
                 continuation.finish()
@@ -289,7 +290,7 @@ extension PodWorker {
 
     /// The attempt whose log is asked for, and the container that may still write it.
     func log(of name: String, previous: Bool) -> Result<(Int, ContainerID?), LogRefusal> {
-        guard let record = slots[name]?.record else {
+        guard let record = machine.records[name] else {
             return .failure(LogRefusal(message: "container \(name) is not valid for pod \(pod.name)"))
         }
         if previous {
@@ -307,13 +308,12 @@ extension PodWorker {
         return .success((record.restartCount, record.containerID))
     }
 
-    func runningContainer(_ name: String) -> ContainerID? {
-        guard let slot = slots[name], slot.record.isRunning else { return nil }
-        return slot.current
-    }
+    func runningContainer(_ name: String) -> ContainerID? { machine.runningContainer(name) }
 
     /// Where the pod's network is: nil without a sandbox, a nil path for the node's own.
-    func network() -> PodNetwork? { sandbox.map { PodNetwork(path: $0.netnsPath) } }
+    func network() -> PodNetwork? {
+        machine.sandbox.flatMap(context.runtime.sandbox).map { PodNetwork(path: $0.netnsPath) }
+    }
 
     struct PodNetwork: Sendable {
         let path: String?

@@ -64,6 +64,7 @@ actor StatusWriter {
             PodStatus.difference(entry.wanted, from: entry.sent) != nil
         else { return }
         entries[uid]?.isWriting = true
+        // Not structured: it outlives the call, ends when all is written, and `flush` waits for it.
         Task { await write(uid) }
     }
 
@@ -102,8 +103,7 @@ actor StatusWriter {
             } catch {
                 failures += 1
                 // The server is away: nothing but time brings it back, and its return sends no event.
-                try? await Task.sleep(for: .milliseconds(min(100 << min(failures, 6), 5000)))
-                if Task.isCancelled { break }
+                do { try await Task.sleep(for: .milliseconds(min(100 << min(failures, 6), 5000))) } catch { break }
             }
         }
         entries[uid]?.isWriting = false

@@ -152,6 +152,7 @@ package enum PortForward {
     ) async {
         var decoder = WebSocketDecoder()
         while let bytes = await transport.read() {
+            // Who sends what is no frame is told nothing more: the connection ends.
             guard let events = try? decoder.feed(bytes) else { return }
             for event in events {
                 switch event {

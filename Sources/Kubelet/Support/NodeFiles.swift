@@ -32,7 +32,11 @@ package enum NodeFiles {
     package static func kind(_ path: String, followLinks: Bool = true) -> Kind? {
         var info = stat()
         guard (followLinks ? stat(path, &info) : lstat(path, &info)) == 0 else { return nil }
-        return switch info.st_mode & S_IFMT {
+        return kind(info)
+    }
+
+    static func kind(_ info: stat) -> Kind {
+        switch info.st_mode & S_IFMT {
         case S_IFREG: .file
         case S_IFDIR: .directory
         case S_IFSOCK: .socket

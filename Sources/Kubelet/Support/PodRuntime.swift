@@ -25,6 +25,8 @@ package protocol PodRuntime: Sendable {
     func reopenLog(_ id: ContainerID) async throws
     func writableLayer(_ id: ContainerID) -> String
     func networkReady() -> (ready: Bool, message: String)
+    /// Has the network's plugins look at a sandbox that they have connected.
+    func checkNetwork(_ id: String) async throws
     /// Removes what belongs to no sandbox and no container that is known, and says what could not be removed.
     func removeOrphans() async -> [String]
 }

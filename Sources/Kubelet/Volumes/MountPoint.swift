@@ -45,6 +45,7 @@ struct MountPoint {
         try Mounts.bind(part.path, onto: path, recursive: !isShared)
         if isShared { return }
         do throws(Errno) { try Mounts.setPropagation(path, .slave, recursive: true) } catch {
+            // The first failure is told; what stays mounted is taken down with the pod.
             try? Mounts.unmount(path)
             throw error
         }

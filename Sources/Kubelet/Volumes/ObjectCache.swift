@@ -41,6 +41,7 @@ actor ObjectCache {
         let informer = Informer(
             client, reference.resource, namespace: reference.key.namespace,
             fieldSelector: "metadata.name=\(reference.key.name)")
+        // Not structured: they end with the last pod that refers to the object.
         let watch = Task { await informer.run() }
         let follow = Task { [weak self] in
             for await _ in informer.events() { await self?.notify(reference) }

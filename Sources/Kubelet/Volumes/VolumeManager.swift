@@ -81,31 +81,17 @@ struct VolumeManager: Sendable {
     }
 
     private func hostPath(_ source: JSON, _ name: String) throws(VolumeError) -> String {
-        let path = source["path"].string ?? ""
-        let type = source["type"].string ?? ""
-        func fail(_ what: String) -> VolumeError {
-            VolumeError(name, "hostPath type check failed: \(path) is not \(what)")
-        }
-        do throws(FileError) {
-            switch type {
-            case "DirectoryOrCreate": try NodeFiles.makeDirectory(path)
-            case "FileOrCreate": if !NodeFiles.exists(path) { try NodeFiles.write([], to: path) }
-            case "": if !NodeFiles.exists(path) { try NodeFiles.makeDirectory(path) }
-            default: break
-            }
+        let hostPath = HostPath(source)
+        do { try hostPath.make() } catch { throw VolumeError(name, "\(error)") }
+        do {
+            _ = try hostPath.place()
+        } catch let mismatch as HostPath.Mismatch {
+            throw VolumeError(name, mismatch.description)
         } catch {
-            throw VolumeError(name, "\(error)")
+            // Only a type asks for something to be there before the container is made.
+            if !hostPath.type.isEmpty { throw VolumeError(name, "hostPath type check failed: \(error)") }
         }
-        let kind = NodeFiles.kind(path)
-        switch type {
-        case "Directory", "DirectoryOrCreate": if kind != .directory { throw fail("a directory") }
-        case "File", "FileOrCreate": if kind != .file { throw fail("a file") }
-        case "Socket": if kind != .socket { throw fail("a socket file") }
-        case "CharDevice": if kind != .characterDevice { throw fail("a character device") }
-        case "BlockDevice": if kind != .blockDevice { throw fail("a block device") }
-        default: break
-        }
-        return path
+        return hostPath.path
     }
 
     /// The mounts of a container: its volumes, by name, at the paths on the node given in `paths`.
@@ -148,7 +134,7 @@ struct VolumeManager: Sendable {
             if isCopied {
                 if subPath.isEmpty {
                     source = place
-                    try bind(path, at: place, isShared: isShared)
+                    try bind(HostPath(volume["hostPath"] ?? [:]), at: place, isShared: isShared)
                 }
                 do throws(Errno) {
                     isProtected = try MountPoint(place).protectMachine(images: configuration.imageDirectory)
@@ -167,11 +153,13 @@ struct VolumeManager: Sendable {
     }
 
     /// A path of the node at a place of the kubelet's own, as it is now.
-    private func bind(_ path: String, at place: String, isShared: Bool) throws(ContainerConfigError) {
-        do throws(Errno) {
-            try MountPoint(place).bind(try Files.place(path), isShared: isShared)
+    private func bind(_ part: HostPath, at place: String, isShared: Bool) throws(ContainerConfigError) {
+        do {
+            try MountPoint(place).bind(try part.place(), isShared: isShared)
+        } catch let mismatch as HostPath.Mismatch {
+            throw ContainerConfigError(mismatch.description)
         } catch {
-            throw ContainerConfigError("what is to be mounted is not on the node: \(path): \(error)")
+            throw ContainerConfigError("what is to be mounted is not on the node: \(part.path): \(error)")
         }
     }
 

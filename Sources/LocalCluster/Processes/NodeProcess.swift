@@ -5,6 +5,7 @@ import KubeClient
 import Kubelet
 import Linux
 public import Logging
+import NetworkAgent
 public import Values
 
 /// The process of one node: its kubelet with the container runtime. It runs inside the node's namespaces and knows
@@ -82,7 +83,9 @@ public struct NodeProcess: Sendable {
             usesStandIns: description.builtinImages,
             registries: PullSettings.registries(description.pulls, network: SupervisedProcess.hostNetwork))
         let runtime = try Runtime(
-            RuntimeConfiguration(cgroupParent: description.cgroup, images: images))
+            RuntimeConfiguration(
+                networkAgentSocket: NetworkAgentConfiguration().socketPath, cgroupParent: description.cgroup,
+                images: images))
         let pki = "\(Self.folder)/pki"
         let labels = ["topology.kubernetes.io/zone": description.zone]
         let kubelet = try Kubelet(

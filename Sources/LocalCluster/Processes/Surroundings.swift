@@ -36,35 +36,45 @@ public enum Surroundings {
     public static func useUsualFileMask() { umask(0o022) }
 
     /// Puts this process, and with it what it starts, where a machine's service stands.
-    public static func adopt() {
+    ///
+    /// - Returns: the limits that the starter had lowered for good and that stay so, since only CAP_SYS_RESOURCE may
+    ///   raise them again: `RLIMIT_NOFILE 1024`. One process of a cluster says so.
+    @discardableResult
+    public static func adopt() -> [String] {
         useUsualFileMask()
         // A folder that the starter stood in stays free to be unmounted or removed.
         chdir("/")
         setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 0)
-        for (resource, soft, hard) in limits { set(resource, soft, hard) }
+        return limits.compactMap { resource, soft, hard, name in set(resource, soft, hard).map { "\(name) \($0)" } }
     }
 
     private static let unlimited = rlim_t.max
 
     /// As the kernel gives them to its first process, but for open files: of those a node's containers get what other
     /// runtimes give them, whose images are built for it.
-    private static let limits: [(__rlimit_resource, rlim_t, rlim_t)] = [
-        (RLIMIT_CPU, unlimited, unlimited), (RLIMIT_FSIZE, unlimited, unlimited),
-        (RLIMIT_DATA, unlimited, unlimited), (RLIMIT_STACK, 8 << 20, unlimited), (RLIMIT_CORE, 0, unlimited),
-        (__RLIMIT_RSS, unlimited, unlimited), (RLIMIT_AS, unlimited, unlimited),
-        (__RLIMIT_NPROC, unlimited, unlimited), (__RLIMIT_LOCKS, unlimited, unlimited),
-        (__RLIMIT_MEMLOCK, 8 << 20, 8 << 20), (__RLIMIT_MSGQUEUE, 819_200, 819_200), (__RLIMIT_NICE, 0, 0),
-        (__RLIMIT_RTPRIO, 0, 0), (__RLIMIT_RTTIME, unlimited, unlimited), (RLIMIT_NOFILE, 1 << 20, 1 << 20),
+    private static let limits: [(__rlimit_resource, rlim_t, rlim_t, String)] = [
+        (RLIMIT_CPU, unlimited, unlimited, "RLIMIT_CPU"), (RLIMIT_FSIZE, unlimited, unlimited, "RLIMIT_FSIZE"),
+        (RLIMIT_DATA, unlimited, unlimited, "RLIMIT_DATA"), (RLIMIT_STACK, 8 << 20, unlimited, "RLIMIT_STACK"),
+        (RLIMIT_CORE, 0, unlimited, "RLIMIT_CORE"), (__RLIMIT_RSS, unlimited, unlimited, "RLIMIT_RSS"),
+        (RLIMIT_AS, unlimited, unlimited, "RLIMIT_AS"), (__RLIMIT_NPROC, unlimited, unlimited, "RLIMIT_NPROC"),
+        (__RLIMIT_LOCKS, unlimited, unlimited, "RLIMIT_LOCKS"),
+        (__RLIMIT_MEMLOCK, 8 << 20, 8 << 20, "RLIMIT_MEMLOCK"),
+        (__RLIMIT_MSGQUEUE, 819_200, 819_200, "RLIMIT_MSGQUEUE"), (__RLIMIT_NICE, 0, 0, "RLIMIT_NICE"),
+        (__RLIMIT_RTPRIO, 0, 0, "RLIMIT_RTPRIO"), (__RLIMIT_RTTIME, unlimited, unlimited, "RLIMIT_RTTIME"),
+        (RLIMIT_NOFILE, 1 << 20, 1 << 20, "RLIMIT_NOFILE"),
     ]
 
     /// Where the machine does not let go of a lower limit, the limit stays as high as it may be.
-    private static func set(_ resource: __rlimit_resource, _ soft: rlim_t, _ hard: rlim_t) {
+    ///
+    /// - Returns: the hard limit that is lower than it should be.
+    private static func set(_ resource: __rlimit_resource, _ soft: rlim_t, _ hard: rlim_t) -> rlim_t? {
         let kind = __rlimit_resource_t(resource.rawValue)
         var wanted = rlimit(rlim_cur: soft, rlim_max: hard)
-        if setrlimit(kind, &wanted) == 0 { return }
+        if setrlimit(kind, &wanted) == 0 { return nil }
         var found = rlimit()
-        guard getrlimit(kind, &found) == 0 else { return }
+        guard getrlimit(kind, &found) == 0 else { return nil }
         found.rlim_cur = min(soft, found.rlim_max)
         setrlimit(kind, &found)
+        return found.rlim_max < hard ? found.rlim_max : nil
     }
 }

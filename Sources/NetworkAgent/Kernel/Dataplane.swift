@@ -104,9 +104,9 @@ public final class Dataplane: Sendable {
         }
     }
 
-    /// Removes the sandbox's link, and with it its routes. Not there is no error.
+    /// Removes the sandbox's link, and with it its routes. Not there is no error. When a later sandbox of the pod has the
+    /// interface, nothing of that one's is touched: it may also have the addresses that this one had.
     public func disconnect(_ link: PodLink, addresses: [IPAddress]) throws {
-        for address in addresses { forget(address, link.hostInterface) }
         state.withLock { state in
             if state.sandboxes[link.hostInterface]?.link.handleID == link.handleID {
                 state.sandboxes[link.hostInterface] = nil
@@ -115,6 +115,7 @@ public final class Dataplane: Sendable {
         // A socket of its own: the kernel answers when nothing uses the link any more, and others need not wait for that.
         let socket = try namespace.map { try NetlinkSocket(in: $0) } ?? NetlinkSocket()
         guard try link.disconnect(host: socket) else { return }
+        for address in addresses { forget(address, link.hostInterface) }
         // Also what the caller did not know of: addresses that IPAM has nothing to do with.
         tell(state.withLock { $0.workloads.removeAll(of: link.hostInterface) })
     }

@@ -82,6 +82,24 @@ extension Dataplane {
         }
     }
 
+    /// Learns where a sandbox's namespace is that an earlier process of the agent wired, and has its link looked at. Not
+    /// while the sandbox is being wired or removed.
+    func learn(_ link: PodLink, netns: Int32, addresses: [IPAddress], mtu: Int) {
+        let name = link.hostInterface
+        guard state.withLock({ $0.onSandbox != nil && $0.sandboxes[name] == nil }) else { return }
+        do {
+            // A later sandbox of the pod has the interface: this one is to be removed, not to be repaired.
+            if let found = try netlink.link(name), found.alias != link.handleID { return }
+        } catch {
+            logger.warning("\(name): changes inside its sandbox will not be noticed: \(error)")
+            return
+        }
+        state.withLock { state in for address in addresses { state.workloads[address] = name } }
+        watchSandbox(link, netns: netns, addresses: addresses, mtu: mtu)
+        noteDamage(name)
+        state.withLock(\.onSandbox)?()
+    }
+
     /// The host interfaces of sandboxes whose links somebody else changed, since the last call.
     func takeDamaged() -> Set<String> {
         state.withLock { state in

@@ -16,7 +16,13 @@ struct PluginServer: Sendable {
     /// Serves until cancelled; `onListening` is called once plugins can connect.
     func run(onListening: @escaping @Sendable () async throws -> Void) async throws {
         try Files.makeDirectories(Files.directory(of: path))
-        let listener = try UnixSocket.listen(path).take()
+        // It gets its name when plugins can connect: whoever watches for the name may try at once.
+        let listener = try UnixSocket.listen(path + ".new").take()
+        guard rename(path + ".new", path) == 0 else {
+            let error = Errno("rename", path)
+            close(listener)
+            throw error
+        }
         // After the group, and so after the thread that accepts has ended.
         defer {
             close(listener)

@@ -60,10 +60,15 @@ extension RequestHandler {
         wanted.routeProtocol = routeProtocol
         wanted.allowsForwarding = PodWishes.allowsForwarding(call.configuration)
         let link = wanted
+        let asked = try call.mtu
         do {
-            try await OwnThread.run(awaiting: { [dataplane] in
-                try dataplane.inspect(link, netns: netns, addresses: addresses)
-            })
+            let mtu = if let asked { asked } else { try await self.mtu() }
+            try await order.run(link.hostInterface) { [dataplane] in
+                try await OwnThread.run(awaiting: {
+                    defer { dataplane.learn(link, netns: netns, addresses: addresses, mtu: mtu) }
+                    try dataplane.inspect(link, netns: netns, addresses: addresses)
+                })
+            }
         } catch {
             throw CNIError(.plugin, "\(sandbox.subject): \(error)")
         }

@@ -19,14 +19,18 @@ struct Supervise: AsyncParsableCommand {
     @Flag(name: .customLong("guard")) var isGuard = false
 
     func run() async throws {
-        Surroundings.adopt()
+        let lowered = Surroundings.adopt()
         guard let executable = HostEnvironment.executable else { throw ExitCode.failure }
         if isGuard {
             try await SupervisorGuard.run(profile: common.name, executable: executable)
         } else {
-            try await Supervisor(
-                profile: common.name, executable: executable, log: Logger(label: "catbird.supervisor")
-            ).run()
+            let log = Logger(label: "catbird.supervisor")
+            if !lowered.isEmpty {
+                log.warning(
+                    "hard limits that whoever started this had lowered stay, for the cluster's processes and containers: \(lowered.joined(separator: ", ")); only CAP_SYS_RESOURCE may raise them"
+                )
+            }
+            try await Supervisor(profile: common.name, executable: executable, log: log).run()
         }
     }
 }

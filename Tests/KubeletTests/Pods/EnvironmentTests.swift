@@ -189,15 +189,15 @@ func pod(_ text: String) throws -> PodView { PodView(KubeObject(try JSON(parsing
     @Test(
         "what has no effect is warned about",
         arguments: [
-            (#"{"runtimeClassName":"gvisor"}"#, ["spec.runtimeClassName: gvisor"]),
+            (#"{"runtimeClassName":"gvisor"}"#, ["spec.runtimeClassName has no effect: crun"]),
             (
                 #"{"securityContext":{"appArmorProfile":{"type":"RuntimeDefault"}},"containers":[{"name":"c","securityContext":{"appArmorProfile":{"type":"Localhost"}}}]}"#,
-                ["spec.securityContext.appArmorProfile", "spec.containers{c}.securityContext.appArmorProfile"]
+                ["spec.securityContext.appArmorProfile", "spec.containers[0].securityContext.appArmorProfile"]
             ), (#"{"resources":{"limits":{"cpu":"1"}}}"#, ["spec.resources"]),
             (#"{"securityContext":{"appArmorProfile":{"type":"Unconfined"}},"containers":[{"name":"c"}]}"#, []),
         ])
     func notActedUpon(spec: String, beginnings: [String]) throws {
-        let warnings = try pod(#"{"spec":\#(spec)}"#).notActedUpon
+        let warnings = try pod(#"{"apiVersion":"v1","kind":"Pod","spec":\#(spec)}"#).notActedUpon
         #expect(warnings.count == beginnings.count)
         for (warning, beginning) in zip(warnings, beginnings) { #expect(warning.hasPrefix(beginning)) }
     }

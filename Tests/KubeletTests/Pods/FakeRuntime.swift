@@ -15,6 +15,10 @@ final class FakeRuntime: PodRuntime {
         var isReady = true
         var made = 0
         var stops: [Int] = []
+        /// The sandboxes whose network was looked at.
+        var checks: [String] = []
+        /// Sandboxes are made when this says something: a plugin that takes its time.
+        var plugin: AsyncStream<Void>?
         /// Makes the next sandboxes fail.
         var sandboxFailures = 0
         /// Makes the next removals of sandboxes fail, as a plugin does whose agent is not up.
@@ -33,13 +37,19 @@ final class FakeRuntime: PodRuntime {
         var failures = 0
     }
     let state = Mutex(State())
+    /// The sandboxes whose network was looked at, each time one more was.
+    let checks: AsyncStream<[String]>
+    private let checked: AsyncStream<[String]>.Continuation
+
+    init() { (checks, checked) = AsyncStream.makeStream() }
 
     private func tell(_ event: RuntimeEvent) {
         for listener in state.withLock({ $0.listeners }) { listener.yield(event) }
     }
 
     func createSandbox(_ spec: SandboxSpec) async throws -> Sandbox {
-        try state.withLock { state in
+        if let plugin = state.withLock(\.plugin) { for await _ in plugin { break } }
+        return try state.withLock { state in
             if state.sandboxFailures > 0 {
                 state.sandboxFailures -= 1
                 throw RuntimeError(.network, "no address left in pool test")
@@ -65,6 +75,14 @@ final class FakeRuntime: PodRuntime {
             state.sandboxes[id] = nil
             state.containers = state.containers.filter { $0.value.sandboxID != id }
         }
+    }
+
+    func checkNetwork(_ id: String) async throws {
+        checked.yield(
+            state.withLock { state in
+                state.checks.append(id)
+                return state.checks
+            })
     }
 
     func sandboxes() -> [Sandbox] { state.withLock { Array($0.sandboxes.values) } }

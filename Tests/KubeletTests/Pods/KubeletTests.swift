@@ -391,6 +391,45 @@ func isReady(_ pod: KubeObject?) -> Bool {
         }
     }
 
+    @Test("while a plugin takes its time the pod's status is told, its deletion is heard, and it is deleted after it")
+    func slowPlugin() async throws {
+        try await Rig.with { rig in
+            let (plugin, word) = AsyncStream<Void>.makeStream()
+            rig.runtime.state.withLock { $0.plugin = plugin }
+            try await rig.running {
+                try await rig.create("web", Self.simple)
+                try await rig.wait(pod: "web", "told") {
+                    $0?["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].string == "ContainerCreating"
+                }
+                try await rig.client.delete(.pods, "web", in: "default")
+                try await rig.wait(pod: "web", "its end is heard") { $0?["status"]["phase"].string == "Failed" }
+                #expect(rig.runtime.sandboxes().isEmpty)
+                word.yield()
+                try await rig.wait(pod: "web", "gone") { $0 == nil }
+                #expect(rig.runtime.sandboxes().isEmpty)
+                #expect(rig.runtime.containers().isEmpty)
+            }
+        }
+    }
+
+    @Test("an agent that listens again is shown the sandboxes")
+    func networkChecks() async throws {
+        try await Rig.with { rig in
+            try await rig.running {
+                try await rig.create("web", Self.simple)
+                try await rig.create("node", #"{"hostNetwork":true,"containers":[{"name":"c","image":"app:1"}]}"#)
+                let pod = try await rig.wait(pod: "web") { isReady($0) }
+                try await rig.wait(pod: "node") { isReady($0) }
+                rig.runtime.setReady(true)
+                // Comes after the look that was asked for.
+                for await checks in rig.runtime.checks where !checks.isEmpty {
+                    #expect(checks == ["\(pod?.uid ?? "")-0"])
+                    break
+                }
+            }
+        }
+    }
+
     @Test("what a pod left that is gone is removed as soon as its plugin can")
     func orphans() async throws {
         try await Rig.with { rig in

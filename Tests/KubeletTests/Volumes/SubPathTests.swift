@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ContainerRuntime
 import Glibc
+import KubeObjects
 import Linux
 import Testing
+import Values
 
 @testable import Kubelet
 
@@ -21,6 +24,34 @@ import Testing
             chmod("\(folder)/volume", 0o777)
             try Files.replace("\(folder)/outside/secret", with: "secret".utf8, durable: false)
             try body("\(folder)/volume", "\(folder)/kubelet/target", "\(folder)/outside")
+        }
+    }
+
+    private static func mounts(_ volumes: VolumeManager, _ volume: JSON, _ path: String) throws -> [Mount] {
+        let container = ContainerView(
+            json: ["name": "c", "volumeMounts": [["name": "v", "mountPath": "/v"]]], role: .regular)
+        return try volumes.mounts(of: container, in: "u", paths: ["v": path], volumes: [volume], variables: [])
+    }
+
+    @Test("a path of the node that has become something else since it was looked at is not mounted")
+    func swapped() throws {
+        try stage { folder, target, outside in
+            var configuration = KubeletConfiguration(nodeName: "lab", nodeIP: IPAddress(192, 0, 2, 1))
+            configuration.rootDirectory = Files.directory(of: target)
+            let volumes = VolumeManager(configuration: configuration)
+            let path = "\(folder)/data"
+            let volume: JSON = ["name": "v", "hostPath": ["path": JSON(path), "type": "DirectoryOrCreate"]]
+            let pod = PodView(
+                KubeObject(["metadata": ["name": "p", "namespace": "n", "uid": "u"], "spec": ["volumes": [volume]]]))
+            let found = try volumes.setUp(
+                volume, of: pod, environment: EnvironmentSources(), tokens: [:], objects: [:])
+            #expect(found == path)
+            #expect(try Self.mounts(volumes, volume, path).map(\.destination) == ["/v"])
+            try Files.removeTree(path)
+            try Files.replace(path, with: "x".utf8, durable: false)
+            #expect(throws: ContainerConfigError.self) { try Self.mounts(volumes, volume, path) }
+            try volumes.tearDown("u")
+            #expect(try Files.text("\(outside)/secret") == "secret")
         }
     }
 

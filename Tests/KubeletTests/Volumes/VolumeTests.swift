@@ -26,6 +26,38 @@ import Values
         ) { Self.objects[$0] }?.sorted { $0.path < $1.path }
     }
 
+    @Test(
+        "what a hostPath's type asks for is made, and what is there is left as it is",
+        arguments: [
+            ("", "made", nil), ("DirectoryOrCreate", "made", nil), ("FileOrCreate", "made", nil),
+            ("Directory", "folder", nil), ("Directory", "file", "a directory"), ("Directory", "missing", "a directory"),
+            ("File", "file", nil),
+            ("File", "folder", "a file"), ("FileOrCreate", "file", nil), ("FileOrCreate", "link", nil),
+            ("DirectoryOrCreate", "file", "a directory"), ("Socket", "file", "a socket file"),
+            ("CharDevice", "/dev/null", nil), ("BlockDevice", "/dev/null", "a block device"),
+        ] as [(String, String, String?)])
+    func hostPath(type: String, name: String, refusal: String?) throws {
+        let folder = "/tmp/kubelet-hostpath-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        defer { try? NodeFiles.removeTree(folder) }
+        try NodeFiles.makeDirectory(folder + "/folder")
+        try NodeFiles.write(Array("kept".utf8), to: folder + "/file")
+        symlink(folder + "/file", folder + "/link")
+        let path = name.hasPrefix("/") ? name : "\(folder)/\(name)"
+        let hostPath = HostPath(["path": JSON(path), "type": JSON(type)])
+        func place() throws {
+            try hostPath.make()
+            _ = try hostPath.place()
+        }
+        if let refusal {
+            let error = #expect(throws: HostPath.Mismatch.self) { try place() }
+            #expect(error?.description == "hostPath type check failed: \(path) is not \(refusal)")
+        } else {
+            try place()
+            #expect(NodeFiles.exists(path))
+        }
+        #expect(NodeFiles.text(folder + "/file") == "kept")
+    }
+
     @Test("contents of the four kinds")
     func contents() throws {
         #expect(
