@@ -94,18 +94,21 @@ let allTargets: [Target] = [
             "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "CNIProtocol", "Values",
             "CZlib", crypto, log, asyncHTTPClient,
         ]),
+    library("Manifests", ["KubeClient", "KubeObjects", "NetworkModel", "Values", "YAMLCoding", log]),
     library("Calicoctl", ["IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkModel", "Values", "YAMLCoding"]),
     library(
         "LocalCluster",
         nio + [
             "APIServer", "Controllers", "Kubelet", "ContainerRuntime", "NetworkAgent", "ClusterDNS", "KubeClient",
-            "KubeObjects", "PKI", "Linux", "Values", "Storage", "NetworkModel", "HTTPServing", "YAMLCoding", log,
-            asyncHTTPClient,
+            "KubeObjects", "PKI", "Linux", "Values", "Storage", "NetworkModel", "HTTPServing", "Manifests",
+            "YAMLCoding",
+            log, asyncHTTPClient,
         ]),
     .executableTarget(
         name: "catbird",
         dependencies: [
-            "LocalCluster", "Calicoctl", "APIServer", "Controllers", "Kubelet", "ContainerRuntime", "NetworkAgent",
+            "LocalCluster", "Calicoctl", "Manifests", "APIServer", "Controllers", "Kubelet", "ContainerRuntime",
+            "NetworkAgent",
             "ClusterDNS", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Storage", "Linux", "Values",
             "YAMLCoding", log, .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ], path: "Sources/catbird", swiftSettings: settings),
@@ -185,6 +188,11 @@ let allTargets: [Target] = [
         ]),
     tests(
         "CalicoctlTests", ["Calicoctl", "APIServer", "Linux", "Storage", "PKI", "KubeClient", "KubeObjects", "Values"]),
+    tests(
+        "ManifestsTests",
+        [
+            log, "Manifests", "APIServer", "APIServerTesting", "KubeClient", "KubeObjects", "PKI", "Storage", "Values",
+        ]),
     tests("LifecycleTests", ["KubeClient", "KubeObjects", "Linux", "LocalCluster", "PKI", "Values"]),
     tests(
         "LocalClusterTests",

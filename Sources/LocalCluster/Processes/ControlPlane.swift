@@ -6,6 +6,7 @@ import KubeClient
 import KubeObjects
 public import Logging
 import Linux
+import Manifests
 import PKI
 import Storage
 import Values
@@ -36,6 +37,7 @@ public struct ControlPlane: Sendable {
         try await server.bootstrap()
         let ready = paths.apiReadyFile
         let log = log
+        let addons = Addons(apiHost: node.address.description, apiPort: Profile.apiPort)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 // The file tells `catbird start` that the API answers, without its asking again and again.
@@ -53,13 +55,10 @@ public struct ControlPlane: Sendable {
                 await NodeRoles(client: client("system:catbird", "catbird"), controlPlane: node.name).run()
             }
             group.addTask {
-                await AgentManifest(
-                    client: client("system:catbird", "catbird"), addons: Addons(apiHost: node.address.description),
-                    log: log
-                ).run()
+                await AgentKeeper(client: client("system:catbird", "catbird-keeper"), addons: addons, log: log).run()
             }
             group.addTask {
-                try await install(Addons(apiHost: node.address.description), client("system:catbird", "catbird"), log)
+                try await AddonInstaller(client: client("system:catbird", "catbird"), addons: addons, log: log).run()
             }
             group.addTask {
                 try await ControllerManager(
@@ -118,45 +117,5 @@ extension ControlPlane {
             advertiseAddress: node.address, advertisePort: Profile.apiPort, bindPort: Profile.apiPort, logger: log)
         configuration.logDirectory = paths.logs
         return configuration
-    }
-}
-
-/// Creates the manifests that are not there yet. A default pool that its user has deleted stays deleted: it comes
-/// with the first start only, which is the one that finds no ClusterInformation.
-private func install(_ addons: Addons, _ client: KubeClient, _ log: Logger) async throws {
-    let isFirstStart = await missing(client)
-    for object in try addons.manifests() {
-        if object.kind == "IPPool", !isFirstStart { continue }
-        guard let resource = Addons.resource(of: object) else { continue }
-        do {
-            _ = try await client.create(resource, object)
-        } catch let error as APIError where error.isAlreadyExists {
-            log.debug("\(object.kind) \(object.key) is there already")
-        }
-    }
-}
-
-private func missing(_ client: KubeClient) async -> Bool {
-    do {
-        _ = try await client.get(.clusterInformations, "default")
-        return false
-    } catch { return true }
-}
-
-extension Addons {
-    /// Where objects of the manifests' kinds are created.
-    static func resource(of object: KubeObject) -> GroupVersionResource? {
-        switch object.kind {
-        case "ServiceAccount": .serviceAccounts
-        case "ClusterRole": .clusterRoles
-        case "ClusterRoleBinding": .clusterRoleBindings
-        case "ConfigMap": .configMaps
-        case "Service": .services
-        case "DaemonSet": .daemonSets
-        case "Deployment": .deployments
-        case "IPPool": .ipPools
-        case "ClusterInformation": .clusterInformations
-        default: nil
-        }
     }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension Addons {
+    /// The agent of each node. Its rights have names of their own: Calico's calico.yaml, which people apply over this,
+    /// writes a ClusterRole `calico-node` that has others.
     var calicoNode: String {
         """
         ---
@@ -13,7 +15,7 @@ extension Addons {
         apiVersion: rbac.authorization.k8s.io/v1
         kind: ClusterRole
         metadata:
-          name: calico-node
+          name: catbird-agent
         rules:
           - apiGroups: [""]
             resources: [pods, nodes, namespaces, services, endpoints, serviceaccounts]
@@ -37,11 +39,11 @@ extension Addons {
         apiVersion: rbac.authorization.k8s.io/v1
         kind: ClusterRoleBinding
         metadata:
-          name: calico-node
+          name: catbird-agent
         roleRef:
           apiGroup: rbac.authorization.k8s.io
           kind: ClusterRole
-          name: calico-node
+          name: catbird-agent
         subjects:
           - kind: ServiceAccount
             name: calico-node
@@ -50,7 +52,7 @@ extension Addons {
         apiVersion: rbac.authorization.k8s.io/v1
         kind: Role
         metadata:
-          name: calico-node
+          name: catbird-agent
           namespace: kube-system
         rules:
           # Passwords of BGP sessions.
@@ -61,12 +63,12 @@ extension Addons {
         apiVersion: rbac.authorization.k8s.io/v1
         kind: RoleBinding
         metadata:
-          name: calico-node
+          name: catbird-agent
           namespace: kube-system
         roleRef:
           apiGroup: rbac.authorization.k8s.io
           kind: Role
-          name: calico-node
+          name: catbird-agent
         subjects:
           - kind: ServiceAccount
             name: calico-node

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension Addons {
+    /// The cluster's names.
     var coreDNS: String {
         """
         ---

@@ -9,6 +9,7 @@ import KubeObjects
 import Linux
 import LocalCluster
 import Logging
+import Manifests
 import NetworkAgent
 import YAMLCoding
 

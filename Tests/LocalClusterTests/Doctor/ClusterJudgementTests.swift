@@ -34,10 +34,13 @@ import Values
 
     // MARK: - Components
 
-    private func own(_ more: [GroupVersionResource: [KubeObject]]) -> [Finding] {
+    private func own(
+        _ more: [GroupVersionResource: [KubeObject]], annotations: [String: String] = [:]
+    ) -> [Finding] {
         var agent = KubeObject(.daemonSets, kind: "DaemonSet", name: "calico-node", namespace: "kube-system")
         agent["spec"] = ["template": ["spec": ["nodeSelector": ["kubernetes.io/os": "linux"]]]]
         agent["status"] = ["desiredNumberScheduled": 1, "numberAvailable": 1]
+        if !annotations.isEmpty { agent.metadata["annotations"] = JSON(annotations) }
         var names = KubeObject(.deployments, kind: "Deployment", name: "coredns", namespace: "kube-system")
         names["spec"] = ["replicas": 1]
         names["status"] = ["availableReplicas": 1]
@@ -66,6 +69,13 @@ import Values
         let missing = own([.nodes: [Sample.node("n"), second]])
         #expect(missing.map(\.reason) == ["AgentMissing"])
         #expect(missing.map(\.nextStep) == ["kubectl label node m kubernetes.io/os=linux --overwrite"])
+    }
+
+    @Test func whatWasNotTakenOverOfAnotherManifest() {
+        #expect(own([:], annotations: ["catbird.dev/not-taken-over": ""]).isEmpty)
+        let findings = own([:], annotations: ["catbird.dev/not-taken-over": "FELIX_BPFENABLED true: set it elsewhere"])
+        #expect(findings.map(\.reason) == ["SettingsNotTakenOver"])
+        #expect(findings.map(\.cause) == ["FELIX_BPFENABLED true: set it elsewhere"])
     }
 
     @Test func silenceOfNamesIsToldApart() throws {

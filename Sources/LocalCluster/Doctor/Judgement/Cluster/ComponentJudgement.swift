@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeObjects
+import Manifests
 public import Values
 
 /// The cluster's own components: the agents, and the names.
@@ -23,6 +24,24 @@ struct ComponentJudgement {
             ]
         }
         let pods = index.selected(by: ["k8s-app": "calico-node"], in: "kube-system").filter { !$0.isBeingDeleted }
+        return notTakenOver(set) + uncovered(set, pods)
+    }
+
+    /// Another manifest was applied over the agent's, Calico's own for example, and the agent put back with what of it
+    /// could be taken over.
+    private func notTakenOver(_ set: KubeObject) -> [Finding] {
+        guard let rest = set.annotations[AgentKeeper.annotation], !rest.isEmpty else { return [] }
+        return [
+            Finding(
+                "SettingsNotTakenOver", object: "daemonset kube-system/calico-node",
+                problem: "was replaced by another manifest, of which not everything is taken over",
+                cause: rest,
+                nextStep: "once you need none of it: kubectl annotate daemonset calico-node -n kube-system "
+                    + "\(AgentKeeper.annotation)-")
+        ]
+    }
+
+    private func uncovered(_ set: KubeObject, _ pods: [KubeObject]) -> [Finding] {
         let covered = Set(pods.compactMap { $0["spec"]["nodeName"].string })
         let selector = set["spec"]["template"]["spec"]["nodeSelector"].object?.strings ?? [:]
         return cluster.nodes.compactMap { node in
