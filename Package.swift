@@ -95,7 +95,9 @@ let allTargets: [Target] = [
             "CZlib", crypto, log, asyncHTTPClient,
         ]),
     library("Manifests", ["KubeClient", "KubeObjects", "NetworkModel", "Values", "YAMLCoding", log]),
-    library("Calicoctl", ["IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkModel", "Values", "YAMLCoding"]),
+    library(
+        "Calicoctl",
+        ["IPAM", "KubeClient", "KubeObjects", "Linux", "Manifests", "NetworkModel", "Values", "YAMLCoding"]),
     library(
         "LocalCluster",
         nio + [

@@ -28,6 +28,27 @@ extension LifecycleTests {
         }
     }
 
+    /// What another version of the program shipped is what this one ships after a start; what users set stays.
+    @Test func aStartBringsTheAddonsOfAnOlderClusterUpToDate() async throws {
+        try await withCluster("older") { cluster in
+            try await cluster.catbird("start")
+            let older =
+                #"[{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "catbird/dns:v0"}]"#
+            try await cluster.kubectl(
+                "patch", "-n", "kube-system", "deployment/coredns", "--type=json", "--field-manager=catbird", "-p",
+                older)
+            try await cluster.kubectl("scale", "-n", "kube-system", "deployment/coredns", "--replicas=2")
+            try await cluster.kubectl("label", "-n", "kube-system", "deployment/coredns", "team=net")
+            try await cluster.catbird("stop")
+            try await cluster.catbird("start")
+            try await cluster.kubectl("rollout", "status", "-n", "kube-system", "deployment/coredns", "--timeout=60s")
+            let coredns = try await cluster.kubectl(
+                "get", "-n", "kube-system", "deployment/coredns", "-o",
+                "jsonpath={.spec.template.spec.containers[0].image} {.spec.replicas} {.metadata.labels.team}")
+            #expect(coredns == "catbird/dns:v1 2 net")
+        }
+    }
+
     /// As Calico's documentation tells people to: everything that calico.yaml has is written over what is there.
     @Test func calicosOwnManifestOverAClusterDoesNotEndIt() async throws {
         try await withCluster("theirs") { cluster in
@@ -52,6 +73,11 @@ extension LifecycleTests {
             let doctor = try await cluster.attempt(["doctor"])
             #expect(doctor.text.contains("FELIX_BPFENABLED"), "\(doctor.text)")
             #expect(doctor.text.contains("192.168.0.0/16"), "\(doctor.text)")
+            let explained = try await cluster.attempt([
+                "explain",
+                "pod/\(try await cluster.kubectl("get", "pods", "-l", "app=web", "-o", "jsonpath={.items[0].metadata.name}"))",
+            ])
+            #expect(explained.errorText.contains("FELIX_BPFENABLED"), "\(explained.text) \(explained.errorText)")
 
             try await cluster.catbird("stop")
             let started = try await cluster.attempt(["start"])

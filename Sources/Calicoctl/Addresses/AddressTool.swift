@@ -2,6 +2,7 @@
 
 public import KubeClient
 import KubeObjects
+import Manifests
 import NetworkModel
 import Values
 
@@ -95,7 +96,8 @@ extension Session {
             tell(IPAMExplanation.who(address, world, now: now), asJSON)
             return 0
         }
-        let world = try await ClusterAddresses(client()).world
+        let client = try client()
+        let world = try await ClusterAddresses(client).world
         let key = ObjectKey(arguments.value("namespace") ?? "default", parts[1])
         guard world.pods[key] != nil else {
             let others = world.pods.keys.filter { $0.name == key.name }.sorted().map(\.description)
@@ -106,7 +108,19 @@ extension Session {
                         : "; there is \(others.joined(separator: ", ")): name its namespace with -n"))
         }
         tell(IPAMExplanation.why(key, world, now: now), asJSON)
+        if !asJSON, let rest = await notTakenOver(client) {
+            errors("Another manifest was applied over calico-node, of which is not taken over: \(rest)")
+        }
         return 0
+    }
+
+    /// What of Calico's own manifest has no effect here, as the agent's DaemonSet tells; nil where none was applied. It
+    /// stands beside the answer: whoever may not read the DaemonSet gets the answer all the same.
+    private func notTakenOver(_ client: KubeClient) async -> String? {
+        guard let set = try? await client.get(.daemonSets, "calico-node", in: "kube-system"),
+            let rest = set.annotations[AgentKeeper.annotation], !rest.isEmpty
+        else { return nil }
+        return rest
     }
 
     private func tell(_ explanation: IPAMExplanation, _ asJSON: Bool) {
