@@ -94,6 +94,7 @@ let allTargets: [Target] = [
             "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "CNIProtocol", "Values",
             "CZlib", crypto, log, asyncHTTPClient,
         ]),
+    library("Diagnosis", ["KubeClient", "KubeObjects", "Manifests", "NetworkModel", "PKI", "Values"]),
     library("Manifests", ["KubeClient", "KubeObjects", "NetworkModel", "Values", "YAMLCoding", log]),
     library(
         "Calicoctl",
@@ -102,14 +103,15 @@ let allTargets: [Target] = [
         "LocalCluster",
         nio + [
             "APIServer", "Controllers", "Kubelet", "ContainerRuntime", "NetworkAgent", "ClusterDNS", "KubeClient",
-            "KubeObjects", "PKI", "Linux", "Values", "Storage", "NetworkModel", "HTTPServing", "Manifests",
+            "KubeObjects", "PKI", "Linux", "Values", "Storage", "NetworkModel", "HTTPServing", "Diagnosis", "Manifests",
             "YAMLCoding",
             log, asyncHTTPClient,
         ]),
     .executableTarget(
         name: "catbird",
         dependencies: [
-            "LocalCluster", "Calicoctl", "Manifests", "APIServer", "Controllers", "Kubelet", "ContainerRuntime",
+            "LocalCluster", "Calicoctl", "Diagnosis", "Manifests", "APIServer", "Controllers", "Kubelet",
+            "ContainerRuntime",
             "NetworkAgent",
             "ClusterDNS", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Storage", "Linux", "Values",
             "YAMLCoding", log, .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -190,6 +192,7 @@ let allTargets: [Target] = [
         ]),
     tests(
         "CalicoctlTests", ["Calicoctl", "APIServer", "Linux", "Storage", "PKI", "KubeClient", "KubeObjects", "Values"]),
+    tests("DiagnosisTests", ["Diagnosis", "KubeClient", "KubeObjects", "PKI", "Values"]),
     tests(
         "ManifestsTests",
         [
@@ -198,7 +201,7 @@ let allTargets: [Target] = [
     tests("LifecycleTests", ["KubeClient", "KubeObjects", "Linux", "LocalCluster", "PKI", "Values"]),
     tests(
         "LocalClusterTests",
-        [log, "LocalCluster", "Linux", "PKI", "YAMLCoding", "Values", "KubeClient", "KubeObjects"]),
+        [log, "LocalCluster", "Diagnosis", "Linux", "PKI", "YAMLCoding", "Values", "KubeClient", "KubeObjects"]),
 ]
 
 /// `make fuzz`: libFuzzer brings their `main`, so that they are no part of other builds.

@@ -5,7 +5,7 @@ import PKI
 import Testing
 import Values
 
-@testable import LocalCluster
+@testable import Diagnosis
 
 /// Nodes, components, Ingresses, deletions and writes.
 @Suite struct ClusterJudgementTests {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeObjects
-import LocalCluster
+import Diagnosis
 import Testing
 import Values
 

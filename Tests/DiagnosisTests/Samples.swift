@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeObjects
-import LocalCluster
+import Diagnosis
 import Values
 
 /// Objects as a cluster has them, cut down to what judgements read.

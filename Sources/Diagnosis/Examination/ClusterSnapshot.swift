@@ -22,6 +22,11 @@ public struct ClusterSnapshot: Sendable {
     public var nodeStarts: [String: Timestamp]
     /// How often an object was written during the examination, for those that were written often.
     public var writes: [WriteCount]
+    /// Whether the cluster is none of this machine's: then what is beyond its API is not known, and next steps are
+    /// kubectl's.
+    public var isForeign = false
+    /// Kinds that could not be listed, each with the reason; what hangs on them is not judged.
+    public var unseen: [GroupVersionResource: String] = [:]
     public var now: Timestamp
 
     public init(
@@ -45,7 +50,7 @@ public struct ClusterSnapshot: Sendable {
     var nodes: [KubeObject] { self[.nodes] }
 
     /// The kinds that are listed.
-    static let kinds: [GroupVersionResource] = [
+    package static let kinds: [GroupVersionResource] = [
         .pods, .nodes, .services, .ipPools, .events, .namespaces, .configMaps, .secrets, .deployments, .replicaSets,
         .daemonSets, .statefulSets, .jobs, .cronJobs, .persistentVolumeClaims, .ingresses, .ingressClasses,
         .networkPolicies, .horizontalPodAutoscalers, .persistentVolumes, .validatingWebhookConfigurations,

@@ -2,21 +2,49 @@
 
 public import KubeClient
 import KubeObjects
-import Linux
 import NetworkModel
-import Values
+public import Values
+
+/// What only the machine knows that a local cluster runs on: the one door through which an examination hears of it.
+public struct LocalKnowledge: Sendable {
+    /// The profile's name.
+    public var profile: String
+    /// The nodes that it has, and those of them that `catbird node stop` has stopped.
+    public var nodes: [String]
+    public var stoppedNodes: Set<String>
+    /// When the nodes' processes were started.
+    public var nodeStarts: [String: Timestamp]
+    /// Tries to connect from a node; of a place that neither takes nor refuses connections nothing is said.
+    public var tryListeners: @Sendable (_ node: String, [Listener]) async -> [Listener: Bool]
+
+    public init(
+        profile: String, nodes: [String], stoppedNodes: Set<String> = [], nodeStarts: [String: Timestamp] = [:],
+        tryListeners: @escaping @Sendable (_ node: String, [Listener]) async -> [Listener: Bool]
+    ) {
+        self.profile = profile
+        self.nodes = nodes
+        self.stoppedNodes = stoppedNodes
+        self.nodeStarts = nodeStarts
+        self.tryListeners = tryListeners
+    }
+}
 
 /// Looks at a cluster through its API and says what is wrong with it: one list for each kind, then what only asking
-/// shows, then the judgement of all that.
+/// shows, then the judgement of all that. It knows of no machine: of a local cluster it is told (``LocalKnowledge``).
 public struct Examination: Sendable {
     private let client: KubeClient
-    private let profile: Profile?
+    private let local: LocalKnowledge?
 
-    /// `profile`: the local cluster that it is, whose nodes can be entered.
-    public init(client: KubeClient, profile: Profile? = nil) {
+    /// - Parameter local: nil when the cluster is none of this machine's.
+    public init(client: KubeClient, local: LocalKnowledge? = nil) {
         self.client = client
-        self.profile = profile
+        self.local = local
     }
+
+    /// What an examination of a cluster that is none of this machine's leaves out.
+    public static let leftOutElsewhere =
+        "processes, disks and certificates of the control plane, the kernel's network on nodes, whether names are "
+        + "answered there, and whether something listens behind Services: only the cluster's own machine knows"
 
     public func findings() async throws -> [Finding] {
         let cluster = try await snapshot()
@@ -32,13 +60,22 @@ public struct Examination: Sendable {
     public func snapshot(countingWrites: Bool = false) async throws -> ClusterSnapshot {
         let began = ContinuousClock.now
         var lists: [GroupVersionResource: ObjectList] = [:]
-        try await withThrowingTaskGroup(of: (GroupVersionResource, ObjectList).self) { group in
-            for kind in ClusterSnapshot.kinds { group.addTask { (kind, try await client.list(kind)) } }
-            for try await (kind, list) in group { lists[kind] = list }
+        var unseen: [GroupVersionResource: String] = [:]
+        try await withThrowingTaskGroup(of: (GroupVersionResource, Result<ObjectList, APIError>).self) { group in
+            for kind in ClusterSnapshot.kinds { group.addTask { (kind, try await list(kind)) } }
+            for try await (kind, answer) in group {
+                switch answer {
+                case .success(let list): lists[kind] = list
+                case .failure(let error): unseen[kind] = error.message
+                }
+            }
         }
         var cluster = ClusterSnapshot(
-            lists.mapValues(\.items), stoppedNodes: profile?.stopped ?? [], profile: profile?.name.text ?? "",
-            profileNodes: profile?.nodes.map(\.name))
+            lists.mapValues(\.items), stoppedNodes: local?.stoppedNodes ?? [], profile: local?.profile ?? "",
+            profileNodes: local?.nodes)
+        cluster.isForeign = local == nil
+        cluster.unseen = unseen
+        cluster.nodeStarts = local?.nodeStarts ?? [:]
         let index = PodIndex(cluster)
         let listed = cluster
         async let writes =
@@ -50,6 +87,13 @@ public struct Examination: Sendable {
         cluster.lastWords = await words
         cluster.listening = await listening
         return cluster
+    }
+
+    /// A kind that a cluster does not serve (404), or that may not be read (403), keeps nothing else from being judged.
+    private func list(_ kind: GroupVersionResource) async throws -> Result<ObjectList, APIError> {
+        do { return .success(try await client.list(kind)) } catch let error as APIError
+            where error.isNotFound || error.isForbidden
+        { return .failure(error) }
     }
 
     /// More containers that end than this are of one kind, and their words say the same.
@@ -83,23 +127,19 @@ public struct Examination: Sendable {
     }
 
     private func tryPorts(_ places: [Listener: String]) async -> [Listener: Bool] {
-        guard let profile else { return [:] }
+        guard let local else { return [:] }
+        let nodes = Set(local.nodes).subtracting(local.stoppedNodes)
         let byNode = Dictionary(grouping: places.keys) { places[$0] ?? "" }
-        return await withTaskGroup(of: [Listener: Int32].self) { group in
-            for (node, listeners) in byNode where profile.node(named: node) != nil && !profile.stopped.contains(node) {
-                let namespace = NodeAccess.namespaces(of: node, in: profile.name).net
-                group.addTask { await ConnectionProbe(namespace: namespace).attempt(listeners) }
+        return await withTaskGroup(of: [Listener: Bool].self) { group in
+            for (node, listeners) in byNode where nodes.contains(node) {
+                group.addTask { await local.tryListeners(node, listeners) }
             }
-            var result: [Listener: Bool] = [:]
-            for await part in group {
-                for (place, code) in part where code == 0 || code == 111 { result[place] = code == 0 }
-            }
-            return result
+            return await group.reduce(into: [:]) { $0.merge($1) { first, _ in first } }
         }
     }
 
     /// The nodes on which no new pod gets an address, each with the reason.
-    func nodesWithoutPool() async throws -> [Finding] {
+    package func nodesWithoutPool() async throws -> [Finding] {
         async let nodes = client.list(.nodes).items
         async let pools = client.list(.ipPools).items
         let usable = try await pools.compactMap { try? IPPool($0) }

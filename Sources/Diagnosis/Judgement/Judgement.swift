@@ -4,8 +4,8 @@ import KubeObjects
 
 /// Everything that a snapshot shows to be wrong, in the order in which one mends it: nodes and what pods need of them,
 /// the cluster's components, workloads, their pods, what leads to them.
-enum Judgement {
-    static func findings(_ cluster: ClusterSnapshot) -> [Finding] {
+package enum Judgement {
+    package static func findings(_ cluster: ClusterSnapshot) -> [Finding] {
         let index = PodIndex(cluster)
         let judge = PodJudgement(cluster, index)
         var pods: [Finding] = []

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeObjects
-import PKI
-import Values
+package import PKI
+package import Values
 
 /// Certificates that the cluster or its Ingresses show, and when they end.
-enum CertificateJudgement {
+package enum CertificateJudgement {
     /// From a month before their end on.
     static let soon = 30 * 86400.0
 
     /// What is wrong with the time of a certificate; nil when nothing is.
-    static func time(_ certificate: CertificateSummary, now: Timestamp) -> (reason: String, problem: String)? {
+    package static func time(_ certificate: CertificateSummary, now: Timestamp) -> (reason: String, problem: String)? {
         let left = certificate.notAfter.seconds(since: now)
         if left <= 0 { return ("CertificateExpired", "has expired") }
         if certificate.notBefore.seconds(since: now) > 0 { return ("CertificateNotYetValid", "is not valid yet") }

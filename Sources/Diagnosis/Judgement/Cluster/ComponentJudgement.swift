@@ -107,9 +107,9 @@ public struct DNSObservation: Sendable, Hashable {
     }
 }
 
-enum DNSJudgement {
+package enum DNSJudgement {
     /// `others`: what is known of the name server's objects and pods; then silence needs no finding of its own.
-    static func findings(_ observation: DNSObservation, others: [Finding], profile: String) -> [Finding] {
+    package static func findings(_ observation: DNSObservation, others: [Finding], profile: String) -> [Finding] {
         let silent = observation.answers.filter { !$0.value }.keys.sorted()
         guard !silent.isEmpty else { return [] }
         let isExplained = others.contains { finding in

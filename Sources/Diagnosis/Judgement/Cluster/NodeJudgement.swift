@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KubeObjects
+package import KubeObjects
 import Values
 
 /// Nodes that are away, not Ready, under pressure, cordoned, or without an agent.
-enum NodeJudgement {
+package enum NodeJudgement {
     static func findings(_ cluster: ClusterSnapshot) -> [Finding] {
         let registered = Set(cluster.nodes.map(\.name))
         let unknown = (cluster.profileNodes ?? []).filter {
@@ -33,7 +33,8 @@ enum NodeJudgement {
                     problem: type.hasSuffix("Pressure")
                         ? "is under pressure (\(type)): pods are evicted and none are taken" : "reports \(type)",
                     cause: condition["message"].string ?? condition["reason"].string ?? type,
-                    nextStep: type == "DiskPressure" ? "df -h /var/lib/catbird" : "kubectl describe node \(node.name)"))
+                    nextStep: type == "DiskPressure" && !cluster.isForeign
+                        ? "df -h /var/lib/catbird" : "kubectl describe node \(node.name)"))
         }
         if node["spec"]["unschedulable"].bool == true {
             result.append(
@@ -56,12 +57,12 @@ enum NodeJudgement {
         return Finding(
             "NodeNotReady", object: "node \(node.name)", problem: "is not Ready",
             cause: ready["message"].string ?? "the node has never reported",
-            nextStep: ready["status"].string == "Unknown"
+            nextStep: ready["status"].string == "Unknown" && !cluster.isForeign
                 ? "catbird node start \(node.name)\(option)" : "kubectl describe node \(node.name)")
     }
 
     /// ` -p NAME`
-    static func option(_ profile: String) -> String { profile.isEmpty ? "" : " -p \(profile)" }
+    package static func option(_ profile: String) -> String { profile.isEmpty ? "" : " -p \(profile)" }
 
     /// The commands that make a node register anew.
     static func again(_ name: String, _ profile: String, isFirst: Bool = false) -> String {

@@ -7,6 +7,8 @@ import Values
 /// Pools that no node matches, and nodes that no pool matches.
 enum PoolJudgement {
     static func findings(_ cluster: ClusterSnapshot) -> [Finding] {
+        // A cluster whose network is not Calico's gets its addresses elsewhere.
+        guard cluster.unseen[.ipPools] == nil else { return [] }
         var result: [Finding] = []
         var usable: [IPPool] = []
         for object in cluster[.ipPools] {

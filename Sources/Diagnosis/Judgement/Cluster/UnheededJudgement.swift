@@ -6,7 +6,9 @@ import KubeObjects
 /// ``Unheeded`` knows.
 enum UnheededJudgement {
     static func findings(_ cluster: ClusterSnapshot) -> [Finding] {
-        ClusterSnapshot.kinds.flatMap { resource -> [Finding] in
+        // What Catbird does not act upon, another control plane may well.
+        if cluster.isForeign { return [] }
+        return ClusterSnapshot.kinds.flatMap { resource -> [Finding] in
             // Of an Ingress more is known than that nobody need act on it.
             guard resource != .ingresses, let type = ResourceRegistry.shared.resource(resource),
                 Unheeded.concerns(type.groupVersionKind)

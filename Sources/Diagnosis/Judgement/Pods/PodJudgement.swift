@@ -54,7 +54,9 @@ struct PodJudgement {
         if cluster.stoppedNodes.contains(name) {
             return Finding(
                 "NodeStopped", object: "pod \(pod.key)", problem: problem, cause: "its node \(name) is stopped",
-                nextStep: "catbird node start \(name)\(NodeJudgement.option(cluster.profile))")
+                nextStep: cluster.isForeign
+                    ? "kubectl describe node \(name)"
+                    : "catbird node start \(name)\(NodeJudgement.option(cluster.profile))")
         }
         guard !node.isReady, node.condition("Ready")["status"].string == "Unknown" else { return nil }
         return Finding(

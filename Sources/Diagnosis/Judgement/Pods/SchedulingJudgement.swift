@@ -46,7 +46,11 @@ struct SchedulingJudgement {
 
     private func detail(_ pod: KubeObject, _ message: String) -> (fact: String, nextStep: String)? {
         if message.contains("no nodes available") {
-            return ("The cluster has no node.", "catbird node add\(NodeJudgement.option(cluster.profile))")
+            return (
+                "The cluster has no node.",
+                cluster.isForeign
+                    ? "kubectl get nodes" : "catbird node add\(NodeJudgement.option(cluster.profile))"
+            )
         }
         if message.contains("node affinity/selector") { return missingLabel(pod) }
         if message.contains("untolerated taint") || message.contains("unschedulable") { return taint(pod) }

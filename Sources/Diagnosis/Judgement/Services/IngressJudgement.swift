@@ -22,6 +22,7 @@ struct IngressJudgement {
     }
 
     private func controller(_ ingress: KubeObject) -> Finding? {
+        guard cluster.unseen[.ingressClasses] == nil else { return nil }
         let classes = cluster[.ingressClasses]
         let object = "ingress \(ingress.key)"
         let wanted = ingress["spec"]["ingressClassName"].string ?? ingress.annotations["kubernetes.io/ingress.class"]
@@ -53,7 +54,7 @@ struct IngressJudgement {
 
     private func certificates(_ ingress: KubeObject) -> [Finding] {
         (ingress["spec"]["tls"].array ?? []).compactMap { entry in
-            guard let name = entry["secretName"].string else { return nil }
+            guard let name = entry["secretName"].string, cluster.unseen[.secrets] == nil else { return nil }
             let object = "ingress \(ingress.key)"
             let make = "kubectl create secret tls \(name)\(ingress.inNamespace) --cert=FILE --key=FILE"
             guard let secret = secrets[ObjectKey(ingress.namespace, name)] else {
