@@ -198,7 +198,7 @@ let allTargets: [Target] = [
         [
             log, "Manifests", "APIServer", "APIServerTesting", "KubeClient", "KubeObjects", "PKI", "Storage", "Values",
         ]),
-    tests("LifecycleTests", ["KubeClient", "KubeObjects", "Linux", "LocalCluster", "PKI", "Values"]),
+    tests("LifecycleTests", ["Diagnosis", "KubeClient", "KubeObjects", "Linux", "LocalCluster", "PKI", "Values"]),
     tests(
         "LocalClusterTests",
         [log, "LocalCluster", "Diagnosis", "Linux", "PKI", "YAMLCoding", "Values", "KubeClient", "KubeObjects"]),

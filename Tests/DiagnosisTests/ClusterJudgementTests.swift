@@ -71,6 +71,31 @@ import Values
         #expect(missing.map(\.nextStep) == ["kubectl label node m kubernetes.io/os=linux --overwrite"])
     }
 
+    /// Of a cluster of somebody else's nothing is said that its API alone does not tell, and no command of ours is named.
+    @Test func clustersThatAreNotOurs() {
+        let away = Sample.node(
+            "c", conditions: [["type": "Ready", "status": "Unknown", "message": "Kubelet stopped posting"]])
+        var ingress = KubeObject(
+            GroupVersionResource("networking.k8s.io", "v1", "ingresses"), kind: "Ingress", name: "web",
+            namespace: "default")
+        ingress["spec"] = ["ingressClassName": "nginx", "tls": [["secretName": "web-tls"]]]
+        var cluster = Sample.cluster([
+            .nodes: [away], .ipPools: [], GroupVersionResource("networking.k8s.io", "v1", "ingresses"): [ingress],
+        ])
+        cluster.isForeign = true
+        cluster.unseen = [
+            .ipPools: "the server could not find the requested resource", .secrets: "forbidden",
+            GroupVersionResource("networking.k8s.io", "v1", "ingressclasses"): "forbidden",
+        ]
+        let findings = Examination.findings(cluster)
+        #expect(findings.map(\.reason) == ["NodeNotReady"], "\(findings)")
+        #expect(findings.map(\.nextStep) == ["kubectl describe node c"])
+        cluster.isForeign = false
+        cluster.unseen = [:]
+        let ours = Examination.findings(cluster).map(\.reason)
+        #expect(ours.contains("NodeWithoutPool") && ours.contains("NoIngressController"), "\(ours)")
+    }
+
     @Test func whatWasNotTakenOverOfAnotherManifest() {
         #expect(own([:], annotations: ["catbird.dev/not-taken-over": ""]).isEmpty)
         let findings = own([:], annotations: ["catbird.dev/not-taken-over": "FELIX_BPFENABLED true: set it elsewhere"])

@@ -41,6 +41,10 @@ extension LifecycleTests {
             try await cluster.kubectl("label", "-n", "kube-system", "deployment/coredns", "team=net")
             try await cluster.catbird("stop")
             try await cluster.catbird("start")
+            // As of a cluster of somebody else's: through its API alone.
+            let elsewhere = try await cluster.type("catbird doctor --kubeconfig $KUBECONFIG")
+            #expect(elsewhere.errorText.contains("Left out: processes"), "\(elsewhere.text) \(elsewhere.errorText)")
+            #expect(!elsewhere.errorText.contains("cannot be listed"), "\(elsewhere.errorText)")
             try await cluster.kubectl("rollout", "status", "-n", "kube-system", "deployment/coredns", "--timeout=60s")
             let coredns = try await cluster.kubectl(
                 "get", "-n", "kube-system", "deployment/coredns", "-o",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KubeObjects
+package import KubeObjects
 import Values
 
 /// What judgements look up again and again, found once: each object of the snapshot is visited once.
@@ -106,7 +106,7 @@ extension KubeObject {
     /// Has run to its end: it serves nobody any more.
     var hasEnded: Bool { ["Succeeded", "Failed"].contains(self["status"]["phase"].string ?? "") }
 
-    var isReady: Bool { condition("Ready")["status"].string == "True" }
+    package var isReady: Bool { condition("Ready")["status"].string == "True" }
 
     /// ` -n NAMESPACE` for commands.
     var inNamespace: String { namespace.map { " -n \($0)" } ?? "" }

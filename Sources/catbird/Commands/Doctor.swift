@@ -3,6 +3,7 @@
 import ArgumentParser
 import Diagnosis
 import KubeClient
+import KubeObjects
 import LocalCluster
 import Values
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import KubeObjects
+import KubeObjects
 import Values
 
 /// Nodes that are away, not Ready, under pressure, cordoned, or without an agent.
