@@ -94,11 +94,14 @@ let allTargets: [Target] = [
             "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "CNIProtocol", "Values",
             "CZlib", crypto, log, asyncHTTPClient,
         ]),
-    library("Diagnosis", ["KubeClient", "KubeObjects", "Manifests", "NetworkModel", "PKI", "Values"]),
+    library("Sessions", ["KubeClient", "Linux", "Values", "YAMLCoding"]),
+    library(
+        "Diagnosis",
+        ["IPAM", "KubeClient", "KubeObjects", "Manifests", "NetworkModel", "PKI", "Sessions", "Values"]),
     library("Manifests", ["KubeClient", "KubeObjects", "NetworkModel", "Values", "YAMLCoding", log]),
     library(
         "Calicoctl",
-        ["IPAM", "KubeClient", "KubeObjects", "Linux", "Manifests", "NetworkModel", "Values", "YAMLCoding"]),
+        ["IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkModel", "Sessions", "Values", "YAMLCoding"]),
     library(
         "LocalCluster",
         nio + [
@@ -191,7 +194,8 @@ let allTargets: [Target] = [
             "APIServer", "Storage",
         ]),
     tests(
-        "CalicoctlTests", ["Calicoctl", "APIServer", "Linux", "Storage", "PKI", "KubeClient", "KubeObjects", "Values"]),
+        "CalicoctlTests",
+        ["Calicoctl", "Diagnosis", "APIServer", "Linux", "Storage", "PKI", "KubeClient", "KubeObjects", "Values"]),
     tests("DiagnosisTests", ["Diagnosis", "KubeClient", "KubeObjects", "PKI", "Values"]),
     tests(
         "ManifestsTests",

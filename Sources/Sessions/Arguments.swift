@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A command line: options may stand anywhere among the words, as calicoctl's do.
-struct Arguments: Sendable {
-    private(set) var words: [String] = []
+package struct Arguments: Sendable {
+    package private(set) var words: [String] = []
     private var values: [String: [String]] = [:]
     private var flags: Set<String> = []
     /// The options that were given: what each means, and how it was written.
-    private(set) var given: [(key: String, word: String)] = []
+    package private(set) var given: [(key: String, word: String)] = []
 
     private static let withValue: [String: String] = [
         "-f": "filename", "--filename": "filename", "-o": "output", "--output": "output", "-n": "namespace",
@@ -33,7 +33,7 @@ struct Arguments: Sendable {
     ]
 
     /// - Throws: `Failure` for an option that is not known or lacks its value.
-    init(_ line: [String]) throws {
+    package init(_ line: [String]) throws {
         var index = line.startIndex
         while index < line.endIndex {
             let word = line[index]
@@ -66,7 +66,7 @@ struct Arguments: Sendable {
         }
     }
 
-    func flag(_ name: String) -> Bool { flags.contains(name) }
-    func value(_ name: String) -> String? { values[name]?.last }
-    func all(_ name: String) -> [String] { values[name] ?? [] }
+    package func flag(_ name: String) -> Bool { flags.contains(name) }
+    package func value(_ name: String) -> String? { values[name]?.last }
+    package func all(_ name: String) -> [String] { values[name] ?? [] }
 }

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Columns set apart by three spaces, and at least five wide with them, as calicoctl's `get` prints them.
-struct TextTable {
-    let headings: [String]
-    var rows: [[String]]
+package struct TextTable {
+    package let headings: [String]
+    package var rows: [[String]]
 
-    var text: String {
+    package init(headings: [String], rows: [[String]]) {
+        self.headings = headings
+        self.rows = rows
+    }
+
+    package var text: String {
         let widths = headings.indices.map { column in
             max(5, (([headings] + rows).map { $0[column].count }.max() ?? 0) + 3)
         }
@@ -19,13 +24,13 @@ struct TextTable {
 }
 
 /// A table with a frame of plus and minus signs, headings centred, as `ipam show` and `node status` print it.
-struct FramedTable {
-    let headings: [String]
-    var rows: [[String]] = []
+package struct FramedTable {
+    package let headings: [String]
+    package var rows: [[String]] = []
 
-    init(_ headings: String...) { self.headings = headings }
+    package init(_ headings: String...) { self.headings = headings }
 
-    var text: String {
+    package var text: String {
         let widths = headings.indices.map { column in ([headings] + rows).map { $0[column].count }.max() ?? 0 }
         let rule = "+" + widths.map { String(repeating: "-", count: $0 + 2) }.joined(separator: "+") + "+"
         func spaces(_ count: Int) -> String { String(repeating: " ", count: max(0, count)) }
@@ -44,5 +49,13 @@ struct FramedTable {
                 }.joined(separator: "|") + "|"
         }
         return ([rule, "|" + head.joined(separator: "|") + "|", rule] + body + [rule]).joined(separator: "\n") + "\n"
+    }
+}
+
+extension String {
+    package var trimmingNewlines: String {
+        var text = Substring(self)
+        while text.last == "\n" { text.removeLast() }
+        return String(text)
     }
 }

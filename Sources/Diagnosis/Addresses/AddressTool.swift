@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import IPAM
+import Sessions
 public import KubeClient
 import KubeObjects
 import Manifests
@@ -20,7 +22,7 @@ public enum AddressTool {
         _ words: [String], input: @escaping @Sendable () -> [UInt8], client: KubeClient?,
         output: @escaping @Sendable (String) -> Void, errors: @escaping @Sendable (String) -> Void
     ) async -> Int32 {
-        await Calicoctl.guarded(errors) {
+        await Session.guarded(errors) {
             let session = Session(
                 arguments: try Arguments(words), client: client, input: input, output: output, errors: errors)
             return try await session.answerAboutAddresses()

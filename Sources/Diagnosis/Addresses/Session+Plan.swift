@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import IPAM
+import Sessions
 import KubeClient
 import KubeObjects
 import NetworkModel
 import Values
-import YAMLCoding
 
 extension Session {
     /// `ipam plan`: exit code 1 when the change would be refused.
@@ -25,17 +26,6 @@ extension Session {
         let plan = IPAMChangePlan.make(change, state.world, existing: state.pools, now: .now)
         output(asJSON ? plan.json.text(indent: 2) + "\n" : plan.text)
         return plan.errors.isEmpty ? 0 : 1
-    }
-
-    /// A whole number, nil when the option is not given.
-    func number(_ option: String, _ range: ClosedRange<Int>) throws -> Int? {
-        guard let text = arguments.value(option) else { return nil }
-        guard let value = Int(text), range.contains(value) else {
-            throw Failure(
-                "--\(option) \(text): it must be a whole number from \(range.lowerBound) to \(range.upperBound)",
-                code: 64)
-        }
-        return value
     }
 
     private func add(
@@ -130,13 +120,5 @@ extension IPAMChangePlan {
             "simulated": ["nodes": JSON(simulatedNodes), "pods": JSON(simulatedPods)],
             "firstRefusal": firstRefusal.map { ["pod": JSON($0.pod), "reason": JSON($0.reason)] } ?? .null,
         ]
-    }
-}
-
-extension String {
-    var trimmingNewlines: String {
-        var text = Substring(self)
-        while text.last == "\n" { text.removeLast() }
-        return String(text)
     }
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KubeClient
-import KubeObjects
-import NetworkModel
+package import KubeClient
+package import KubeObjects
+package import NetworkModel
 import Values
 
 /// A cluster's addresses as they are now: what the model needs to answer, and the pools as they are stored.
-struct ClusterAddresses: Sendable {
-    var world: IPAMWorld
-    var pools: [KubeObject]
-    var nodes: [KubeObject]
+package struct ClusterAddresses: Sendable {
+    package var world: IPAMWorld
+    package var pools: [KubeObject]
+    package var nodes: [KubeObject]
 
-    init(_ client: KubeClient) async throws {
+    package init(_ client: KubeClient) async throws {
         async let pools = client.list(.ipPools).items
         async let blocks = client.list(.ipamBlocks).items
         async let claims = client.list(.blockAffinities).items
@@ -54,7 +54,7 @@ struct ClusterAddresses: Sendable {
 
 extension KubeClient {
     /// The object, or nil when there is none.
-    func found(_ resource: GroupVersionResource, _ name: String, in namespace: String? = nil) async throws
+    package func found(_ resource: GroupVersionResource, _ name: String, in namespace: String? = nil) async throws
         -> KubeObject?
     {
         do { return try await get(resource, name, in: namespace) } catch let error as APIError where error.isNotFound {
