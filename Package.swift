@@ -103,12 +103,18 @@ let allTargets: [Target] = [
         "Calicoctl",
         ["IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkModel", "Sessions", "Values", "YAMLCoding"]),
     library(
+        "Composition",
+        [
+            "APIServer", "ContainerRuntime", "Controllers", "KubeClient", "KubeObjects", "Kubelet", "Linux",
+            "Manifests",
+            "PKI", "Storage", "Values", log,
+        ]),
+    library(
         "LocalCluster",
         nio + [
-            "APIServer", "Controllers", "Kubelet", "ContainerRuntime", "NetworkAgent", "ClusterDNS", "KubeClient",
-            "KubeObjects", "PKI", "Linux", "Values", "Storage", "NetworkModel", "HTTPServing", "Diagnosis", "Manifests",
-            "YAMLCoding",
-            log, asyncHTTPClient,
+            "Composition", "ContainerRuntime", "Diagnosis", "HTTPServing", "KubeClient", "KubeObjects", "Linux",
+            "NetworkAgent", "NetworkModel", "PKI", "Storage", "Values", "YAMLCoding", log, asyncHTTPClient,
+            .product(name: "NIOHTTP1", package: "swift-nio"),
         ]),
     .executableTarget(
         name: "catbird",

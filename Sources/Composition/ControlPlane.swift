@@ -3,56 +3,94 @@
 import APIServer
 import Controllers
 import KubeClient
-import KubeObjects
-public import Logging
 import Linux
+public import Logging
 import Manifests
-import PKI
-import Storage
-import Values
+public import PKI
+public import Storage
+public import Values
 
-/// The process that runs the API server, the controllers and the scheduler of a local cluster.
+/// API server, controllers, scheduler and the owner of the addons, in one process.
+///
+/// It knows no profile, fabric or supervisor: whoever runs it, on one machine or another, hands in keys, store and
+/// addresses, and adds what is to live and die with it.
 public struct ControlPlane: Sendable {
-    private let profile: Profile
-    private let paths: ProfilePaths
+    /// Where a control plane is, and what it holds.
+    public struct Description: Sendable {
+        /// The node that carries it, which gets its role.
+        public var nodeName: String
+        /// Where clients reach it; agents do so before they have made Services work.
+        public var address: IPAddress
+        public var port: Int
+        /// What the API server shows to clients, and what it shows to kubelets.
+        public var serving: IssuedCertificate
+        public var kubeletClient: IssuedCertificate
+        /// Signs clients' certificates, and requests for them.
+        public var authority: CertificateAuthority
+        /// Signs service accounts' tokens.
+        public var tokenSigner: TokenSigner
+        /// The addresses that Services of type LoadBalancer get where no pool gives them.
+        public var loadBalancerRange: CIDR?
+        /// The folder of the logs that `kubectl logs` of the control plane's parts reads; nil has none.
+        public var logDirectory: String?
+
+        public init(
+            nodeName: String, address: IPAddress, port: Int, serving: IssuedCertificate,
+            kubeletClient: IssuedCertificate, authority: CertificateAuthority, tokenSigner: TokenSigner,
+            loadBalancerRange: CIDR? = nil, logDirectory: String? = nil
+        ) {
+            self.nodeName = nodeName
+            self.address = address
+            self.port = port
+            self.serving = serving
+            self.kubeletClient = kubeletClient
+            self.authority = authority
+            self.tokenSigner = tokenSigner
+            self.loadBalancerRange = loadBalancerRange
+            self.logDirectory = logDirectory
+        }
+    }
+
+    private let description: Description
+    private let storage: any Backend
     private let log: Logger
 
-    public init(profile name: ProfileName, log: Logger) throws {
-        let store = ProfileStore()
-        profile = try store.load(name)
-        paths = store.paths(name)
+    public init(_ description: Description, storage: any Backend, log: Logger) {
+        self.description = description
+        self.storage = storage
         self.log = log
     }
 
-    /// Serves until cancelled.
-    public func run() async throws {
-        guard let node = profile.controlPlaneNode else {
-            throw LocalClusterError(.guestError, "Profile \"\(profile.name)\" has no node for its control plane.")
-        }
+    /// Fits this process to be a control plane, before anything else of it is made, the store included.
+    public static func prepareProcess() {
         OpenFiles.raiseLimit()
         Heap.shareArenas()
-        let pki = try ProfilePKI(paths: paths)
-        let storage = try SQLiteBackend(path: paths.database)
-        let server = APIServer(storage: storage, configuration: try configuration(node: node, pki: pki))
+    }
+
+    /// Serves until cancelled.
+    ///
+    /// - Parameters:
+    ///   - ready: called when the API is bound and answers.
+    ///   - companions: what runs beside it. One that throws ends the control plane; one that returns does not.
+    public func run(
+        ready: @escaping @Sendable () -> Void, companions: [@Sendable () async throws -> Void] = []
+    ) async throws {
+        let server = APIServer(storage: storage, configuration: configuration)
         try await server.bootstrap()
-        let ready = paths.apiReadyFile
-        let log = log
-        let addons = Addons(apiHost: node.address.description, apiPort: Profile.apiPort)
+        let addons = Addons(apiHost: description.address.description, apiPort: description.port)
+        let (description, log) = (description, log)
+        // The program's name is that of the owner of the fields that it writes.
+        let client = { @Sendable (user: String, program: String) in
+            KubeClient(
+                server.inProcessTransport(user: user, groups: ["system:masters", "system:authenticated"]),
+                userAgent: program)
+        }
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                // The file tells `catbird start` that the API answers, without its asking again and again.
-                try await server.run(onBound: { _ in try? Files.replace(ready, with: [], mode: 0o600) })
-            }
+            group.addTask { try await server.run(onBound: { _ in ready() }) }
             // After a load is over its memory comes back.
             group.addTask { await Heap.trimRegularly() }
-            // The program's name is that of the owner of the fields that it writes.
-            let client = { @Sendable (user: String, program: String) in
-                KubeClient(
-                    server.inProcessTransport(user: user, groups: ["system:masters", "system:authenticated"]),
-                    userAgent: program)
-            }
             group.addTask {
-                await NodeRoles(client: client("system:catbird", "catbird"), controlPlane: node.name).run()
+                await NodeRoles(client: client("system:catbird", "catbird"), controlPlane: description.nodeName).run()
             }
             group.addTask {
                 await AgentKeeper(client: client("system:catbird", "catbird-keeper"), addons: addons, log: log).run()
@@ -64,9 +102,9 @@ public struct ControlPlane: Sendable {
                 try await ControllerManager(
                     client: client("system:kube-controller-manager", "kube-controller-manager"),
                     configuration: ControllerConfiguration(
-                        clusterCACertificatePEM: pki.authority.certificatePEM, certificateAuthority: pki.authority,
-                        tokenSigner: pki.tokenSigner,
-                        loadBalancerCIDR: profile.plan.loadBalancerRange),
+                        clusterCACertificatePEM: description.authority.certificatePEM,
+                        certificateAuthority: description.authority, tokenSigner: description.tokenSigner,
+                        loadBalancerCIDR: description.loadBalancerRange),
                     observer: { work in
                         switch work {
                         case .schedulerStarted: server.components.report(.scheduler, isRunning: true)
@@ -77,45 +115,21 @@ public struct ControlPlane: Sendable {
                     }
                 ).run()
             }
-            group.addTask { await Self.backUp(storage, ProfileBackup(paths: paths), log) }
-            if let network = SupervisedProcess.hostNetwork, let executable = HostEnvironment.executable {
-                group.addTask {
-                    do {
-                        try await SupervisorGuard.stepIn(
-                            profile: profile.name, executable: executable, network: network)
-                    } catch is CancellationError {
-                    } catch { log.error("the supervisor cannot be watched", metadata: ["error": "\(error)"]) }
-                }
-            }
-            // The first that fails ends the process, which is then started anew; only the addons' task and the
-            // watch over the supervisor end by themselves.
+            for companion in companions { group.addTask { try await companion() } }
+            // The first that fails ends the process, which is then started anew; only the addons' task and companions
+            // end by themselves.
             while try await group.next() != nil {}
         }
     }
-}
 
-extension ControlPlane {
-    /// A backup is a matter of time: no event asks for one.
-    private static func backUp(_ storage: SQLiteBackend, _ backup: ProfileBackup, _ log: Logger) async {
-        var pause: Duration = .seconds(600)
-        while (try? await Task.sleep(for: pause)) != nil {
-            pause = .seconds(3600)
-            if backup.summary?.revision == storage.currentRevision { continue }
-            do { try await backup.take { try await storage.backup(to: $0) } } catch {
-                log.error("no backup was taken", metadata: ["error": "\(error)"])
-            }
-        }
-    }
-
-    private func configuration(node: Profile.Node, pki: ProfilePKI) throws -> APIServerConfiguration {
-        let serving = try pki.apiServer(address: node.address, serviceAddress: IPAddress(10, 96, 0, 1))
-        let kubelets = try pki.kubeletClient()
+    private var configuration: APIServerConfiguration {
         var configuration = APIServerConfiguration(
-            tokenSigner: pki.tokenSigner, clientCAPEM: pki.authority.certificatePEM,
-            certificatePEM: serving.certificatePEM, privateKeyPEM: serving.privateKeyPEM,
-            kubeletClientCertificatePEM: kubelets.certificatePEM, kubeletClientKeyPEM: kubelets.privateKeyPEM,
-            advertiseAddress: node.address, advertisePort: Profile.apiPort, bindPort: Profile.apiPort, logger: log)
-        configuration.logDirectory = paths.logs
+            tokenSigner: description.tokenSigner, clientCAPEM: description.authority.certificatePEM,
+            certificatePEM: description.serving.certificatePEM, privateKeyPEM: description.serving.privateKeyPEM,
+            kubeletClientCertificatePEM: description.kubeletClient.certificatePEM,
+            kubeletClientKeyPEM: description.kubeletClient.privateKeyPEM, advertiseAddress: description.address,
+            advertisePort: description.port, bindPort: description.port, logger: log)
+        configuration.logDirectory = description.logDirectory
         return configuration
     }
 }

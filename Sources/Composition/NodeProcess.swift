@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ContainerRuntime
+public import ContainerRuntime
 import KubeClient
 import Kubelet
 import Linux
 public import Logging
 public import Values
 
-/// The process of one node: its kubelet with the container runtime. It runs inside the node's namespaces and knows
-/// nothing of the local cluster but what lies at the kubelet's usual paths.
+/// The process of one node: its kubelet with the container runtime. It runs inside the node's namespaces, or on a machine
+/// that is a node, and knows nothing of the cluster but what lies at the kubelet's usual paths: no profile, no fabric and
+/// no supervisor.
 public struct NodeProcess: Sendable {
-    /// What `catbird start` leaves for the node in `/var/lib/kubelet/config.json`.
+    /// Why the process cannot be the node that it is asked to be.
+    public struct Problem: Error, Sendable, CustomStringConvertible {
+        /// What is wrong, in one sentence.
+        public let description: String
+    }
+
+    /// What whoever makes the node leaves for it in `/var/lib/kubelet/config.json`.
     public struct Description: Sendable {
         public let name: String
         public let address: IPAddress
@@ -23,7 +30,7 @@ public struct NodeProcess: Sendable {
         /// How registries are reached.
         public let pulls: JSON
 
-        var json: JSON {
+        public var json: JSON {
             [
                 "name": JSON(name), "address": JSON(address.description), "zone": JSON(zone),
                 "clusterDNS": JSON(clusterDNS.description), "clusterDomain": JSON(clusterDomain),
@@ -31,7 +38,7 @@ public struct NodeProcess: Sendable {
             ]
         }
 
-        init(
+        public init(
             name: String, address: IPAddress, zone: String, clusterDNS: IPAddress, clusterDomain: String,
             builtinImages: Bool, cgroup: String, pulls: JSON
         ) {
@@ -57,7 +64,8 @@ public struct NodeProcess: Sendable {
         }
     }
 
-    static let folder = "/var/lib/kubelet"
+    /// Where a kubelet has its own.
+    public static let folder = "/var/lib/kubelet"
     private let name: String
     private let log: Logger
 
@@ -67,20 +75,21 @@ public struct NodeProcess: Sendable {
     }
 
     /// Runs until cancelled.
-    public func run() async throws {
+    ///
+    /// - Parameter registries: how images are pulled, made of what the description says of it (``Description/pulls``).
+    /// - Throws: ``Problem`` when there is no description of this node.
+    public func run(registries: @Sendable (JSON) -> RegistrySettings) async throws {
         let path = "\(Self.folder)/config.json"
         guard let json = try? JSON(parsing: Files.read(path)), let description = Description(json),
             description.name == name
         else {
-            throw LocalClusterError(
-                .guestError, "\(path) does not describe node \"\(name)\".",
-                nextStep: "This command is started by catbird inside a node. To start a cluster: catbird start")
+            throw Problem(description: "\(path) does not describe node \"\(name)\".")
         }
         let transport = try HTTPTransport(
             ClientConfiguration.kubeconfig(path: "\(Self.folder)/kubeconfig", context: nil))
         let images = ImageStore(
             usesStandIns: description.builtinImages,
-            registries: PullSettings.registries(description.pulls, network: SupervisedProcess.hostNetwork))
+            registries: registries(description.pulls))
         let runtime = try Runtime(
             RuntimeConfiguration(cgroupParent: description.cgroup, images: images))
         let pki = "\(Self.folder)/pki"

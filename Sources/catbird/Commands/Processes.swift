@@ -39,7 +39,7 @@ struct ControlPlaneCommand: AsyncParsableCommand {
 
     func run() async throws {
         Surroundings.adopt()
-        try await ControlPlane(profile: common.name, log: Logger(label: "catbird.controlplane")).run()
+        try await LocalControlPlane(profile: common.name, log: Logger(label: "catbird.controlplane")).run()
     }
 }
 
