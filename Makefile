@@ -72,6 +72,7 @@ format:
 
 lint:
 	swift format lint --strict --recursive Sources Tests Fuzz Benchmarks Package.swift
+	scripts/check-rooms
 
 install: build
 	install -d $(DESTDIR)/usr/local/bin

@@ -9,13 +9,6 @@ enum OutputForm: Sendable, Equatable {
     case partialMetadata
 }
 
-/// How an answer is written.
-enum OutputEncoding: String, Sendable, Hashable {
-    case json = "application/json"
-    case yaml = "application/yaml"
-    case protobuf = "application/vnd.kubernetes.protobuf"
-}
-
 /// The answer to an Accept header.
 struct Negotiated: Sendable, Equatable {
     var form: OutputForm
