@@ -133,7 +133,7 @@ public struct LocalExamination: Sendable {
 
 extension LocalKnowledge {
     /// What this machine knows of a profile.
-    init(of profile: Profile) {
+    public init(of profile: Profile) {
         let name = profile.name
         self.init(
             profile: name.text, nodes: profile.nodes.map(\.name), stoppedNodes: profile.stopped,
