@@ -12,17 +12,19 @@ package struct ClusterAddresses: Sendable {
     package var nodes: [KubeObject]
 
     package init(_ client: KubeClient) async throws {
-        async let pools = client.list(.ipPools).items
+        async let pools = Self.pools(client)
         async let blocks = client.list(.ipamBlocks).items
         async let claims = client.list(.blockAffinities).items
         async let handles = client.list(.ipamHandles).items
-        async let reservations = client.list(.ipReservations).items
+        async let reservations = client.listServed(.ipReservations)
         async let nodes = client.list(.nodes).items
         async let pods = client.list(.pods).items
         async let namespaces = client.list(.namespaces).items
         async let config = client.found(.ipamConfigs, "default")
         async let information = client.found(.clusterInformations, "default")
 
+        // First, because it tells best what a cluster is not.
+        self.pools = try await pools
         var problems: [IPAMObjectProblem] = []
         var table = BlockTable()
         for object in try await blocks {
@@ -35,8 +37,7 @@ package struct ClusterAddresses: Sendable {
         for object in try await claims {
             do { affinities.insert(try BlockAffinity(object)) } catch { problems.append(error) }
         }
-        let (readable, unreadable) = IPPool.read(try await pools)
-        self.pools = try await pools
+        let (readable, unreadable) = IPPool.read(self.pools)
         self.nodes = try await nodes
         let snapshot = IPAMSnapshot(
             pools: readable, problems: unreadable, blocks: table, affinities: affinities,
@@ -52,7 +53,28 @@ package struct ClusterAddresses: Sendable {
     }
 }
 
+extension ClusterAddresses {
+    /// The cluster's network is not Calico's.
+    package struct NotServed: Error, CustomStringConvertible {
+        package var description: String {
+            "The cluster does not serve ippools.crd.projectcalico.org: its pods' addresses are not Calico's to give, and "
+                + "nothing can be told of them"
+        }
+    }
+
+    private static func pools(_ client: KubeClient) async throws -> [KubeObject] {
+        do { return try await client.list(.ipPools).items } catch let error as APIError where error.isNotFound {
+            throw NotServed()
+        }
+    }
+}
+
 extension KubeClient {
+    /// The objects of a kind that older versions of Calico do not have.
+    fileprivate func listServed(_ resource: GroupVersionResource) async throws -> [KubeObject] {
+        do { return try await list(resource).items } catch let error as APIError where error.isNotFound { return [] }
+    }
+
     /// The object, or nil when there is none.
     package func found(_ resource: GroupVersionResource, _ name: String, in namespace: String? = nil) async throws
         -> KubeObject?
