@@ -94,11 +94,11 @@ let allTargets: [Target] = [
             "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "CNIProtocol", "Values",
             "CZlib", crypto, log, asyncHTTPClient,
         ]),
+    library("Manifests", ["KubeClient", "KubeObjects", "NetworkModel", "Values", "YAMLCoding", log]),
     library("Sessions", ["KubeClient", "Linux", "Values", "YAMLCoding"]),
     library(
         "Diagnosis",
         ["IPAM", "KubeClient", "KubeObjects", "Manifests", "NetworkModel", "PKI", "Sessions", "Values"]),
-    library("Manifests", ["KubeClient", "KubeObjects", "NetworkModel", "Values", "YAMLCoding", log]),
     library(
         "Calicoctl",
         ["IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkModel", "Sessions", "Values", "YAMLCoding"]),
@@ -106,15 +106,14 @@ let allTargets: [Target] = [
         "Composition",
         [
             "APIServer", "ContainerRuntime", "Controllers", "KubeClient", "KubeObjects", "Kubelet", "Linux",
-            "Manifests",
-            "PKI", "Storage", "Values", log,
+            "Manifests", "PKI", "Storage", "Values", log,
         ]),
     library(
         "LocalCluster",
-        nio + [
+        [
             "Composition", "ContainerRuntime", "Diagnosis", "HTTPServing", "KubeClient", "KubeObjects", "Linux",
             "NetworkAgent", "NetworkModel", "PKI", "Storage", "Values", "YAMLCoding", log, asyncHTTPClient,
-            .product(name: "NIOHTTP1", package: "swift-nio"),
+            .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
         ]),
     .executableTarget(
         name: "catbird",
@@ -202,16 +201,16 @@ let allTargets: [Target] = [
     tests(
         "CalicoctlTests",
         ["Calicoctl", "Diagnosis", "APIServer", "Linux", "Storage", "PKI", "KubeClient", "KubeObjects", "Values"]),
-    tests("DiagnosisTests", ["Diagnosis", "KubeClient", "KubeObjects", "PKI", "Values"]),
+    tests("DiagnosisTests", ["Diagnosis", "KubeObjects", "PKI", "Values"]),
     tests(
         "ManifestsTests",
         [
-            log, "Manifests", "APIServer", "APIServerTesting", "KubeClient", "KubeObjects", "PKI", "Storage", "Values",
+            log, "Manifests", "APIServer", "APIServerTesting", "KubeClient", "KubeObjects", "PKI", "Values",
         ]),
     tests("LifecycleTests", ["Diagnosis", "KubeClient", "KubeObjects", "Linux", "LocalCluster", "PKI", "Values"]),
     tests(
         "LocalClusterTests",
-        [log, "LocalCluster", "Diagnosis", "Linux", "PKI", "YAMLCoding", "Values", "KubeClient", "KubeObjects"]),
+        [log, "LocalCluster", "Diagnosis", "Linux", "PKI", "YAMLCoding", "Values"]),
 ]
 
 /// `make fuzz`: libFuzzer brings their `main`, so that they are no part of other builds.

@@ -4,7 +4,6 @@ import KubeClient
 import KubeObjects
 import Testing
 import Values
-import YAMLCoding
 
 @testable import Manifests
 
