@@ -74,6 +74,7 @@ format:
 lint:
 	swift format lint --strict --recursive Sources Tests Fuzz Benchmarks Package.swift
 	scripts/check-decider
+	scripts/check-rooms
 
 install: build
 	install -d $(DESTDIR)/usr/local/bin

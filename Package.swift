@@ -94,18 +94,33 @@ let allTargets: [Target] = [
             "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "NetworkModel", "PKI", "Linux",
             "CNIProtocol", "Values", "CZlib", crypto, log, asyncHTTPClient,
         ]),
-    library("Calicoctl", ["IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkModel", "Values", "YAMLCoding"]),
+    library("Manifests", ["KubeClient", "KubeObjects", "NetworkModel", "Values", "YAMLCoding", log]),
+    library("Sessions", ["KubeClient", "Linux", "Values", "YAMLCoding"]),
+    library(
+        "Diagnosis",
+        ["IPAM", "KubeClient", "KubeObjects", "Manifests", "NetworkModel", "PKI", "Sessions", "Values"]),
+    library(
+        "Calicoctl",
+        ["IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkModel", "Sessions", "Values", "YAMLCoding"]),
+    library(
+        "Composition",
+        [
+            "APIServer", "ContainerRuntime", "Controllers", "KubeClient", "KubeObjects", "Kubelet", "Linux",
+            "Manifests", "PKI", "Storage", "Values", log,
+        ]),
     library(
         "LocalCluster",
-        nio + [
-            "APIServer", "Controllers", "Kubelet", "ContainerRuntime", "NetworkAgent", "ClusterDNS", "KubeClient",
-            "KubeObjects", "PKI", "Linux", "Values", "Storage", "NetworkModel", "HTTPServing", "YAMLCoding", log,
-            asyncHTTPClient,
+        [
+            "Composition", "ContainerRuntime", "Diagnosis", "HTTPServing", "KubeClient", "KubeObjects", "Linux",
+            "NetworkAgent", "NetworkModel", "PKI", "Storage", "Values", "YAMLCoding", log, asyncHTTPClient,
+            .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
         ]),
     .executableTarget(
         name: "catbird",
         dependencies: [
-            "LocalCluster", "Calicoctl", "APIServer", "Controllers", "Kubelet", "ContainerRuntime", "NetworkAgent",
+            "LocalCluster", "Calicoctl", "Diagnosis", "Manifests", "APIServer", "Controllers", "Kubelet",
+            "ContainerRuntime",
+            "NetworkAgent",
             "ClusterDNS", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Storage", "Linux", "Values",
             "YAMLCoding", log, .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ], path: "Sources/catbird", swiftSettings: settings),
@@ -184,11 +199,18 @@ let allTargets: [Target] = [
             "APIServer", "Storage",
         ]),
     tests(
-        "CalicoctlTests", ["Calicoctl", "APIServer", "Linux", "Storage", "PKI", "KubeClient", "KubeObjects", "Values"]),
-    tests("LifecycleTests", ["KubeClient", "KubeObjects", "Linux", "LocalCluster", "PKI", "Values"]),
+        "CalicoctlTests",
+        ["Calicoctl", "Diagnosis", "APIServer", "Linux", "Storage", "PKI", "KubeClient", "KubeObjects", "Values"]),
+    tests("DiagnosisTests", ["Diagnosis", "KubeObjects", "PKI", "Values"]),
+    tests(
+        "ManifestsTests",
+        [
+            log, "Manifests", "APIServer", "APIServerTesting", "KubeClient", "KubeObjects", "PKI", "Values",
+        ]),
+    tests("LifecycleTests", ["Diagnosis", "KubeClient", "KubeObjects", "Linux", "LocalCluster", "PKI", "Values"]),
     tests(
         "LocalClusterTests",
-        [log, "LocalCluster", "Linux", "PKI", "YAMLCoding", "Values", "KubeClient", "KubeObjects"]),
+        [log, "LocalCluster", "Diagnosis", "Linux", "PKI", "YAMLCoding", "Values"]),
 ]
 
 /// `make fuzz`: libFuzzer brings their `main`, so that they are no part of other builds.

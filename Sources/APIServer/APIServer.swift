@@ -11,6 +11,11 @@ import Values
 ///
 /// Nothing in here knows more of a kind than its schema says, but for the few strategies and admission plugins that give
 /// kinds like Pod and Service their behaviour.
+///
+/// The folders are rooms that use each other's types in one direction, which `scripts/check-rooms` holds: encodings; the
+/// cache of what is stored; what comes in and goes out; requests; who asks; roles; nodes' rights; access; admission; verbs;
+/// and above them, each for itself, what answers: subresources, proxies, reviews, discovery, custom resources, health, the
+/// first start, the transports. This type puts them together; its extensions in the rooms are the answers to requests.
 public final class APIServer: Sendable {
     public let configuration: APIServerConfiguration
     let storage: any Backend

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
 public import KubeClient
-import Values
+import Sessions
 
 /// Calico's command line over the Kubernetes datastore. Each run gives the exit code that calicoctl gives.
 public enum Calicoctl {
@@ -21,78 +20,15 @@ public enum Calicoctl {
         _ words: [String], input: @escaping @Sendable () -> [UInt8], client: KubeClient?,
         output: @escaping @Sendable (String) -> Void, errors: @escaping @Sendable (String) -> Void
     ) async -> Int32 {
-        await guarded(errors) {
+        await Session.guarded(errors) {
             let session = Session(
                 arguments: try Arguments(words), client: client, input: input, output: output, errors: errors)
             return try await session.run()
         }
     }
-
-    /// Runs a command and turns what it throws into a message and an exit code.
-    static func guarded(_ errors: @Sendable (String) -> Void, _ body: () async throws -> Int32) async -> Int32 {
-        do {
-            return try await body()
-        } catch let failure as Failure {
-            errors(failure.message)
-            return failure.code
-        } catch let error as APIError {
-            errors(error.message)
-            return 1
-        } catch {
-            errors("\(error)")
-            return 1
-        }
-    }
 }
 
-/// A message for standard error and an exit code.
-struct Failure: Error {
-    let message: String
-    var code: Int32 = 1
-
-    init(_ message: String, code: Int32 = 1) {
-        self.message = message
-        self.code = code
-    }
-}
-
-/// One command with what it needs.
-struct Session: Sendable {
-    let arguments: Arguments
-    private let givenClient: KubeClient?
-    let input: @Sendable () -> [UInt8]
-    let output: @Sendable (String) -> Void
-    let errors: @Sendable (String) -> Void
-
-    init(
-        arguments: Arguments, client: KubeClient?, input: @escaping @Sendable () -> [UInt8],
-        output: @escaping @Sendable (String) -> Void, errors: @escaping @Sendable (String) -> Void
-    ) {
-        self.arguments = arguments
-        givenClient = client
-        self.input = input
-        self.output = output
-        self.errors = errors
-    }
-
-    /// The API that `--context`, `KUBECONFIG`, `~/.kube/config` or the pod's service account leads to.
-    func client() throws -> KubeClient {
-        if let givenClient {
-            return KubeClient(WarningTransport(givenClient.transport, errors), userAgent: "calicoctl")
-        }
-        let configuration: ClientConfiguration
-        do {
-            configuration = try ClientConfiguration.discover(
-                kubeconfig: try arguments.value("kubeconfig") ?? configuredKubeconfig(),
-                context: arguments.value("context") ?? arguments.value("profile"))
-        } catch let failure as Failure {
-            throw failure
-        } catch {
-            throw Failure("Failed to create Calico API client: \(error)")
-        }
-        return KubeClient(WarningTransport(try HTTPTransport(configuration), errors), userAgent: "calicoctl")
-    }
-
+extension Session {
     func run() async throws -> Int32 {
         let verb = arguments.words.first ?? "help"
         if arguments.flag("help") || verb == "help" {
@@ -153,35 +89,4 @@ enum Usage {
              --allow-version-mismatch  Accepted: versions never stand in the way.
 
         """
-}
-
-enum StandardStreams {
-    static func readInput() -> [UInt8] {
-        var result: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = Glibc.read(0, &buffer, buffer.count)
-            guard count > 0 else { return result }
-            result += buffer[..<count]
-        }
-    }
-
-    /// Whether the terminal shows more than ASCII.
-    static var showsUnicode: Bool {
-        let environment = Files.environment
-        let locale = environment["LC_ALL"] ?? environment["LC_CTYPE"] ?? environment["LANG"] ?? ""
-        return locale.uppercased().contains("UTF")
-    }
-
-    static func print(_ text: String) { write(1, text) }
-    static func printError(_ text: String) { write(2, text.hasSuffix("\n") ? text : text + "\n") }
-
-    private static func write(_ fd: Int32, _ text: String) {
-        var bytes = Array(text.utf8)[...]
-        while !bytes.isEmpty {
-            let count = bytes.withUnsafeBytes { Glibc.write(fd, $0.baseAddress, $0.count) }
-            guard count > 0 else { return }
-            bytes = bytes.dropFirst(count)
-        }
-    }
 }

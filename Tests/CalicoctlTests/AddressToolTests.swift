@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Diagnosis
 import APIServer
 import Calicoctl
 import KubeClient
@@ -108,7 +109,37 @@ extension Fixture {
     }
 }
 
+/// A cluster that does not serve some of the kinds.
+private struct WithoutKinds: APITransport {
+    let inner: any APITransport
+    let missing: Set<String>
+
+    func send(_ request: APIRequest) async throws -> APIResponse {
+        guard missing.contains(where: { request.path.hasSuffix("/\($0)") }) else {
+            return try await inner.send(request)
+        }
+        return APIResponse(status: 404, body: .bytes(Array("404 page not found".utf8)))
+    }
+}
+
 @Suite struct AddressToolTests {
+    @Test func clustersWithoutCalicoOrWithAnOlderOne() async throws {
+        let fixture = try await Fixture.racks()
+        func ask(without kinds: Set<String>) async -> (code: Int32, errors: String) {
+            let errors = Mutex("")
+            let client = KubeClient(WithoutKinds(inner: fixture.client.transport, missing: kinds))
+            let code = await AddressTool.run(
+                ["explain", "pod/web"], input: { [] }, client: client, output: { _ in },
+                errors: { text in errors.withLock { $0 += text } })
+            return (code, errors.withLock { $0 })
+        }
+        let other = await ask(without: ["ippools", "ipamblocks", "blockaffinities", "ipamhandles", "ipreservations"])
+        #expect(other.code == 1)
+        #expect(other.errors.contains("does not serve ippools"), "\(other.errors)")
+        let older = await ask(without: ["ipreservations"])
+        #expect(older.code == 0, "\(older.errors)")
+    }
+
     @Test func explainsAPod() async throws {
         let fixture = try await Fixture.racks()
         let web = await fixture.ask("explain pod/web")

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Sessions
+
 /// What each command of calicoctl takes: its help, and the options that mean something to it.
 struct CommandHelp: Sendable {
     /// `ipam show`

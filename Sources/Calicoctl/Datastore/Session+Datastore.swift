@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import IPAM
+import Sessions
 import KubeClient
 import KubeObjects
 import Values

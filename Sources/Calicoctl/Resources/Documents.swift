@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
 import KubeObjects
-import Linux
+import Sessions
 import Values
-import YAMLCoding
 
 /// Objects as they stand in files: under `projectcalico.org/v3` outside, `crd.projectcalico.org/v1` in the datastore.
 extension Session {
@@ -15,39 +13,6 @@ extension Session {
             throw Failure("Failed to execute command: no resources specified in file")
         }
         return result
-    }
-
-    /// What the files that `-f` names hold, lists taken apart.
-    func rawDocuments() throws -> [(path: String, json: JSON)] {
-        var result: [(path: String, json: JSON)] = []
-        for path in try arguments.all("filename").flatMap(files) {
-            let bytes: [UInt8]
-            if path == "-" { bytes = input() } else { bytes = try Self.read(path) }
-            let parsed: [JSON]
-            do { parsed = try YAML.documents(String(decoding: bytes, as: UTF8.self)) } catch {
-                throw Failure("Failed to execute command: unable to read \(path): \(error)")
-            }
-            for json in parsed {
-                for item in (json["kind"].string?.hasSuffix("List") ?? false) ? json["items"].array ?? [] : [json] {
-                    result.append((path, item))
-                }
-            }
-        }
-        return result
-    }
-
-    /// The files that `-f` means: a folder's own, and with `-R` those of the folders below, by name.
-    private func files(_ path: String) throws -> [String] {
-        guard path != "-", Linux.Files.kind(path) == .directory else { return [path] }
-        do {
-            return try Linux.Files.list(path).flatMap { entry -> [String] in
-                let below = "\(path)/\(entry.name)"
-                if entry.kind == .directory { return arguments.flag("recursive") ? try files(below) : [] }
-                return [".yaml", ".yml", ".json"].contains(where: entry.name.hasSuffix) ? [below] : []
-            }
-        } catch let error as Errno {
-            throw Failure("Failed to execute command: \(error)")
-        }
     }
 
     private func document(_ json: JSON, _ path: String) throws -> (ResourceKind, KubeObject) {
@@ -81,13 +46,6 @@ extension Session {
                 "Failed to execute command: \(kindName)(\(name)) is not namespaced: remove metadata.namespace")
         }
         return (kind, Self.inward(object, kind))
-    }
-
-    static func read(_ path: String) throws -> [UInt8] {
-        // Standard input is read so too: whoever writes to it has more time than a file, but not for ever.
-        do { return try Files.read(path, patience: .seconds(600)) } catch {
-            throw Failure("Failed to execute command: \(error.call) \(path): \(Errno.text(error.code))")
-        }
     }
 
     /// The object as the datastore takes it.

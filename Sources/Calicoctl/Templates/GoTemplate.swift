@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Sessions
 import Values
 
 /// The part of Go's `text/template` that `get -o go-template=` is used with: fields, variables, pipelines, `if`,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Sessions
 import Values
 
 /// Reads a Go template: text and actions first, then the tree that actions make.

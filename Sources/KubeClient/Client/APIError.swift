@@ -53,6 +53,18 @@ public struct APIError: Error, Sendable, Hashable, CustomStringConvertible {
     /// Worth trying again unchanged: the server is overloaded, starting or gone for a moment.
     public var isTransient: Bool { code == 429 || code >= 500 }
 
+    /// What another manager has set, of a conflict of server-side apply: the field (`.spec.replicas`) and the manager's
+    /// name, which the server gives in quotes.
+    public var conflictingFields: [(field: String, manager: String)] {
+        (details["causes"].array ?? []).compactMap { cause in
+            guard cause["reason"].string == "FieldManagerConflict", let field = cause["field"].string else {
+                return nil
+            }
+            let parts = (cause["message"].string ?? "").split(separator: "\"", omittingEmptySubsequences: false)
+            return (field, parts.count > 2 ? String(parts[1]) : "")
+        }
+    }
+
     /// The texts of `details.causes`, each with its field.
     public var causes: [(field: String, message: String)] {
         (details["causes"].array ?? []).map { ($0["field"].string ?? "", $0["message"].string ?? "") }

@@ -111,6 +111,21 @@ public struct KubeClient: Sendable {
             contentType: type.rawValue)
     }
 
+    /// Applies a configuration (server-side apply): makes the object, or sets the fields that `object` states and drops
+    /// those that the same manager stated before.
+    ///
+    /// - Parameter force: takes fields that other managers set, instead of failing with a conflict.
+    @discardableResult
+    public func apply(
+        _ resource: GroupVersionResource, _ object: KubeObject, fieldManager: String, force: Bool = false
+    ) async throws -> KubeObject {
+        KubeObject(
+            try await json(
+                "PATCH", resource.path(namespace: object.namespace, name: object.name),
+                query: [("fieldManager", fieldManager)] + (force ? [("force", "true")] : []), body: object.json,
+                contentType: PatchType.apply.rawValue))
+    }
+
     /// Deletes the object; with `uid`, only if it is still that one.
     public func delete(
         _ resource: GroupVersionResource, _ name: String, in namespace: String? = nil, uid: String? = nil,

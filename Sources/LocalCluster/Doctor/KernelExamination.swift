@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Diagnosis
 public import KubeClient
 import KubeObjects
 import Linux

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Diagnosis
 import Glibc
 import KubeClient
 import KubeObjects
@@ -50,13 +51,14 @@ public struct LocalExamination: Sendable {
     }
 
     private func objects(_ client: KubeClient, _ facts: MachineFacts) async throws -> [Finding] {
-        let examination = Examination(client: client, profile: profile)
+        var local = LocalKnowledge(of: profile)
+        for process in facts.processes where process.name.hasPrefix("node-") {
+            local.nodeStarts[String(process.name.dropFirst("node-".count))] = process.startedAt
+        }
+        let examination = Examination(client: client, local: local)
         async let found = examination.snapshot(countingWrites: true)
         async let service = answersOfService()
-        var cluster = try await found
-        for process in facts.processes where process.name.hasPrefix("node-") {
-            cluster.nodeStarts[String(process.name.dropFirst("node-".count))] = process.startedAt
-        }
+        let cluster = try await found
         var result = Judgement.findings(cluster)
         var observation = await service
         if observation.answers.values.contains(false) {
@@ -126,5 +128,19 @@ public struct LocalExamination: Sendable {
             for await (node, answers) in group { result[node] = answers }
             return result
         }
+    }
+}
+
+extension LocalKnowledge {
+    /// What this machine knows of a profile.
+    public init(of profile: Profile) {
+        let name = profile.name
+        self.init(
+            profile: name.text, nodes: profile.nodes.map(\.name), stoppedNodes: profile.stopped,
+            tryListeners: { node, listeners in
+                let namespace = NodeAccess.namespaces(of: node, in: name).net
+                let codes = await ConnectionProbe(namespace: namespace).attempt(listeners)
+                return codes.filter { $0.value == 0 || $0.value == ECONNREFUSED }.mapValues { $0 == 0 }
+            })
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Diagnosis
 import KubeClient
 import KubeObjects
 import Linux
@@ -46,7 +47,7 @@ struct ClusterReadiness: Sendable {
     /// What `doctor` finds, in one line.
     private func obstacles(_ client: KubeClient) async -> String {
         do {
-            let findings = try await Examination(client: client, profile: profile).findings()
+            let findings = try await Examination(client: client, local: LocalKnowledge(of: profile)).findings()
             guard !findings.isEmpty else {
                 return "DNS does not answer at \(Self.dnsAddress), and nothing is seen to be wrong"
             }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Composition
 public import Linux
 import PKI
 import Values

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Diagnosis
 import ArgumentParser
-import Calicoctl
 
 /// Named here for `catbird --help`; `AddressTool` reads the command line itself.
 struct ExplainCommand: AsyncParsableCommand {

@@ -19,7 +19,7 @@ struct Node: AsyncParsableCommand {
 
         func run() async throws {
             Surroundings.adopt()
-            try await NodeProcess(name: name, log: Logger(label: "catbird.node")).run()
+            try await LocalNode(name: name, log: Logger(label: "catbird.node")).run()
         }
     }
 

@@ -9,6 +9,7 @@ import KubeObjects
 import Linux
 import LocalCluster
 import Logging
+import Manifests
 import NetworkAgent
 import YAMLCoding
 
@@ -42,7 +43,7 @@ struct ControlPlaneCommand: AsyncParsableCommand {
 
     func run() async throws {
         Surroundings.adopt()
-        try await ControlPlane(profile: common.name, log: Logger(label: "catbird.controlplane")).run()
+        try await LocalControlPlane(profile: common.name, log: Logger(label: "catbird.controlplane")).run()
     }
 }
 

@@ -2,11 +2,12 @@
 
 import ArgumentParser
 import Linux
+import Manifests
 import Values
 
 struct Version: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Prints the version.")
-    static let number = "v0.1.0"
+    static let number = Addons.version
     static let kubernetes = "v1.36.2"
 
     @Option(name: [.customShort("o"), .long], help: "json or yaml.") var output: String?

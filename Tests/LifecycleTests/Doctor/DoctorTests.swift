@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Diagnosis
 import Glibc
 import KubeClient
 import KubeObjects
@@ -168,7 +169,7 @@ struct Patient {
                 // The limit of the whole wait: what never comes would be waited for without end.
                 let end = ContinuousClock.now + .seconds(90)
                 for await _ in changes {
-                    let findings = try await Examination(client: client, profile: profile).findings()
+                    let findings = try await Examination(client: client, local: LocalKnowledge(of: profile)).findings()
                     left = missing(findings)
                     if left.isEmpty { return findings }
                     if ContinuousClock.now > end { break }
