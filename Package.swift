@@ -74,7 +74,8 @@ let allTargets: [Target] = [
     library(
         "APIServer",
         nioHTTP + [
-            "Storage", "KubeObjects", "NetworkModel", "KubeClient", "HTTPServing", "PKI", "Values", "CZlib", crypto,
+            "Coordination", "Storage", "KubeObjects", "NetworkModel", "KubeClient", "HTTPServing", "PKI", "Values",
+            "CZlib", crypto,
             x509, log, "YAMLCoding",
         ]),
     library(
@@ -98,8 +99,9 @@ let allTargets: [Target] = [
     library(
         "LocalCluster",
         nio + [
-            "APIServer", "Controllers", "Kubelet", "ContainerRuntime", "NetworkAgent", "ClusterDNS", "KubeClient",
-            "KubeObjects", "PKI", "Linux", "Values", "Storage", "NetworkModel", "HTTPServing", "YAMLCoding", log,
+            "APIServer", "Controllers", "Coordination", "Kubelet", "ContainerRuntime", "NetworkAgent", "ClusterDNS",
+            "KubeClient", "KubeObjects", "PKI", "Linux", "Values", "Storage", "NetworkModel", "HTTPServing",
+            "YAMLCoding", log,
             asyncHTTPClient,
         ]),
     .executableTarget(
@@ -121,7 +123,7 @@ let allTargets: [Target] = [
         name: "FuzzingServices",
         dependencies: nioHTTP + [
             "Fuzzing", "APIServer", "ClusterDNS", "ContainerRuntime", "HTTPServing", "KubeClient", "KubeObjects",
-            "Kubelet", "Linux", "PKI", "Storage", "Values",
+            "Kubelet", "Linux", "PKI", "Storage", "Values", log,
         ],
         path: "Fuzz/FuzzingServices", swiftSettings: settings),
 
