@@ -4,7 +4,7 @@
 RELEASE := swift build -c release --static-swift-stdlib
 BIN := .build/release
 
-.PHONY: lab docs outside clients kubectl test fuzz build bench kills store-kills attack soak format lint clean install packages
+.PHONY: lab docs outside clients kubectl test fuzz build bench kills store-kills attack soak format lint check-plugin clean install packages
 
 packages:
 	scripts/install-packages
@@ -70,8 +70,15 @@ kills: build
 format:
 	swift format --in-place --recursive Sources Tests Fuzz Benchmarks Package.swift
 
+# The formatter, then the rules of the house, each shown to be missed when it is broken.
 lint:
 	swift format lint --strict --recursive Sources Tests Fuzz Benchmarks Package.swift
+	@scripts/tests/rules 2>&1 | tail -n 3 | grep -qx OK || scripts/tests/rules
+	scripts/check
+
+# What the plugin links, of the release build.
+check-plugin:
+	scripts/check-plugin $(BIN)/catbird-cni
 
 install: build
 	install -d $(DESTDIR)/usr/local/bin
