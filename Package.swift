@@ -73,7 +73,10 @@ let allTargets: [Target] = [
     library("HTTPServing", ["PKI", "Values", nioCore, nioPosix, nioHTTP1, nioTLS, nioSSL, nioHTTP2, nioHPACK, log]),
     library(
         "KubeClient",
-        ["KubeObjects", "Values", "YAMLCoding", nioCore, nioFoundationCompat, nioHTTP1, nioSSL, asyncHTTPClient, log]),
+        [
+            "Coordination", "KubeObjects", "Values", "YAMLCoding", nioCore, nioFoundationCompat, nioHTTP1, nioSSL,
+            asyncHTTPClient, log,
+        ]),
     library("IPAM", ["KubeClient", "KubeObjects", "NetworkModel", "Linux", "Values", log]),
     library(
         "APIServer",
