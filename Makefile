@@ -4,13 +4,14 @@
 RELEASE := swift build -c release --static-swift-stdlib
 BIN := .build/release
 
-.PHONY: lab docs outside clients kubectl test fuzz build bench kills store-kills attack soak format lint check-plugin clean install packages
+.PHONY: lab docs outside clients kubectl test build-tests fuzz build bench kills store-kills attack soak format lint check-plugin clean install packages
 
 packages:
 	scripts/install-packages
 
+# Only what is started: without the names also helpers of tests and fuzzers would be compiled.
 build: packages
-	$(RELEASE)
+	CATBIRD_ONLY=catbird,catbird-cni $(RELEASE)
 
 lab: build
 	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/lab
@@ -19,6 +20,9 @@ lab: build
 docs: build
 	scripts/install-packages --tests
 	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/docs
+
+build-tests: packages
+	swift build --build-tests
 
 test:
 	scripts/install-packages --tests

@@ -294,15 +294,13 @@ struct LayerUnpacker {
         guard let last = parts.last else {
             throw ArchiveDamage(reason: "hard link \"\(Self.text(path))\" has no target")
         }
-        let fd = openInside(Array(parts.dropLast()))
-        guard fd >= 0 else {
-            if errno == ENOENT { throw Self.dangling(path, target) }
-            throw Self.refusal(target, errno)
+        let folder: FileDescriptorBox
+        do throws(Errno) { folder = try openInside(Array(parts.dropLast())) } catch {
+            throw error.code == ENOENT ? Self.dangling(path, target) : Self.refusal(target, error.code)
         }
-        defer { close(fd) }
         let targetName = FileName(last)
         var info = stat()
-        guard fstatat(fd, targetName.cString, &info, AT_SYMLINK_NOFOLLOW) == 0 else {
+        guard fstatat(folder.fd, targetName.cString, &info, AT_SYMLINK_NOFOLLOW) == 0 else {
             throw Self.dangling(path, target)
         }
         guard [UInt32(CATBIRD_FILE), UInt32(CATBIRD_SYMBOLIC_LINK)].contains(info.st_mode & 0o170000) else {
@@ -317,7 +315,7 @@ struct LayerUnpacker {
             return
         }
         try clear(path, directory, name)
-        guard linkat(fd, targetName.cString, directory.fd, name.cString, 0) == 0 else {
+        guard linkat(folder.fd, targetName.cString, directory.fd, name.cString, 0) == 0 else {
             throw Errno("link", Self.text(path))
         }
     }

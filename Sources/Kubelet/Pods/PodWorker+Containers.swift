@@ -202,6 +202,7 @@ extension PodWorker {
         guard !old.isEmpty else { return }
         let logs = context.configuration.containerLogDirectory
         let pod = self.pod
+        // Not structured: what fails here is found again when the pod is cleared away.
         Task {
             for container in old {
                 try? await runtime.removeContainer(container.id)

@@ -215,7 +215,8 @@ import Values
             // What the host has hundreds of is seen, not copied: each would be an inode of every node's disk.
             for folder in ["/etc/ssl/certs", "/etc/alternatives"] where Files.kind(folder) == .directory {
                 #expect(try Files.list(node.root + folder).isEmpty)
-                let seen = try await shell(node, "ls \(folder) | wc -l; touch \(folder)/x 2>/dev/null || echo read-only")
+                let seen = try await shell(
+                    node, "ls \(folder) | wc -l; touch \(folder)/x 2>/dev/null || echo read-only")
                 #expect(try seen.text == "\(Files.list(folder).count)\nread-only\n")
             }
             #expect(Files.exists("\(node.root)/var/lib/kubelet/here") && !Files.exists("/run/here"))
