@@ -30,7 +30,7 @@ final class RequestMetrics: Sendable {
         labels: ["request_kind"])
     private let storeDurations = MetricFamily(
         .histogram, "etcd_request_duration_seconds", "How long the store takes to write.",
-        labels: ["operation", "type"], bounds: MetricFamily.requestSeconds)
+        labels: ["operation", "type"], bounds: seconds)
 
     init() {
         for kind in ["mutating", "readOnly"] { inFlight.touch([kind]) }
