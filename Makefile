@@ -4,13 +4,14 @@
 RELEASE := swift build -c release --static-swift-stdlib
 BIN := .build/release
 
-.PHONY: lab docs outside clients kubectl test fuzz build bench kills store-kills attack soak format lint clean install packages
+.PHONY: lab docs outside clients kubectl test build-tests fuzz build bench kills store-kills attack soak format lint check-plugin clean install packages
 
 packages:
 	scripts/install-packages
 
+# Only what is started: without the names also helpers of tests and fuzzers would be compiled.
 build: packages
-	$(RELEASE)
+	CATBIRD_ONLY=catbird,catbird-cni $(RELEASE)
 
 lab: build
 	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/lab
@@ -19,6 +20,9 @@ lab: build
 docs: build
 	scripts/install-packages --tests
 	CATBIRD=$(CURDIR)/$(BIN)/catbird scripts/docs
+
+build-tests: packages
+	swift build --build-tests
 
 test:
 	scripts/install-packages --tests
@@ -71,10 +75,17 @@ kills: build
 format:
 	swift format --in-place --recursive Sources Tests Fuzz Benchmarks Package.swift
 
+# The formatter, then the rules of the house, each shown to be missed when it is broken.
 lint:
 	swift format lint --strict --recursive Sources Tests Fuzz Benchmarks Package.swift
 	scripts/check-decider
 	scripts/check-rooms
+	@scripts/tests/rules 2>&1 | tail -n 3 | grep -qx OK || scripts/tests/rules
+	scripts/check
+
+# What the plugin links, of the release build.
+check-plugin:
+	scripts/check-plugin $(BIN)/catbird-cni
 
 install: build
 	install -d $(DESTDIR)/usr/local/bin

@@ -6,32 +6,34 @@ import PackageDescription
 /// else: the quick loop for one room of the house (see CONTRIBUTING.md). Unset, everything is built.
 let only: Set<String>? = Context.environment["CATBIRD_ONLY"].map { Set($0.split(separator: ",").map(String.init)) }
 
-let settings: [SwiftSetting] = [
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-]
+/// `CATBIRD_STRICT=1`, as CI builds: a warning is an error, and what only `make bench` and `make fuzz` run is compiled too.
+let isStrict = Context.environment["CATBIRD_STRICT"] != nil
 
-let nio: [Target.Dependency] = [
-    .product(name: "NIOCore", package: "swift-nio"),
-    .product(name: "NIOPosix", package: "swift-nio"),
-    .product(name: "NIOFoundationCompat", package: "swift-nio"),
-]
-let nioHTTP: [Target.Dependency] =
-    nio + [
-        .product(name: "NIOHTTP1", package: "swift-nio"),
-        .product(name: "NIOWebSocket", package: "swift-nio"),
-        .product(name: "NIOTLS", package: "swift-nio"),
-        .product(name: "NIOSSL", package: "swift-nio-ssl"),
-    ]
-let nioHTTP2: [Target.Dependency] = [
-    .product(name: "NIOHTTP2", package: "swift-nio-http2"),
-    .product(name: "NIOHPACK", package: "swift-nio-http2"),
-]
+let settings: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+    ] + (isStrict ? [.treatAllWarnings(as: .error)] : [])
+
+// Each target names what its files import, and nothing else (`scripts/check`): what is declared is built and linked.
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioFoundationCompat: Target.Dependency = .product(name: "NIOFoundationCompat", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
+let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
+let nioHPACK: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
+let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
 let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, path: "Sources/\(name)", swiftSettings: settings)
@@ -65,34 +67,40 @@ let allTargets: [Target] = [
     // With I/O
     library("Coordination", []),
     library("Linux", ["Values", "CLinux", "CNFTables"]),
-    library("Storage", ["Values", .product(name: "GRDB", package: "GRDB.swift"), log]),
-    library("YAMLCoding", ["Values", .product(name: "Yams", package: "Yams")]),
-    library("PKI", [crypto, x509, .product(name: "SwiftASN1", package: "swift-asn1"), "Values"]),
-    library("HTTPServing", nioHTTP + nioHTTP2 + ["PKI", "Values", x509, log]),
-    library("KubeClient", nioHTTP + ["KubeObjects", "Values", "PKI", "YAMLCoding", asyncHTTPClient, log]),
+    library("Storage", ["Values", grdb, log]),
+    library("YAMLCoding", ["Values", yams]),
+    library("PKI", ["Values", crypto, x509, asn1]),
+    library("HTTPServing", ["PKI", "Values", nioCore, nioPosix, nioHTTP1, nioTLS, nioSSL, nioHTTP2, nioHPACK, log]),
+    library(
+        "KubeClient",
+        [
+            "Coordination", "KubeObjects", "Values", "YAMLCoding", nioCore, nioFoundationCompat, nioHTTP1, nioSSL,
+            asyncHTTPClient, log,
+        ]),
     library("IPAM", ["KubeClient", "KubeObjects", "NetworkModel", "Linux", "Values", log]),
     library(
         "APIServer",
-        nioHTTP + [
-            "Storage", "KubeObjects", "NetworkModel", "KubeClient", "HTTPServing", "PKI", "Values", "CZlib", crypto,
-            x509, log, "YAMLCoding",
+        [
+            "Coordination", "Storage", "KubeObjects", "NetworkModel", "KubeClient", "HTTPServing", "PKI", "Values",
+            "CZlib", "YAMLCoding", nioCore, nioHTTP1, log,
         ]),
     library(
         "Controllers", ["Coordination", "IPAM", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Values", log]),
-    library("ClusterDNS", nio + ["KubeClient", "KubeObjects", "Values", "HTTPServing", "Linux", log]),
+    library("ClusterDNS", ["KubeClient", "KubeObjects", "Values", "HTTPServing", "Linux", nioCore, nioPosix, log]),
     library(
         "NetworkAgent",
-        nio + [
-            "HTTPServing", "IPAM", "KubeClient", "KubeObjects", "NetworkModel", "CNIProtocol", "Linux", "Values", log,
-        ]),
+        ["HTTPServing", "IPAM", "KubeClient", "KubeObjects", "NetworkModel", "CNIProtocol", "Linux", "Values", log]),
     library(
         "ContainerRuntime",
-        nioHTTP + ["Coordination", "Linux", "CNIProtocol", "Values", "CArchive", "CZlib", crypto, asyncHTTPClient, log]),
+        [
+            "Coordination", "Linux", "CNIProtocol", "Values", "CArchive", nioCore, nioPosix, nioFoundationCompat,
+            nioHTTP1, nioSSL, crypto, asyncHTTPClient, log,
+        ]),
     library(
         "Kubelet",
-        nioHTTP + [
-            "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "NetworkModel", "PKI", "Linux",
-            "CNIProtocol", "Values", "CZlib", crypto, log, asyncHTTPClient,
+        [
+            "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "Linux", "NetworkModel", "Values", "CZlib",
+            nioCore, nioPosix, nioHTTP1, nioSSL, crypto, log, asyncHTTPClient,
         ]),
     library("Manifests", ["KubeClient", "KubeObjects", "NetworkModel", "Values", "YAMLCoding", log]),
     library("Sessions", ["KubeClient", "Linux", "Values", "YAMLCoding"]),
@@ -106,23 +114,20 @@ let allTargets: [Target] = [
         "Composition",
         [
             "APIServer", "ContainerRuntime", "Controllers", "KubeClient", "KubeObjects", "Kubelet", "Linux",
-            "Manifests", "PKI", "Storage", "Values", log,
+            "Manifests", "NetworkAgent", "PKI", "Storage", "Values", log,
         ]),
     library(
         "LocalCluster",
         [
-            "Composition", "ContainerRuntime", "Diagnosis", "HTTPServing", "KubeClient", "KubeObjects", "Linux",
-            "NetworkAgent", "NetworkModel", "PKI", "Storage", "Values", "YAMLCoding", log, asyncHTTPClient,
-            .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+            "Composition", "ContainerRuntime", "Coordination", "Diagnosis", "HTTPServing", "KubeClient", "KubeObjects",
+            "Linux", "NetworkAgent", "NetworkModel", "PKI", "Storage", "Values", "YAMLCoding", log, asyncHTTPClient,
+            nioCore, nioHTTP1,
         ]),
     .executableTarget(
         name: "catbird",
         dependencies: [
-            "LocalCluster", "Calicoctl", "Diagnosis", "Manifests", "APIServer", "Controllers", "Kubelet",
-            "ContainerRuntime",
-            "NetworkAgent",
-            "ClusterDNS", "KubeClient", "KubeObjects", "NetworkModel", "PKI", "Storage", "Linux", "Values",
-            "YAMLCoding", log, .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            "LocalCluster", "Calicoctl", "Diagnosis", "Manifests", "ContainerRuntime", "NetworkAgent", "ClusterDNS",
+            "KubeClient", "KubeObjects", "Linux", "Values", "YAMLCoding", "CLinux", log, argumentParser,
         ], path: "Sources/catbird", swiftSettings: settings),
     .executableTarget(
         name: "catbird-cni", dependencies: ["CNIProtocol", "Values", "CLinux"], path: "Sources/catbird-cni",
@@ -134,9 +139,9 @@ let allTargets: [Target] = [
         path: "Fuzz/Fuzzing", swiftSettings: settings),
     .target(
         name: "FuzzingServices",
-        dependencies: nioHTTP + [
+        dependencies: [
             "Fuzzing", "APIServer", "ClusterDNS", "ContainerRuntime", "HTTPServing", "KubeClient", "KubeObjects",
-            "Kubelet", "Linux", "PKI", "Storage", "Values",
+            "Kubelet", "Linux", "PKI", "Storage", "Values", nioHTTP1, log,
         ],
         path: "Fuzz/FuzzingServices", swiftSettings: settings),
 
@@ -152,27 +157,27 @@ let allTargets: [Target] = [
     tests("KubeObjectsTests", ["KubeObjects", "Values"]),
     tests("NetworkModelTests", ["NetworkModel", "KubeObjects", "Values"]),
     tests("LinuxTests", ["Linux", "Values"]),
-    tests("StorageTests", ["Storage", "Values"]),
+    tests("StorageTests", ["Storage"]),
     tests("PKITests", ["PKI", "Values"]),
     tests(
         "HTTPServingTests",
-        nioHTTP + nioHTTP2 + ["HTTPServing", "PKI", "Values", .product(name: "NIOEmbedded", package: "swift-nio")]),
-    tests("KubeClientTests", nioHTTP + ["KubeClient", "KubeObjects", "HTTPServing", "PKI", "Values"]),
+        ["HTTPServing", "PKI", "Values", nioCore, nioPosix, nioHTTP1, nioSSL, nioHTTP2, nioHPACK, nioEmbedded]),
+    tests("KubeClientTests", ["KubeClient", "KubeObjects", "HTTPServing", "PKI", "Values", nioCore, nioHTTP1]),
     tests(
         "APIServerTests",
-        nioHTTP + [
+        [
             "APIServer", "APIServerTesting", "Storage", "KubeClient", "KubeObjects", "PKI", "HTTPServing", "Values",
+            "CZlib", nioCore, nioPosix, nioHTTP1,
         ]),
     tests(
         "ControllersTests",
         [
             "Controllers", "APIServer", "APIServerTesting", "Storage", "KubeClient", "KubeObjects", "NetworkModel",
-            "PKI",
-            "Values",
+            "PKI", "Values",
         ]),
     tests(
         "ClusterDNSTests",
-        nio + [log, "ClusterDNS", "KubeClient", "KubeClientTesting", "KubeObjects", "Linux", "Values"]),
+        ["ClusterDNS", "KubeClient", "KubeClientTesting", "KubeObjects", "Linux", "Values", nioCore, nioPosix, log]),
     // The store of a server that has been started once, for tests that start many.
     .target(
         name: "APIServerTesting", dependencies: ["APIServer", "PKI", "Storage"], path: "Tests/APIServerTesting",
@@ -182,21 +187,24 @@ let allTargets: [Target] = [
         name: "KubeClientTesting", dependencies: ["KubeClient", "KubeObjects", "Values"],
         path: "Tests/KubeClientTesting", swiftSettings: settings),
     tests(
-        "IPAMTests", [log, "IPAM", "KubeClient", "KubeClientTesting", "KubeObjects", "NetworkModel", "Linux", "Values"]),
+        "IPAMTests", ["IPAM", "KubeClient", "KubeClientTesting", "KubeObjects", "NetworkModel", "Linux", "Values", log]),
     tests(
         "NetworkAgentTests",
         [
-            "Calicoctl", "IPAM", "NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeClientTesting",
-            "KubeObjects", "Linux", "Values",
+            "Calicoctl", "NetworkAgent", "NetworkModel", "CNIProtocol", "KubeClient", "KubeClientTesting",
+            "KubeObjects", "Linux", "Values", log,
         ]),
     tests(
         "ContainerRuntimeTests",
-        nioHTTP + ["ContainerRuntime", "HTTPServing", "PKI", "Linux", "CNIProtocol", "Values", asyncHTTPClient]),
+        [
+            "ContainerRuntime", "HTTPServing", "PKI", "Linux", "CNIProtocol", "Values", nioCore, nioPosix, nioSSL,
+            asyncHTTPClient,
+        ]),
     tests(
         "KubeletTests",
-        nioHTTP + [
+        [
             "Kubelet", "ContainerRuntime", "KubeClient", "KubeObjects", "HTTPServing", "PKI", "Linux", "Values",
-            "APIServer", "Storage",
+            "APIServer", "Storage", nioCore, nioHTTP1, log,
         ]),
     tests(
         "CalicoctlTests",
@@ -210,13 +218,19 @@ let allTargets: [Target] = [
     tests("LifecycleTests", ["Diagnosis", "KubeClient", "KubeObjects", "Linux", "LocalCluster", "PKI", "Values"]),
     tests(
         "LocalClusterTests",
-        [log, "LocalCluster", "Diagnosis", "Linux", "PKI", "YAMLCoding", "Values"]),
+        ["LocalCluster", "Diagnosis", "Linux", "PKI", "YAMLCoding", "Values", log]),
 ]
 
-/// `make fuzz`: libFuzzer brings their `main`, so that they are no part of other builds.
+/// `make fuzz`: libFuzzer brings their `main`, so that they are no part of other builds, where they do not link.
 let fuzzers: [Target] =
     Context.environment["CATBIRD_FUZZ"] == nil
-    ? []
+    ? isStrict
+        ? [
+            .target(name: "fuzz-pure", dependencies: ["Fuzzing"], path: "Fuzz/Driver", swiftSettings: settings),
+            .target(
+                name: "fuzz-services", dependencies: ["Fuzzing", "FuzzingServices"], path: "Fuzz/ServicesDriver",
+                swiftSettings: settings),
+        ] : []
     : [
         .executableTarget(
             name: "fuzz-pure", dependencies: ["Fuzzing"], path: "Fuzz/Driver", swiftSettings: settings),
@@ -227,14 +241,14 @@ let fuzzers: [Target] =
 
 /// `make bench`: no part of other builds.
 let benchmarks: [Target] =
-    Context.environment["CATBIRD_BENCH"] == nil
+    Context.environment["CATBIRD_BENCH"] == nil && !isStrict
     ? []
     : [
         .executableTarget(
             name: "catbird-bench",
-            dependencies: nioHTTP + nioHTTP2 + [
+            dependencies: [
                 "APIServer", "CNIProtocol", "Controllers", "IPAM", "KubeClient", "KubeObjects", "Linux", "NetworkAgent",
-                "NetworkModel", "PKI", "Storage", "Values", log,
+                "NetworkModel", "PKI", "Storage", "Values", nioCore, nioPosix, nioSSL, nioHTTP2, nioHPACK, log,
             ], path: "Benchmarks/Addresses", swiftSettings: settings)
     ]
 

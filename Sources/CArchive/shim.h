@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <linux/openat2.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -18,7 +17,6 @@
 #include <unistd.h>
 
 enum {
-    CATBIRD_O_PATH = 010000000,
     CATBIRD_FILE = 0100000,
     CATBIRD_FOLDER = 0040000,
     CATBIRD_SYMBOLIC_LINK = 0120000,
@@ -26,17 +24,6 @@ enum {
     CATBIRD_CHARACTER_DEVICE = 0020000,
     CATBIRD_BLOCK_DEVICE = 0060000,
 };
-
-// Opens `path` below `directory`. Symbolic links are followed as long as they stay below it; with `in_root` absolute
-// ones are meant below it too.
-static inline int catbird_open_below(int directory, const char *path, int flags, mode_t mode, int in_root) {
-    struct open_how how;
-    memset(&how, 0, sizeof how);
-    how.flags = (uint64_t)(flags | O_CLOEXEC);
-    how.mode = (flags & O_CREAT) ? mode : 0;
-    how.resolve = (in_root ? RESOLVE_IN_ROOT : RESOLVE_BENEATH) | RESOLVE_NO_MAGICLINKS;
-    return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
-}
 
 static inline int catbird_mknod_at(int directory, const char *name, mode_t mode, unsigned major_, unsigned minor_) {
     return mknodat(directory, name, mode, makedev(major_, minor_));

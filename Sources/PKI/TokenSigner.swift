@@ -111,8 +111,3 @@ public enum SHA256Hex {
     public static func digest(_ bytes: [UInt8]) -> String { Hex.text(SHA256.hash(data: bytes)) }
     public static func digest(_ text: String) -> String { digest(Array(text.utf8)) }
 }
-
-/// SHA-1: for the handshake of WebSocket, which asks for it (RFC 6455, section 1.3), and for nothing that is a secret.
-public enum SHA1Digest {
-    public static func bytes(_ bytes: [UInt8]) -> [UInt8] { Array(Insecure.SHA1.hash(data: bytes)) }
-}

@@ -15,6 +15,10 @@ import Values
 private final class FragileBackend: Backend {
     private let whole = MemoryBackend()
     private let broken = Mutex(false)
+    /// A write has been acknowledged that no watch tells of.
+    private let silent = Mutex(false)
+
+    func setSilent(_ isSilent: Bool) { silent.withLock { $0 = isSilent } }
 
     func setBroken(_ isBroken: Bool) { broken.withLock { $0 = isBroken } }
 
@@ -22,7 +26,7 @@ private final class FragileBackend: Backend {
         if broken.withLock({ $0 }) { throw .unavailable("the disk is full") }
     }
 
-    var currentRevision: Int64 { get async { whole.currentRevision } }
+    var currentRevision: Int64 { get async { whole.currentRevision + (silent.withLock { $0 } ? 1 : 0) } }
     var compactedRevision: Int64 { get async { whole.compactedRevision } }
     func get(_ key: String, at revision: Int64?) async throws(StorageError) -> KeyValue? {
         try check()
@@ -108,6 +112,36 @@ private final class FragileBackend: Backend {
         #expect(left.text.contains("[+]etcd excluded: ok\n"))
         #expect(left.text.contains("warn: some health checks cannot be excluded: no matches for \"none\", \"other\"\n"))
         server.stop()
+    }
+
+    @Test(.timeLimit(.minutes(1))) func withADeadFeedRequestsAreToldToComeAgain() async throws {
+        try await server.bootstrap()
+        store.setSilent(true)
+        #expect(try await ask("/livez").status == 200)
+        async let ready = ask("/readyz/informer-sync")
+        let request = try #require(
+            HTTPRequest(
+                method: "GET", target: "/api/v1/namespaces/default",
+                client: ClientCertificate(commonName: "admin", organizations: ["system:masters"])))
+        let answer = await server.respond(to: request)
+        #expect(answer.status == 503)
+        #expect(answer.headers.contains { $0.0 == "Retry-After" && $0.1 == "1" })
+        let (status, text) = try await ready
+        #expect(status == 500 && text.contains("does not follow its store"))
+        store.setSilent(false)
+        #expect(try await ask("/api/v1/namespaces/default").status == 200)
+        #expect(try await ask("/readyz").status == 200)
+        server.stop()
+    }
+
+    @Test func damagedBytesAreNoEmptyObject() async throws {
+        let key = "/registry/core/configmaps/default/torn"
+        _ = try await store.put(
+            key, Array(#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"na"#.utf8), expecting: 0)
+        let error = await #expect(throws: StorageError.self) { try await server.start() }
+        #expect(error?.description.contains("\(key) at revision 2 is damaged") == true)
+        let answer = try await ask("/api/v1/namespaces/default/configmaps")
+        #expect(answer.status == 500 && answer.text.contains(key))
     }
 
     @Test func withoutItsStoreTheServerIsNotWell() async throws {

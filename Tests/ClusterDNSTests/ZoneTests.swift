@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ClusterDNS
+@testable import ClusterDNS
 import KubeObjects
 import Testing
 import Values
@@ -56,6 +56,26 @@ import Values
 
     private func addresses(_ answer: Answer?) -> [String] {
         (answer?.answers ?? []).compactMap { if case .address(let address) = $0.data { "\(address)" } else { nil } }
+    }
+
+    /// An endpoint that moves from one slice to another stands in both for a while.
+    @Test func aSliceThatGoesTakesNothingFromAnotherOne() throws {
+        var records = records
+        let address = try #require(IPAddress("10.244.1.5"))
+        let before = records.indexed
+        let again = KubeObject([
+            "metadata": ["namespace": "default", "labels": ["kubernetes.io/service-name": "db"]],
+            "endpoints": [["addresses": ["10.244.1.5"], "hostname": "db-0"]],
+        ])
+        records.setSlice(ObjectKey("default", "db-2"), again)
+        #expect(records.owner(of: address)?.endpoints.count == 1)
+        records.setSlice(ObjectKey("default", "db-2"), nil)
+        #expect(records.owner(of: address)?.endpoints.map(\.1.hostname) == ["db-0"])
+        #expect(records.indexed == before)
+        for name in ["db-1", "web-1"] { records.setSlice(ObjectKey("default", name), nil) }
+        for name in ["web", "db", "idle", "out"] { records.setService(ObjectKey("default", name), nil) }
+        #expect(records.owner(of: address) == nil)
+        #expect(records.indexed == (0, 0, 0))
     }
 
     @Test(arguments: [

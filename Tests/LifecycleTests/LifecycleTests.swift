@@ -59,6 +59,44 @@ struct LifecycleTests {
         }
     }
 
+    /// On a cluster that is there for another test: a new one takes longer than what is tried.
+    private func copiesAreWholeOrNone(_ cluster: TestCluster, node: String) async throws {
+        let file = "\(cluster.folder)/kept"
+        try Files.replace(file, with: Array("kept".utf8), mode: 0o640)
+        #expect(try await cluster.attempt(["cp", "\(node):/none", file]).status != .exited(0))
+        #expect(try Files.text(file) == "kept")
+        try await cluster.catbird("cp", "\(node):/etc/hostname", file)
+        #expect(try Files.text(file).hasPrefix(node))
+        let fresh = "\(cluster.folder)/fresh"
+        #expect(try await cluster.attempt(["cp", "\(node):/none", fresh]).status != .exited(0))
+        #expect(!Files.exists(fresh))
+        #expect(try Files.list(cluster.folder).allSatisfy { !$0.name.contains(".catbird-") })
+    }
+
+    @Test func startsAndStopsOfANodeComeAfterEachOther() async throws {
+        try await withCluster("turns") { cluster in
+            try await cluster.catbird("start", "--nodes", "2")
+            let node = "\(cluster.profile)-m02"
+            try await copiesAreWholeOrNone(cluster, node: node)
+            // A stop takes a second or more, and the start comes while it is on its way.
+            for _ in 0..<3 {
+                async let stop = cluster.attempt(["node", "stop", node])
+                async let start = cluster.attempt(["node", "start", node])
+                let outcomes = try await [stop, start]
+                for outcome in outcomes { #expect(outcome.status == .exited(0), "\(outcome.errorText)") }
+                let last = try await cluster.attempt(["node", "start", node])
+                #expect(last.status == .exited(0), "\(last.errorText)")
+                try await cluster.kubectl("wait", "--for=condition=Ready", "node/\(node)", "--timeout=60s")
+                // Its process lives in the namespaces that the node has now, and was not started for nothing.
+                let process = try cluster.process("node-\(node)")
+                let first = try cluster.initProcess(of: node)
+                #expect(
+                    try Files.target(ofLink: "/proc/\(process)/ns/net")
+                        == Files.target(ofLink: "/proc/\(first)/ns/net"))
+            }
+        }
+    }
+
     @Test func whateverIsKilledComesBackAndPodsNoticeNothing() async throws {
         try await withCluster("kill") { cluster in
             try await cluster.catbird("start", "--nodes", "2")

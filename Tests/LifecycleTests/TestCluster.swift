@@ -126,11 +126,12 @@ struct TestCluster {
         guard output.status == .exited(0) else { throw Failure(description: "nft: \(output.errorText)") }
     }
 
-    /// The first process of the only node, as this machine counts.
-    func initProcess() throws -> Int32 {
-        let text = try Files.text("/run/catbird/\(profile)/nodes/\(profile)/init")
+    /// The first process of a node, the only one unless it is named, as this machine counts.
+    func initProcess(of node: String? = nil) throws -> Int32 {
+        let node = node ?? profile
+        let text = try Files.text("/run/catbird/\(profile)/nodes/\(node)/init")
         guard let pid = text.split(separator: " ").first.flatMap({ Int32($0) }) else {
-            throw Failure(description: "nodes/\(profile)/init is \(text)")
+            throw Failure(description: "nodes/\(node)/init is \(text)")
         }
         return pid
     }

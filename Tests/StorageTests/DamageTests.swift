@@ -98,6 +98,25 @@ import Testing
         #expect(throws: StoreDamage.self) { try StoreFile(path: path).examine() }
     }
 
+    /// Turned over within a value, where no page of the database looks any different.
+    @Test func valuesOfTheAPIAreRead() async throws {
+        let folder = ScratchFolder()
+        let path = folder.database
+        let store = try SQLiteBackend(path: path, retainedRevisions: nil)
+        let text = #"{"kind":"ConfigMap","metadata":{"name":"a"},"data":{"words":"here"}}"#
+        _ = try await store.put("/registry/core/configmaps/default/a", bytes(text), expecting: 0)
+        _ = try await store.put("/other", bytes("no JSON"), expecting: 0)
+        await store.close()
+        _ = try StoreFile(path: path).examine()
+        var file = read(path)
+        let place = try #require(file.indices.first { file[$0...].starts(with: bytes(text)) })
+        file[place + 7] = UInt8(ascii: "!")
+        write(file, to: path)
+        let error = #expect(throws: StoreDamage.self) { try StoreFile(path: path).examine() }
+        #expect(error?.reason.contains("/registry/core/configmaps/default/a at revision 2") == true)
+        #expect(throws: StoreDamage.self) { try StoreFile(path: path).copy(to: folder.path + "/copy.db") }
+    }
+
     @Test func aCopyIsTakenWhileWritesGoOn() async throws {
         let folder = ScratchFolder()
         let store = try SQLiteBackend(path: folder.database, retainedRevisions: nil)

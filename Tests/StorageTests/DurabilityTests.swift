@@ -61,6 +61,42 @@ import Testing
         await store.close()
     }
 
+    /// Sixteen writers leave the store no pause in which it could tidy up.
+    @Test func historyIsGivenUpAlsoUnderWritesWithoutEnd() async throws {
+        let folder = ScratchFolder()
+        let store = try SQLiteBackend(path: folder.database, retainedRevisions: 50)
+        let longest = Progress()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for writer in 0..<16 {
+                group.addTask {
+                    for index in 0..<300 {
+                        _ = try await store.put("/k\(writer)", bytes("\(index)"), expecting: nil)
+                        longest.raise(Int(store.currentRevision - store.compactedRevision))
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        // 4,800 revisions in all; a compaction is due at a hundred, and takes a few groups of writes.
+        #expect(longest.value < 1500)
+        await store.close()
+    }
+
+    /// A crash between two steps of a compaction: what was deleted stays deleted.
+    @Test func compactionTakesTheOldestFirst() async throws {
+        let folder = ScratchFolder()
+        let store = try SQLiteBackend(path: folder.database, retainedRevisions: nil)
+        for index in 0..<700 { _ = try await store.put("/gone\(index)", bytes("1"), expecting: 0) }
+        for index in 0..<700 { _ = try await store.delete("/gone\(index)", expecting: nil) }
+        _ = try await store.put("/kept", bytes("1"), expecting: 0)
+        try await store.compact(to: store.currentRevision)
+        await store.close()
+        let second = try SQLiteBackend(path: folder.database)
+        #expect(try await second.range(prefix: "/").keyValues.map(\.key) == ["/kept"])
+        #expect(second.currentRevision == 1402)
+        await second.close()
+    }
+
     /// A crash is a copy of the files at an instant: what SQLite finds after a SIGKILL. Since the pages of a write are in
     /// the WAL before its commit record, any prefix of the WAL is also what a loss of power can leave.
     @Test func everyAcknowledgedWriteIsThereAfterACrashAndNoneByHalf() async throws {

@@ -91,4 +91,5 @@ final class Progress: Sendable {
     private let number = Mutex(0)
     var value: Int { number.withLock { $0 } }
     func set(_ value: Int) { number.withLock { $0 = value } }
+    func raise(_ value: Int) { number.withLock { $0 = max($0, value) } }
 }

@@ -73,7 +73,7 @@ extension APIServer {
     /// left to the controllers.
     func releaseAddresses(_ addresses: [String], of service: KubeObject, _ type: ResourceType) async {
         guard type.storage == .services, !addresses.isEmpty else { return }
-        await mirror.caughtUp()
+        guard (try? await mirror.caughtUp()) != nil else { return }
         let key = StorageKey(.ipAddresses)
         for address in addresses {
             guard let stored = mirror.object(key, nil, address), Self.belongs(stored.object(), to: service) else {

@@ -8,7 +8,7 @@ extension APIServer {
     /// already stays, but the Service always leads to the address that is advertised now.
     public func bootstrap() async throws {
         try await start()
-        await mirror.caughtUp()
+        try await mirror.caughtUp()
         let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"].map {
             (GroupVersionResource.namespaces, KubeObject(.namespaces, kind: "Namespace", name: $0))
         }
@@ -18,7 +18,7 @@ extension APIServer {
         try await refreshPolicy()
         try await ensureAll(namespaces + BootstrapPolicy.objects + Self.priorityClasses + definitions)
         try await ensure(.serviceCIDRs, serviceRange)
-        await mirror.caughtUp()
+        try await mirror.caughtUp()
         milestones.reach(.bootstrapRoles)
         try await publishKubernetesService()
     }
@@ -109,7 +109,7 @@ extension APIServer {
     /// Brings the members of an object that say where the server is up to date.
     private func reconcile(_ resource: GroupVersionResource, _ wanted: KubeObject) async throws {
         let type = try type(resource)
-        await mirror.caughtUp()
+        try await mirror.caughtUp()
         _ = try await modify(type, wanted.namespace, wanted.name, dryRun: false) { old in
             var object = old
             if type.storage == .services {

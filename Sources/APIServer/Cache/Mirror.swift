@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Coordination
 import HTTPServing
 import KubeClient
 import KubeObjects
@@ -18,7 +19,10 @@ final class Mirror: Sendable {
         var new = NewEvents()
         var subscriptions: [String: [Int: Subscription]] = [:]
         var nextSubscription = 0
-        var waiters: [(revision: Int64, continuation: CheckedContinuation<Void, Never>)] = []
+        /// In the order of their deadlines, since all wait for the same time.
+        var waiters: [Waiter] = []
+        /// Somebody looks after the deadlines of the waiters.
+        var isTiming = false
         /// The revision that the objects showed when they were read.
         var loadedAt: Int64 = 0
         /// The revision after which events are remembered: watches can begin there, also after a restart.
@@ -29,6 +33,16 @@ final class Mirror: Sendable {
         /// Everything has been read, and changes come in.
         var isFollowing = false
     }
+
+    private struct Waiter {
+        let revision: Int64
+        let deadline: ContinuousClock.Instant
+        /// Told whether the revision came.
+        let continuation: CheckedContinuation<Bool, Never>
+    }
+
+    /// Behind this the store's changes do not come any more; they take a millisecond otherwise.
+    private static let patience = Duration.seconds(5)
 
     private let storage: any Backend
     private let logger: Logger
@@ -65,7 +79,7 @@ final class Mirror: Sendable {
             return result
         }
         feed?.cancel()
-        for waiter in waiters { waiter.continuation.resume() }
+        for waiter in waiters { waiter.continuation.resume(returning: false) }
         for subscription in subscriptions.values.flatMap(\.values) { subscription.finish() }
     }
 
@@ -77,7 +91,9 @@ final class Mirror: Sendable {
             let page = try await storage.range(prefix: StorageKey.root, from: start, limit: 2000, at: revision)
             revision = revision ?? page.revision
             for entry in page.keyValues {
-                if let object = makeObject(entry.key, entry.value, entry.modRevision) { loaded.append(object) }
+                guard let object = makeObject(entry.key, entry.value, entry.modRevision) else { continue }
+                try object.verify()
+                loaded.append(object)
             }
             start = page.hasMore ? page.keyValues.last.map { $0.key + "\0" } : nil
         } while start != nil
@@ -139,6 +155,11 @@ final class Mirror: Sendable {
                 let kind: CacheEvent.Kind = change.kind == .put ? .put : .delete
                 let prefix = object.resource.prefix
                 if change.revision <= state.loadedAt {
+                    // These come from the disk as well. They were replaced since, so that only watchers would see them.
+                    do { try object.verify() } catch {
+                        logger.error("a change is left out of the history", metadata: ["error": "\(error)"])
+                        continue
+                    }
                     let previous = change.isCreate ? nil : change.previousValue.map { object.with($0) }
                     state.caches[prefix, default: ResourceCache(start: state.historyStart)]
                         .remember(CacheEvent(kind: kind, object: object, previous: previous))
@@ -179,7 +200,7 @@ final class Mirror: Sendable {
             state.waiters.removeAll { $0.revision <= reached }
             return ready
         }
-        for waiter in ready { waiter.continuation.resume() }
+        for waiter in ready { waiter.continuation.resume(returning: true) }
     }
 
     private func makeObject(_ key: String, _ value: [UInt8], _ revision: Int64) -> StoredObject? {
@@ -204,20 +225,52 @@ final class Mirror: Sendable {
     var revision: Int64 { state.withLock { $0.revision } }
 
     /// Returns when everything the store has acknowledged so far can be seen here.
-    func caughtUp() async {
+    ///
+    /// - Throws: 503 with the time after which to try again, when it cannot be seen within five seconds.
+    func caughtUp() async throws(StatusError) {
         let target = await storage.currentRevision
-        await reached(target)
+        try await reached(target)
     }
 
     /// Returns when the mirror shows the store at `revision` or later.
-    func reached(_ revision: Int64) async {
-        await withCheckedContinuation { continuation in
-            let ready = state.withLock { state in
-                if state.revision >= revision { return true }
-                state.waiters.append((revision, continuation))
-                return false
+    ///
+    /// - Throws: 503 with the time after which to try again, when it does not within five seconds.
+    func reached(_ revision: Int64) async throws(StatusError) {
+        let hasCome = await withCheckedContinuation { continuation in
+            let (isReady, mustTime) = state.withLock { state in
+                if state.revision >= revision { return (true, false) }
+                state.waiters.append(
+                    Waiter(revision: revision, deadline: .now + Self.patience, continuation: continuation))
+                defer { state.isTiming = true }
+                return (false, !state.isTiming)
             }
-            if ready { continuation.resume() }
+            if isReady { continuation.resume(returning: true) }
+            // Not structured: it serves all who wait, and ends by itself when nobody does.
+            if mustTime { Task { await endLateWaits() } }
+        }
+        guard hasCome else {
+            throw .serviceUnavailable(
+                "the server does not follow its store: revision \(revision) has not come, \(self.revision) is the newest",
+                retryAfterSeconds: 1)
+        }
+    }
+
+    /// Ends the waits whose deadlines pass, for as long as there are any.
+    private func endLateWaits() async {
+        while true {
+            let next = state.withLock { state in
+                state.isTiming = !state.waiters.isEmpty
+                return state.waiters.first?.deadline
+            }
+            guard let next else { return }
+            // A deadline is a time. The task is nobody's, and never cancelled.
+            try? await Task.sleep(until: next, clock: .continuous)
+            let late = state.withLock { state in
+                let late = state.waiters.filter { $0.deadline <= next }
+                state.waiters.removeAll { $0.deadline <= next }
+                return late
+            }
+            for waiter in late { waiter.continuation.resume(returning: false) }
         }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeObjects
+import Storage
 import Synchronization
 import Values
 
@@ -111,7 +112,23 @@ final class StoredObject: Sendable {
         return bytes
     }
 
-    /// Parsed anew each time: callers that need it twice keep it.
+    /// Looks at bytes that come from a disk, where they may have been damaged: whatever reads them asks this first.
+    ///
+    /// - Throws: what names the key, when they are not those of an object.
+    func verify() throws(StorageError) {
+        let reason: String
+        do {
+            let json = try JSON(parsing: value)
+            guard json.object == nil || header.isEmpty else { return }
+            reason = "no object"
+        } catch { reason = "\(error)" }
+        throw .unavailable(
+            "what is stored under \(key) at revision \(revision) is damaged (\(reason)); stop the cluster and start it "
+                + "again: it is examined then, and the newest backup offered")
+    }
+
+    /// Parsed anew each time: callers that need it twice keep it. The bytes are an object's: they were encoded here, or
+    /// verified as they came from the disk.
     func object() -> KubeObject {
         var object = KubeObject((try? JSON(parsing: value)) ?? [:])
         object.metadata["resourceVersion"] = JSON(String(revision))

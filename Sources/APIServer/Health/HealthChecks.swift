@@ -74,10 +74,13 @@ extension APIServer {
     /// Before the store has been read nobody's rights are known, and the answer is no secret: the server is not ready.
     func healthBeforeStart(_ request: IncomingRequest, _ info: RequestInfo) async -> Reply? {
         let parts = info.path.split(separator: "/").map(String.init)
-        guard !info.isResourceRequest, parts.count == 1, ["healthz", "livez", "readyz"].contains(parts[0]) else {
-            return nil
-        }
+        guard Self.isHealthCheck(info), parts.count == 1 else { return nil }
         return await health(request, parts)
+    }
+
+    static func isHealthCheck(_ info: RequestInfo) -> Bool {
+        !info.isResourceRequest
+            && ["healthz", "livez", "readyz"].contains(info.path.split(separator: "/").first.map(String.init) ?? "")
     }
 
     private static func plain(_ text: String, status: Int = 200) -> Reply {
@@ -100,6 +103,9 @@ extension APIServer {
                 HealthCheck(name: "informer-sync") {
                     guard mirror.isLoaded else { throw HealthFailure(description: "the store has not been read yet") }
                     guard mirror.isFollowing else { throw HealthFailure(description: "the store is not followed") }
+                    do throws(StatusError) { try await mirror.caughtUp() } catch {
+                        throw HealthFailure(description: error.message)
+                    }
                 })
         }
         checks.append(

@@ -89,7 +89,7 @@ extension APIServer {
                 warn(of: stored.object(), old: nil, context)
                 return encoding.reply(stored, status: 201)
             } catch let error as StatusError where error.reason == "AlreadyExists" {
-                await mirror.caughtUp()
+                try await mirror.caughtUp()
             }
         }
         throw missing ?? StatusError.staleVersion(context.resource, name: context.name)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Coordination
 import KubeObjects
 import Storage
 import Values
@@ -143,7 +144,7 @@ extension APIServer {
             return try await body()
         }
         return try await lock.withLock {
-            await mirror.caughtUp()
+            try await mirror.caughtUp()
             return try await body()
         }
     }

@@ -21,7 +21,7 @@ extension APIServer {
         guard let asked = try ListOptions.resourceVersion(context.request), asked > 0 else { return }
         let newest = await storage.currentRevision
         if asked > newest { throw StatusError.tooLargeResourceVersion(asked, current: newest) }
-        await mirror.reached(asked)
+        try await mirror.reached(asked)
     }
 
     // MARK: Lists
@@ -136,6 +136,7 @@ extension APIServer {
             for entry in result.keyValues {
                 let object = StoredObject(
                     key: entry.key, resource: key, revision: entry.modRevision, value: entry.value)
+                try object.verify()
                 objects.append(object)
                 if selection.matches(object) { selected += 1 }
             }

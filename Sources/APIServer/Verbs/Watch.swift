@@ -17,7 +17,7 @@ extension APIServer {
             let newest = await storage.currentRevision
             // Informers may come with a version from before the store was replaced.
             if revision > newest { throw StatusError.tooLargeResourceVersion(revision, current: newest) }
-            await mirror.reached(revision)
+            try await mirror.reached(revision)
         }
         let key = storageKey(context.type)
         let timeout = options.timeoutSeconds ?? Self.watchSeconds()

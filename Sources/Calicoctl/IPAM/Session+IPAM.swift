@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Sessions
+import IPAM
 import KubeClient
 import KubeObjects
 import NetworkModel

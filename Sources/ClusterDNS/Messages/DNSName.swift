@@ -38,14 +38,19 @@ public struct DNSName: Sendable, Hashable, CustomStringConvertible {
 
 extension ByteReader {
     /// Reads a name, following compression pointers, which may only point backwards (RFC 1035 section 4.1.4).
-    mutating func name() throws(DNSFormatError) -> DNSName {
+    ///
+    /// - Parameter onBorrowed: is told the bytes that the name reads elsewhere, behind a pointer.
+    mutating func name(onBorrowed: ((Range<Int>) -> Void)? = nil) throws(DNSFormatError) -> DNSName {
         var labels: [[UInt8]] = []
         var length = 1
         var resume: Int?
         var limit = offset
         do {
             while true {
+                let start = offset
+                let isBorrowed = resume != nil
                 let count = try byte()
+                if isBorrowed { onBorrowed?(start..<start + 2 + (count < 64 ? Int(count) : 0)) }
                 switch count {
                 case 0:
                     if let resume { try seek(to: resume) }

@@ -30,6 +30,7 @@ final class DatagramHandler: ChannelInboundHandler {
                 wrapOutboundOut(AddressedEnvelope(remoteAddress: client, data: ByteBuffer(bytes: bytes))), promise: nil)
         case .later(let work):
             let channel = context.channel
+            // Not structured: a handler cannot wait. How many there are is limited by client and in all.
             Task {
                 let bytes = await work()
                 guard channel.isWritable else { return }

@@ -3,12 +3,18 @@
 import KubeClient
 
 /// What the server counts, under the names and labels that CoreDNS has for it.
-final class DNSMetrics: Sendable {
+package final class DNSMetrics: Sendable {
     /// Who asked, and how.
-    struct Asker: Sendable {
+    package struct Asker: Sendable {
         let address: String
         let overTCP: Bool
         let isV6: Bool
+
+        package init(address: String, overTCP: Bool, isV6: Bool) {
+            self.address = address
+            self.overTCP = overTCP
+            self.isV6 = isV6
+        }
 
         var transport: String { overTCP ? "tcp" : "udp" }
     }

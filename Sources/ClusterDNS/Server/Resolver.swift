@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Logging
+package import Logging
 import NIOCore
 import Synchronization
 import Values
 
 /// Answers a message: at once from the zone or the cache, or later from upstream.
-final class Resolver: Sendable {
-    enum Outcome: Sendable {
+package final class Resolver: Sendable {
+    package enum Outcome: Sendable {
         case now([UInt8])
         case later(@Sendable () async -> [UInt8])
         case nothing
@@ -35,7 +35,7 @@ final class Resolver: Sendable {
     private let upstream: Mutex<ClientLimits>
     private let log: Logger
 
-    init(log: Logger, port: Int = 53) {
+    package init(log: Logger, port: Int = 53) {
         self.log = log
         metrics = DNSMetrics(port: port)
         upstream = Mutex(Self.limits(Corefile()))
@@ -46,7 +46,7 @@ final class Resolver: Sendable {
         return ClientLimits(each: max(1, all / 4), all: all)
     }
 
-    func update(_ change: (inout ClusterRecords) -> Void) { records.withLock { change(&$0) } }
+    package func update(_ change: (inout ClusterRecords) -> Void) { records.withLock { change(&$0) } }
 
     func configure(_ new: Settings) {
         settings.withLock { $0 = new }
@@ -59,7 +59,7 @@ final class Resolver: Sendable {
     }
 
     /// A datagram may hold `payloadSize` bytes, a TCP message 65,535.
-    func answer(_ message: [UInt8], from asker: DNSMetrics.Asker) -> Outcome {
+    package func answer(_ message: [UInt8], from asker: DNSMetrics.Asker) -> Outcome {
         let start = ContinuousClock.now
         let query: Query
         do { query = try Query(parsing: message) } catch {

@@ -31,7 +31,8 @@ public struct ClusterRecords: Sendable {
     private var slicesOfService: [ObjectKey: Set<ObjectKey>] = [:]
     public private(set) var namespaces: Set<String> = []
     private var serviceOfAddress: [IPAddress: ObjectKey] = [:]
-    private var endpointOfAddress: [IPAddress: [ObjectKey: Endpoint]] = [:]
+    /// Of each address, the slices that have it: a slice that goes takes nothing from another one.
+    private var slicesOfAddress: [IPAddress: [ObjectKey: Endpoint]] = [:]
 
     public init() {}
 
@@ -42,9 +43,21 @@ public struct ClusterRecords: Sendable {
     /// The Service with that cluster address, or an endpoint with its Service.
     public func owner(of address: IPAddress) -> (service: ObjectKey, endpoints: [(ObjectKey, Endpoint)])? {
         if let service = serviceOfAddress[address] { return (service, []) }
-        guard let found = endpointOfAddress[address], !found.isEmpty else { return nil }
-        let sorted = found.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
-        return sorted.first.map { ($0.0, sorted) }
+        var endpoints: [(ObjectKey, Endpoint)] = []
+        for (slice, endpoint) in (slicesOfAddress[address] ?? [:]).sorted(by: { $0.key < $1.key }) {
+            // An endpoint that moves from one slice to another stands in both for a while.
+            guard let service = slices[slice]?.service,
+                !endpoints.contains(where: { $0 == service && $1.hostname == endpoint.hostname })
+            else { continue }
+            endpoints.append((service, endpoint))
+        }
+        endpoints.sort { $0.0 < $1.0 }
+        return endpoints.first.map { ($0.0, endpoints) }
+    }
+
+    /// How many addresses, Services and slices the indexes hold: nothing of what is gone.
+    var indexed: (addresses: Int, services: Int, slices: Int) {
+        (slicesOfAddress.count + serviceOfAddress.count, slicesOfService.count, slices.count)
     }
 
     public mutating func setNamespace(_ name: String, exists: Bool) {
@@ -74,7 +87,11 @@ public struct ClusterRecords: Sendable {
     public mutating func setSlice(_ key: ObjectKey, _ object: KubeObject?) {
         if let old = slices.removeValue(forKey: key) {
             slicesOfService[old.service]?.remove(key)
-            for endpoint in old.endpoints { endpointOfAddress[endpoint.address]?[old.service] = nil }
+            if slicesOfService[old.service]?.isEmpty == true { slicesOfService[old.service] = nil }
+            for endpoint in old.endpoints {
+                slicesOfAddress[endpoint.address]?[key] = nil
+                if slicesOfAddress[endpoint.address]?.isEmpty == true { slicesOfAddress[endpoint.address] = nil }
+            }
         }
         guard let object, let name = object.labels["kubernetes.io/service-name"] else { return }
         let service = ObjectKey(object.namespace, name)
@@ -90,7 +107,7 @@ public struct ClusterRecords: Sendable {
         }
         slices[key] = (service, endpoints)
         slicesOfService[service, default: []].insert(key)
-        for endpoint in endpoints { endpointOfAddress[endpoint.address, default: [:]][service] = endpoint }
+        for endpoint in endpoints { slicesOfAddress[endpoint.address, default: [:]][key] = endpoint }
     }
 
     private static func ports(_ list: [JSON]?, number: String) -> [Port] {

@@ -106,13 +106,15 @@ struct ImageArchive {
     private func resolve(_ name: String) throws -> String {
         let directory = try FileDescriptor.open(folder, O_RDONLY | O_DIRECTORY)
         // What is a pipe in it is opened too, without waiting for its other end, and then refused.
-        let fd = catbird_open_below(directory.rawValue, name, O_RDONLY | O_NONBLOCK, 0, 0)
-        guard fd >= 0 else {
-            if errno == ENOENT { throw ArchiveDamage(reason: "\"\(name)\" is named but not in it") }
-            if errno == ENXIO { throw ArchiveDamage(reason: "\"\(name)\" is not a file") }
+        let file: FileDescriptor
+        do throws(Errno) {
+            file = try Files.open(
+                FileName(name), beneath: directory.rawValue, O_RDONLY | O_NONBLOCK, links: .withinFolder)
+        } catch {
+            if error.code == ENOENT { throw ArchiveDamage(reason: "\"\(name)\" is named but not in it") }
+            if error.code == ENXIO { throw ArchiveDamage(reason: "\"\(name)\" is not a file") }
             throw ArchiveDamage(reason: "\"\(name)\" leads out of it")
         }
-        let file = FileDescriptor(owning: fd)
         var info = stat()
         guard fstat(file.rawValue, &info) == 0, info.st_mode & 0o170000 == UInt32(CATBIRD_FILE) else {
             throw ArchiveDamage(reason: "\"\(name)\" is not a file")

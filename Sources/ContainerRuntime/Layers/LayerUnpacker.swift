@@ -87,17 +87,17 @@ struct LayerUnpacker {
     }
 
     private func openFolder(_ parts: [ArraySlice<UInt8>], of path: [UInt8]) throws -> FileDescriptorBox {
-        let fd = openInside(parts)
-        if fd >= 0 { return FileDescriptorBox(fd) }
-        guard errno == ENOENT else { throw Self.refusal(path, errno) }
+        do throws(Errno) { return try openInside(parts) } catch {
+            guard error.code == ENOENT else { throw Self.refusal(path, error.code) }
+        }
         // Tars need not name the folders above an entry, nor those that a symbolic link of theirs leads to.
         var current = root
         var done: [ArraySlice<UInt8>] = []
         var rest = parts[...]
         var links = 0
         while let name = rest.popFirst() {
-            var fd = openInside(done + [name])
-            if fd < 0, errno == ENOENT {
+            do throws(Errno) { current = try openInside(done + [name]) } catch {
+                guard error.code == ENOENT else { throw Self.refusal(path, error.code) }
                 let file = FileName(name)
                 if mkdirat(current.fd, file.cString, 0o755) == 0 {
                     // Whatever the umask is.
@@ -111,18 +111,18 @@ struct LayerUnpacker {
                     rest = (target.split(separator: UInt8(ascii: "/")) + rest)[...]
                     continue
                 }
-                fd = openInside(done + [name])
+                do throws(Errno) { current = try openInside(done + [name]) } catch {
+                    throw Self.refusal(path, error.code)
+                }
             }
-            guard fd >= 0 else { throw Self.refusal(path, errno) }
-            current = FileDescriptorBox(fd)
             done.append(name)
         }
         return current
     }
 
-    private func openInside(_ parts: [ArraySlice<UInt8>]) -> Int32 {
+    private func openInside(_ parts: [ArraySlice<UInt8>]) throws(Errno) -> FileDescriptorBox {
         let name = parts.isEmpty ? FileName(".") : FileName(parts.joined(separator: [UInt8(ascii: "/")]))
-        return catbird_open_below(root.fd, name.cString, Int32(CATBIRD_O_PATH) | O_DIRECTORY, 0, 1)
+        return FileDescriptorBox(try Files.folder(name, beneath: root.fd, links: .asInRoot).take())
     }
 
     private static func target(of name: FileName, in folder: Int32, _ path: [UInt8]) throws -> [UInt8] {
@@ -226,10 +226,12 @@ struct LayerUnpacker {
                 guard mkdirat(directory.fd, name.cString, 0o700) == 0 else { throw Errno("mkdir", Self.text(path)) }
             }
         }
-        let fd = catbird_open_below(directory.fd, name.cString, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, 0)
-        guard fd >= 0 else { throw Self.refusal(path, errno) }
-        defer { close(fd) }
-        try finish(entry, path, fd)
+        let folder: FileDescriptor
+        do throws(Errno) {
+            folder = try Files.open(
+                name, beneath: directory.fd, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, links: .withinFolder)
+        } catch { throw Self.refusal(path, error.code) }
+        try finish(entry, path, folder.rawValue)
         folders.append((path, entry.modified))
     }
 
@@ -238,9 +240,8 @@ struct LayerUnpacker {
     ) throws {
         try clear(path, directory, name)
         let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
-        let fd = catbird_open_below(directory.fd, name.cString, flags, 0o600, 0)
-        guard fd >= 0 else { throw Errno("open", Self.text(path)) }
-        defer { close(fd) }
+        let file = try Files.open(name, beneath: directory.fd, flags, links: .withinFolder)
+        let fd = file.rawValue
         let limit = limits.bytes
         var total = written
         var end = 0
@@ -293,15 +294,13 @@ struct LayerUnpacker {
         guard let last = parts.last else {
             throw ArchiveDamage(reason: "hard link \"\(Self.text(path))\" has no target")
         }
-        let fd = openInside(Array(parts.dropLast()))
-        guard fd >= 0 else {
-            if errno == ENOENT { throw Self.dangling(path, target) }
-            throw Self.refusal(target, errno)
+        let folder: FileDescriptorBox
+        do throws(Errno) { folder = try openInside(Array(parts.dropLast())) } catch {
+            throw error.code == ENOENT ? Self.dangling(path, target) : Self.refusal(target, error.code)
         }
-        defer { close(fd) }
         let targetName = FileName(last)
         var info = stat()
-        guard fstatat(fd, targetName.cString, &info, AT_SYMLINK_NOFOLLOW) == 0 else {
+        guard fstatat(folder.fd, targetName.cString, &info, AT_SYMLINK_NOFOLLOW) == 0 else {
             throw Self.dangling(path, target)
         }
         guard [UInt32(CATBIRD_FILE), UInt32(CATBIRD_SYMBOLIC_LINK)].contains(info.st_mode & 0o170000) else {
@@ -316,7 +315,7 @@ struct LayerUnpacker {
             return
         }
         try clear(path, directory, name)
-        guard linkat(fd, targetName.cString, directory.fd, name.cString, 0) == 0 else {
+        guard linkat(folder.fd, targetName.cString, directory.fd, name.cString, 0) == 0 else {
             throw Errno("link", Self.text(path))
         }
     }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CArchive
 import Glibc
 import Linux
 
@@ -31,11 +30,12 @@ package struct UserDatabase: Sendable {
     /// Reads them below a root file system, following links within it only.
     init(rootfs: String) {
         func text(_ name: String) -> String {
-            guard let root = try? FileDescriptor.open(rootfs, O_RDONLY | O_DIRECTORY) else { return "" }
-            let fd = catbird_open_below(root.rawValue, name, O_RDONLY | O_NONBLOCK, 0, 1)
-            guard fd >= 0 else { return "" }
-            let file = FileDescriptor(owning: fd)
-            return ((try? file.readToEnd(limit: 4 << 20)).map { String(decoding: $0, as: UTF8.self) }) ?? ""
+            // An image need not have them, and what is no file counts as none.
+            guard let root = try? FileDescriptor.open(rootfs, O_RDONLY | O_DIRECTORY),
+                let file = try? Files.open(name, beneath: root, O_RDONLY | O_NONBLOCK, links: .asInRoot),
+                let bytes = try? file.readToEnd(limit: 4 << 20)
+            else { return "" }
+            return String(decoding: bytes, as: UTF8.self)
         }
         self.init(passwd: text("etc/passwd"), group: text("etc/group"))
     }

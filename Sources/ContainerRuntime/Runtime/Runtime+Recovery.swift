@@ -49,6 +49,7 @@ extension Runtime {
             }
         }
         for record in halfMade {
+            // Not structured: what a killed runtime left is nobody's, and nobody is to wait for it at the start.
             Task { [weak self] in
                 do { try await self?.dispose(record.status.id) } catch {
                     self?.log.warning("container \(record.status.id): what is left of it cannot be removed: \(error)")
@@ -112,12 +113,17 @@ extension Runtime {
         else {
             return
         }
+        // Not structured: nobody asked; the container's end is told as an event.
         Task { [weak self] in
             guard let self else { return }
-            try? await self.cgroups.killAll(in: record.status.cgroupPath)
+            var outcome = "the container was killed, its exit code is unknown"
+            do { try await self.cgroups.killAll(in: record.status.cgroupPath) } catch {
+                outcome = "its processes could not all be ended (\(error)), its exit code is unknown"
+                self.log.warning("container \(id): its processes could not all be ended: \(error)")
+            }
             self.finish(
                 id, code: 137, finished: .now, oomKilled: false,
-                message: "its monitor (conmon) ended before it: the container was killed, its exit code is unknown")
+                message: "its monitor (conmon) ended before it: \(outcome)")
         }
     }
 
@@ -141,7 +147,11 @@ extension Runtime {
         guard isNew, let record else { return }
         if record.sharesProcesses {
             // Without a process namespace of its own nobody else ends what it started.
-            Task { [cgroups] in try? await cgroups.killAll(in: record.status.cgroupPath) }
+            Task { [cgroups, log] in
+                do { try await cgroups.killAll(in: record.status.cgroupPath) } catch {
+                    log.warning("container \(id): what it started could not all be ended: \(error)")
+                }
+            }
         }
         state.withLock { $0.gates[id] }?.open()
         if !record.isHidden { publish(.exited(id)) }

@@ -52,6 +52,7 @@ final class CommandErrors: Sendable {
                 guard let inotify else { return }
                 for await _ in inotify.events where Files.exists(file) { continuation.yield(true) }
             }
+            // Not structured: the outcome comes with the command's end, which cannot be cancelled and is not waited for.
             Task {
                 if case .success = await outcome.value { continuation.yield(true) } else { continuation.yield(false) }
             }

@@ -54,7 +54,6 @@ package struct OwnerGraph: Sendable {
     }
 
     package mutating func noteAbsent(_ uid: String) { absent.insert(uid) }
-    package func isKnownAbsent(_ uid: String) -> Bool { absent.contains(uid) }
 
     /// Takes in an object as it is now; returns whom to look at.
     package mutating func changed(_ item: Item) -> Set<String> {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import PKI
 import Values
 
 /// The opening handshake of RFC 6455 section 4.2, as far as it concerns a server that was handed the request.
 package enum WebSocketHandshake {
     /// `Sec-WebSocket-Accept` for the client's `Sec-WebSocket-Key`.
     package static func accept(key: String) -> String {
-        Base64.text(SHA1Digest.bytes(Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)))
+        Base64.text(SHA1.digest((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8))
     }
 
     /// The subprotocols that the client offers, in its order. The header may come once or several times.

@@ -157,6 +157,7 @@ extension AddressBook {
         guard !member.continuation.resume(returning: assigned), assigned.isNew else { return }
         let handleID = member.request.handleID
         logger.notice("handle \(handleID) got its address too late, and gives it back")
+        // Not structured: who asked has been told already, and nobody waits for this.
         Task { [weak self] in
             do { try await self?.release(handleIDs: [handleID]) } catch {
                 self?.logger.error("handle \(handleID) is left to the garbage collector: \(error)")

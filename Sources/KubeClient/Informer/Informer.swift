@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Coordination
 public import KubeObjects
 public import Logging
 import Synchronization
@@ -16,10 +17,7 @@ import Values
 public final class Informer: Sendable {
     private struct State {
         var cache = InformerCache()
-        var hasSynced = false
         var subscribers: [WeakSubscriber] = []
-        var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
-        var nextWaiter = 0
     }
 
     private struct WeakSubscriber {
@@ -35,6 +33,8 @@ public final class Informer: Sendable {
     private let clock: any Clock<Duration>
     private let logger: Logger
     private let state = Mutex(State())
+    /// Opens when the collection has been listed.
+    private let synced = Gate()
 
     public init(
         _ client: KubeClient, _ resource: GroupVersionResource, namespace: String? = nil,
@@ -59,7 +59,7 @@ public final class Informer: Sendable {
     // MARK: - Reading
 
     /// Whether the collection has been listed once.
-    public var hasSynced: Bool { state.withLock { $0.hasSynced } }
+    public var hasSynced: Bool { synced.isOpen }
 
     /// The resource version that the cache has reached.
     public var resourceVersion: String { state.withLock { $0.cache.resourceVersion } }
@@ -77,24 +77,7 @@ public final class Informer: Sendable {
     public func snapshot() -> [ObjectKey: KubeObject] { state.withLock { $0.cache.objects } }
 
     /// Returns when the collection has been listed once, or when the caller is cancelled.
-    public func waitUntilSynced() async {
-        let id = state.withLock { state in
-            state.nextWaiter += 1
-            return state.nextWaiter
-        }
-        await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let isDone = state.withLock { state in
-                    if state.hasSynced || Task.isCancelled { return true }
-                    state.waiters[id] = continuation
-                    return false
-                }
-                if isDone { continuation.resume() }
-            }
-        } onCancel: {
-            state.withLock { $0.waiters.removeValue(forKey: id) }?.resume()
-        }
-    }
+    public func waitUntilSynced() async { await synced.wait() }
 
     /// The changes from now on, after a first batch that adds what is cached already. A reader that is slow gets
     /// what it missed as one batch with one event an object, from what it knew to what is true. The stream ends with
@@ -184,17 +167,14 @@ public final class Informer: Sendable {
     /// Changes the cache and hands the changes to every reader, in one step: a reader that joins meanwhile gets them
     /// either with what is cached or as a change, never both.
     private func take(_ body: (inout InformerCache) -> [InformerCache.Change]) {
-        let waiters = state.withLock { state in
+        state.withLock { state in
             let changes = body(&state.cache)
-            state.hasSynced = true
             if !changes.isEmpty {
                 state.subscribers.removeAll { $0.subscriber == nil }
                 for entry in state.subscribers { entry.subscriber?.note(changes) }
             }
-            defer { state.waiters = [:] }
-            return Array(state.waiters.values)
         }
-        for waiter in waiters { waiter.resume() }
+        synced.open()
     }
 }
 

@@ -176,8 +176,11 @@ extension StatusError {
             details: details(resource.group, resource.resource, verb, retryAfter: retryAfterSeconds))
     }
 
-    public static func serviceUnavailable(_ message: String) -> StatusError {
-        StatusError(503, "ServiceUnavailable", message)
+    /// - Parameter retryAfterSeconds: when it may be there again, where that is known.
+    public static func serviceUnavailable(_ message: String, retryAfterSeconds: Int? = nil) -> StatusError {
+        guard let retryAfterSeconds else { return StatusError(503, "ServiceUnavailable", message) }
+        return StatusError(
+            503, "ServiceUnavailable", message, details: details("", "", "", retryAfter: retryAfterSeconds))
     }
 
     public static func timeout(_ message: String, retryAfterSeconds: Int? = nil, causes: [JSON] = []) -> StatusError {

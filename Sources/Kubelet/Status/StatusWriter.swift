@@ -64,7 +64,7 @@ actor StatusWriter {
             PodStatus.difference(entry.wanted, from: entry.sent) != nil
         else { return }
         entries[uid]?.isWriting = true
-        // Not structured: it outlives the call, ends when all is written, and `flush` waits for it.
+        // Not structured: `isWriting` keeps it the only one of its pod, and `flush` waits for it.
         Task { await write(uid) }
     }
 

@@ -1,79 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-import Linux
+package import Linux
 
 /// A call on a file failed.
-package struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
-    package let call: String
-    package let path: String
-    package let code: Int32
+package typealias FileError = Errno
 
-    package init(call: String, path: String, code: Int32) {
-        self.call = call
-        self.path = path
-        self.code = code
-    }
-
-    package var description: String { "\(call) \(path): \(String(cString: strerror(code)))" }
+extension Errno {
+    package init(call: String, path: String, code: Int32) { self.init(code: code, call: call, detail: path) }
 }
 
-/// The few calls on files that the kubelet makes.
+/// `Files` in the forms that the kubelet needs: nil for what is not there, files written where they are, names as text.
 package enum NodeFiles {
     static func check(_ result: Int32, _ call: String, _ path: String) throws(FileError) {
         if result != 0 { throw FileError(call: call, path: path, code: errno) }
     }
 
-    package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
-
-    package enum Kind: Sendable { case file, directory, socket, characterDevice, blockDevice, link, other }
+    package static func exists(_ path: String) -> Bool { Files.exists(path) }
 
     /// What is at a path; nil when nothing is.
-    package static func kind(_ path: String, followLinks: Bool = true) -> Kind? {
-        var info = stat()
-        guard (followLinks ? stat(path, &info) : lstat(path, &info)) == 0 else { return nil }
-        return kind(info)
+    package static func kind(_ path: String, followLinks: Bool = true) -> Files.Kind? {
+        Files.kind(path, follow: followLinks)
     }
 
-    static func kind(_ info: stat) -> Kind {
-        switch info.st_mode & S_IFMT {
-        case S_IFREG: .file
-        case S_IFDIR: .directory
-        case S_IFSOCK: .socket
-        case S_IFCHR: .characterDevice
-        case S_IFBLK: .blockDevice
-        case S_IFLNK: .link
-        default: .other
-        }
-    }
-
-    /// Makes a directory and those above it. An existing one keeps its mode.
+    /// Makes a directory and those above it, which are open to all. An existing one keeps its mode.
     package static func makeDirectory(_ path: String, mode: UInt32 = 0o755) throws(FileError) {
-        if mkdir(path, mode) == 0 { return }
-        let code = errno
-        if code == EEXIST {
-            guard kind(path) == .directory else { throw FileError(call: "mkdir", path: path, code: ENOTDIR) }
-            return
-        }
-        guard code == ENOENT, let slash = path.lastIndex(of: "/"), slash != path.startIndex else {
-            throw FileError(call: "mkdir", path: path, code: code)
-        }
-        try makeDirectory(String(path[..<slash]))
-        if mkdir(path, mode) != 0, errno != EEXIST { throw FileError(call: "mkdir", path: path, code: errno) }
+        try Files.makeDirectories(Files.directory(of: path))
+        try Files.makeDirectories(path, mode: mode)
     }
 
+    /// Writes in place: what a container has mounted stays the file that it is.
     package static func write(_ bytes: [UInt8], to path: String, mode: UInt32 = 0o644) throws(FileError) {
-        let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
-        guard file >= 0 else { throw FileError(call: "open", path: path, code: errno) }
-        defer { close(file) }
-        try check(fchmod(file, mode), "chmod", path)
-        var offset = 0
-        while offset < bytes.count {
-            let count = bytes[offset...].withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw FileError(call: "write", path: path, code: errno) }
-            offset += count
-        }
+        let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_TRUNC, mode: mode)
+        // Whatever the file mask is.
+        try check(fchmod(file.rawValue, mode), "chmod", path)
+        do { try file.write(bytes) } catch { throw FileError(call: error.call, path: path, code: error.code) }
     }
 
     /// Up to `limit` bytes from the start; nil when the file cannot be read.
@@ -108,21 +69,14 @@ package enum NodeFiles {
         ((try? Files.list(path)) ?? []).compactMap(\.fileName.text)
     }
 
-    package static func link(_ path: String) -> String? {
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        let count = buffer.withUnsafeMutableBytes { bytes in
-            bytes.baseAddress.map { readlink(path, $0.assumingMemoryBound(to: CChar.self), bytes.count) } ?? -1
-        }
-        return count < 0 ? nil : String(decoding: buffer[..<count], as: UTF8.self)
-    }
+    /// Where a link points; nil when there is none.
+    package static func link(_ path: String) -> String? { try? Files.target(ofLink: path) }
 
     /// Removes a file, or a directory with what is in it, whatever it is called and however deep it is, never following
     /// links and never leaving a file system.
     ///
     /// - Parameter detachingMounts: what is mounted below is let go, and stays as it is; otherwise it is an error.
     package static func removeTree(_ path: String, detachingMounts: Bool = false) throws(FileError) {
-        do throws(Errno) { try Files.removeTree(path, detachingMounts: detachingMounts) } catch {
-            throw FileError(call: error.call, path: error.detail, code: error.code)
-        }
+        try Files.removeTree(path, detachingMounts: detachingMounts)
     }
 }

@@ -37,7 +37,7 @@ package struct HostPath: Sendable, Hashable {
     /// Opens what is there, and looks at what was opened: whoever writes in the folder may put another thing in its place
     /// at any time, so that a look at the name says nothing of what is mounted later.
     package func place() throws -> FileDescriptor {
-        let wanted: (kind: NodeFiles.Kind, words: String)? =
+        let wanted: (kind: Files.Kind, words: String)? =
             switch type {
             case "Directory", "DirectoryOrCreate": (.directory, "a directory")
             case "File", "FileOrCreate": (.file, "a file")
@@ -56,7 +56,7 @@ package struct HostPath: Sendable, Hashable {
         }
         var info = stat()
         guard fstat(place.rawValue, &info) == 0 else { throw Errno("fstat", path) }
-        if let wanted, NodeFiles.kind(info) != wanted.kind { throw mismatch(wanted.words) }
+        if let wanted, Files.Kind(mode: info.st_mode) != wanted.kind { throw mismatch(wanted.words) }
         return place
     }
 }

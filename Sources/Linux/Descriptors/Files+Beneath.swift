@@ -12,6 +12,8 @@ extension Files {
         case refused
         /// Links are followed as long as they stay below the folder; others are an error (`EXDEV`).
         case withinFolder
+        /// Links are followed as if the folder were the root: absolute ones, and those that climb above it, too.
+        case asInRoot
     }
 
     /// Opens what is at `path` below an open folder. `flags` as of open(2).
@@ -21,13 +23,22 @@ extension Files {
     ) throws(Errno) -> FileDescriptor {
         let parts = path.utf8.split(separator: UInt8(ascii: "/"))
         let relative = FileName(parts.isEmpty ? Array(".".utf8) : Array(parts.joined(separator: "/".utf8)))
-        let resolve =
-            Int(CATBIRD_RESOLVE_BENEATH) | Int(CATBIRD_RESOLVE_NO_MAGICLINKS)
-            | (links == .refused ? Int(CATBIRD_RESOLVE_NO_SYMLINKS) : 0)
-        let root = folder.rawValue
+        return try open(relative, beneath: folder.rawValue, flags, mode: mode, links: links)
+    }
+
+    /// The same of a name that may be no text, below a folder whose descriptor the caller keeps.
+    public static func open(
+        _ name: FileName, beneath folder: Int32, _ flags: Int32, mode: UInt32 = 0o600, links: Links = .refused
+    ) throws(Errno) -> FileDescriptor {
+        let resolve: Int =
+            switch links {
+            case .refused: Int(CATBIRD_RESOLVE_BENEATH) | Int(CATBIRD_RESOLVE_NO_SYMLINKS)
+            case .withinFolder: Int(CATBIRD_RESOLVE_BENEATH)
+            case .asInRoot: Int(CATBIRD_RESOLVE_IN_ROOT)
+            }
         return FileDescriptor(
-            owning: try check("openat2", path) {
-                catbird_openat2(root, relative.cString, flags, mode, UInt64(resolve))
+            owning: try check("openat2", name.description) {
+                catbird_openat2(folder, name.cString, flags, mode, UInt64(resolve | Int(CATBIRD_RESOLVE_NO_MAGICLINKS)))
             })
     }
 
@@ -36,6 +47,13 @@ extension Files {
         _ path: String, beneath folder: borrowing FileDescriptor, links: Links = .refused
     ) throws(Errno) -> FileDescriptor {
         try open(path, beneath: folder, Int32(CATBIRD_OPEN_PATH), links: links)
+    }
+
+    /// A folder below an open one, by name only.
+    public static func folder(
+        _ name: FileName, beneath folder: Int32, links: Links = .refused
+    ) throws(Errno) -> FileDescriptor {
+        try open(name, beneath: folder, Int32(CATBIRD_OPEN_PATH) | O_DIRECTORY, links: links)
     }
 
     /// What is at a path of one's own, by name only.

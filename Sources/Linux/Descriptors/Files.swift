@@ -7,7 +7,8 @@ public enum Files {
     public enum Kind: Sendable, Hashable {
         case file, directory, symbolicLink, socket, pipe, characterDevice, blockDevice
 
-        init(mode: mode_t) {
+        /// Of `st_mode`.
+        public init(mode: UInt32) {
             self =
                 switch mode & S_IFMT {
                 case S_IFDIR: .directory

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CLinux
 import Glibc
+import Synchronization
 
 /// A change of a network namespace's nftables.
 public enum NFTablesEvent: Sendable, Hashable {
@@ -49,43 +50,30 @@ private enum NFT {
 
 /// Tells of transactions of nftables in one network namespace, in batches.
 public final class NFTablesMonitor: Sendable {
-    private let fd: Int32
-    private let continuation: AsyncStream<[NFTablesEvent]>.Continuation
+    private let feed: NetlinkFeed<NFTablesEvent>
     /// For one reader.
-    public let events: AsyncStream<[NFTablesEvent]>
+    public var events: AsyncStream<[NFTablesEvent]> { feed.events }
 
     /// Changes from now on, in the given namespace or the calling thread's.
     ///
     /// - Parameter sets: names of sets that are meant to be filled by others: what changes in them touches no table.
     public init(in namespace: NamespaceRef? = nil, exceptElementsOf sets: Set<String> = []) throws {
-        fd = try Namespaces.inNamespaces(net: namespace) {
-            try check("socket(NETLINK_NETFILTER)") { catbird_netlink_open(NETLINK_NETFILTER, NFT.group) }
-        }
-        (events, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
-        let parser = Parser(exceptElementsOf: sets)
-        do throws(Errno) {
-            try check("fcntl") { catbird_set_nonblocking(fd, 1) }
-            try FileEvents.shared().add(fd) { [weak self] _ in self?.receive(parser) }
-        } catch {
-            close(fd)
-            throw error
+        let transaction = Transaction(exceptElementsOf: sets)
+        feed = try NetlinkFeed(NETLINK_NETFILTER, NFT.group, in: namespace, overflow: .overflow) {
+            transaction.take($0)
         }
     }
 
-    deinit {
-        FileEvents.retire(fd)
-        continuation.finish()
-    }
+    /// The tables that a transaction has touched so far; its end is told last.
+    private final class Transaction: Sendable {
+        private let tables = Mutex<Set<String>>([])
 
-    /// Used on the thread of the file events alone: what a transaction touched until its end is told.
-    private final class Parser: @unchecked Sendable {
         private let sets: Set<String>
-        private var tables: Set<String> = []
 
         init(exceptElementsOf sets: Set<String>) { self.sets = sets }
 
-        func take(_ bytes: [UInt8]) -> [NFTablesEvent] {
-            NetlinkReply.parse(bytes).compactMap { reply in
+        func take(_ reply: NetlinkReply) -> NFTablesEvent? {
+            tables.withLock { tables in
                 if let generation = NFT.generation(reply) {
                     defer { tables = [] }
                     let program = reply.attributes(after: NFT.headerSize).string(NFT.program) ?? ""
@@ -95,24 +83,6 @@ public final class NFTablesMonitor: Sendable {
                 return nil
             }
         }
-    }
-
-    private func receive(_ parser: Parser) {
-        var buffer: UnsafeMutablePointer<UInt8>?
-        var capacity = 0
-        defer { free(buffer) }
-        var batch: [NFTablesEvent] = []
-        while true {
-            let count = catbird_netlink_receive(fd, &buffer, &capacity)
-            if count < 0 {
-                guard errno == ENOBUFS else { break }
-                batch.append(.overflow)
-                continue
-            }
-            batch += parser.take([UInt8](UnsafeBufferPointer(start: buffer, count: count)))
-        }
-        if batch.isEmpty { return }
-        if case .dropped = continuation.yield(batch) { continuation.yield([.overflow]) }
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-public import Values
+import Values
 
 /// What a table of nftables holds, in nft's own words, so that two can be compared.
 public struct NFTablesContent: Sendable, Hashable {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CLinux
 import Glibc
-import Synchronization
 
 /// A change of a network namespace's tables.
 public enum NetlinkEvent: Sendable, Hashable {
@@ -31,51 +30,14 @@ public final class NetlinkMonitor: Sendable {
         case routes6 = 0x400
     }
 
-    private let fd: Int32
-    private let continuation: AsyncStream<[NetlinkEvent]>.Continuation
+    private let feed: NetlinkFeed<NetlinkEvent>
     /// For one reader.
-    public let events: AsyncStream<[NetlinkEvent]>
+    public var events: AsyncStream<[NetlinkEvent]> { feed.events }
 
     /// Changes from now on, in the given namespace or the calling thread's.
     public init(_ groups: Set<Group> = [.links, .routes], in namespace: NamespaceRef? = nil) throws {
         let mask = groups.reduce(UInt32(0)) { $0 | $1.rawValue }
-        fd = try Namespaces.inNamespaces(net: namespace) {
-            try check("socket(NETLINK_ROUTE)") { catbird_netlink_open(NETLINK_ROUTE, mask) }
-        }
-        (events, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
-        do throws(Errno) {
-            try check("fcntl") { catbird_set_nonblocking(fd, 1) }
-            try FileEvents.shared().add(fd) { [weak self] _ in self?.receive() }
-        } catch {
-            close(fd)
-            throw error
-        }
-    }
-
-    deinit {
-        FileEvents.retire(fd)
-        continuation.finish()
-    }
-
-    private func receive() {
-        var buffer: UnsafeMutablePointer<UInt8>?
-        var capacity = 0
-        defer { free(buffer) }
-        var batch: [NetlinkEvent] = []
-        while true {
-            let count = catbird_netlink_receive(fd, &buffer, &capacity)
-            if count < 0 {
-                if errno == ENOBUFS {
-                    batch.append(.overflow)
-                    continue
-                }
-                break
-            }
-            let bytes = [UInt8](UnsafeBufferPointer(start: buffer, count: count))
-            batch += NetlinkReply.parse(bytes).compactMap { Self.event($0) }
-        }
-        if batch.isEmpty { return }
-        if case .dropped = continuation.yield(batch) { continuation.yield([.overflow]) }
+        feed = try NetlinkFeed(NETLINK_ROUTE, mask, in: namespace, overflow: .overflow) { Self.event($0) }
     }
 
     private static func event(_ reply: NetlinkReply) -> NetlinkEvent? {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ContainerRuntime
+import Coordination
 import Glibc
 import HTTPServing
 import Linux
@@ -22,8 +23,9 @@ public actor Supervisor {
     private let stopped: AsyncStream<Void>
     private let stop: AsyncStream<Void>.Continuation
     private var isStopping = false
-    /// Nodes that are being brought up.
-    private var boots: [String: Task<Void, any Error>] = [:]
+    /// Starting and stopping one node come after each other, in the order in which they were asked for: two boots at once
+    /// would make its disk twice, and a stop would take the namespaces away from under a start.
+    private var turns: [String: AsyncLock] = [:]
     private var bringUpState = BringUpState.working
     /// The wait between two attempts to bring the cluster up.
     private var pause: Task<Void, any Error>?
@@ -100,13 +102,14 @@ public actor Supervisor {
         progress.note("supervised", "All processes of \(profile.name) are started", ["done": true])
     }
 
-    /// Who asks for a node that is being brought up waits for that: two at once would make its disk twice.
     private func bringUp(_ node: Profile.Node) async throws {
-        if let boot = boots[node.name] { return try await boot.value }
-        let boot = Task { try await self.boot(node) }
-        boots[node.name] = boot
-        defer { boots[node.name] = nil }
-        try await boot.value
+        try await turn(node.name).withLock { try await boot(node) }
+    }
+
+    private func turn(_ node: String) -> AsyncLock {
+        let turn = turns[node] ?? AsyncLock()
+        turns[node] = turn
+        return turn
     }
 
     private func boot(_ node: Profile.Node) async throws {
@@ -245,11 +248,12 @@ public actor Supervisor {
         let node = profile.nodes[index]
         if forGood { profile.removeNode(name) } else { profile.stopped.insert(name) }
         try store.save(profile)
-        _ = await boots[name]?.result
-        if index == 0 { try await end("controlplane") }
-        try await end("node-\(name)")
-        await network?.remove(name)
-        try await fabric.detach(node, removingDisk: forGood)
+        try await turn(name).withLock {
+            if index == 0 { try await end("controlplane") }
+            try await end("node-\(name)")
+            await network?.remove(name)
+            try await fabric.detach(node, removingDisk: forGood)
+        }
         progress.note("node", "Node \(name) is stopped", ["node": JSON(name)])
     }
 
@@ -270,11 +274,11 @@ public actor Supervisor {
         var obstacle: (any Error)?
         do { try await end("guard") } catch { obstacle = error }
         // Nodes first, so that pods end while the API still takes their last words.
-        let nodes = profile.nodes.map { "node-\($0.name)" }
+        let nodes = profile.nodes.map(\.name)
         await withTaskGroup(of: (any Error)?.self) { group in
             for name in nodes {
                 group.addTask {
-                    do { try await self.end(name) } catch { return error }
+                    do { try await self.endProcess(ofNode: name) } catch { return error }
                     return nil
                 }
             }
@@ -287,6 +291,10 @@ public actor Supervisor {
         unlink(paths.pidFile("supervisor"))
         stop.finish()
         if let obstacle { throw obstacle }
+    }
+
+    private func endProcess(ofNode name: String) async throws {
+        try await turn(name).withLock { try await end("node-\(name)") }
     }
 
     private func end(_ name: String) async throws {

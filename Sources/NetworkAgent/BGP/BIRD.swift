@@ -87,6 +87,7 @@ actor BIRD {
         let started = try spawner.spawn()
         process = started
         logger.notice("BIRD has started as process \(started.pid), by \(configurationPath)")
+        // Not structured: it ends with the process, which dies with this one.
         Task {
             let status = await started.wait()
             died(started, status)

@@ -74,7 +74,7 @@ public final class Dataplane: Sendable {
         if !known.isEmpty { listener(known) }
     }
 
-    private func tell(_ events: [NetworkEvent]) {
+    func tell(_ events: [NetworkEvent]) {
         guard !events.isEmpty else { return }
         state.withLock { $0.onWorkloads }?(events)
     }

@@ -94,7 +94,7 @@ extension Dataplane {
             logger.warning("\(name): changes inside its sandbox will not be noticed: \(error)")
             return
         }
-        state.withLock { state in for address in addresses { state.workloads[address] = name } }
+        tell(state.withLock { state in addresses.flatMap { state.workloads.set($0, to: name) } })
         watchSandbox(link, netns: netns, addresses: addresses, mtu: mtu)
         noteDamage(name)
         state.withLock(\.onSandbox)?()

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Values
+
 /// SHA-256 (FIPS 180-4): for names that Calico derives with it.
 public enum SHA256 {
     public static func digest(_ message: some Sequence<UInt8>) -> [UInt8] {

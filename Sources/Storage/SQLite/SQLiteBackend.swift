@@ -152,29 +152,33 @@ public final class SQLiteBackend: Backend {
         if mustStart { log.onWriter { database in self.drain(database) } }
     }
 
-    /// Runs on the writer's queue: commits what waits until nothing does. While one group is on its way to the disk,
-    /// the next one gathers.
+    /// Runs on the writer's queue: commits what waits. While one group is on its way to the disk, the next one gathers;
+    /// it queues behind whatever else wants the writer, so that compaction gets its turn also under writes without end.
     private func drain(_ database: Database) {
-        while true {
-            let group = state.withLock { state in
-                let group = state.pending
-                state.pending = []
-                state.isDraining = !group.isEmpty
-                return group
-            }
-            guard !group.isEmpty else { return }
-            let (outcomes, events) = core.evaluate(group.map(\.operation))
-            do {
-                try SQLiteLog.append(events, to: database)
-            } catch {
-                logger.error("a group of \(events.count) writes failed: \(error)")
-                for pending in group { pending.done.resume(returning: .failure(error)) }
-                continue
-            }
-            core.apply(events)
-            for (pending, outcome) in zip(group, outcomes) { pending.done.resume(returning: .success(outcome)) }
-            compactIfDue()
+        let group = state.withLock { state in
+            defer { state.pending = [] }
+            return state.pending
         }
+        commit(group, database)
+        let hasMore = state.withLock { state in
+            state.isDraining = !state.pending.isEmpty
+            return state.isDraining
+        }
+        if hasMore { log.onWriter { database in self.drain(database) } }
+    }
+
+    private func commit(_ group: [Pending], _ database: Database) {
+        let (outcomes, events) = core.evaluate(group.map(\.operation))
+        do {
+            try SQLiteLog.append(events, to: database)
+        } catch {
+            logger.error("a group of \(events.count) writes failed: \(error)")
+            for pending in group { pending.done.resume(returning: .failure(error)) }
+            return
+        }
+        core.apply(events)
+        for (pending, outcome) in zip(group, outcomes) { pending.done.resume(returning: .success(outcome)) }
+        compactIfDue()
     }
 
     // MARK: - Compaction
@@ -184,7 +188,8 @@ public final class SQLiteBackend: Backend {
         // From here on nobody reads older revisions; the rows go afterwards, a little at a time between writes.
         try await log.setCompacted(revision)
         core.setCompacted(revision)
-        while try await log.removeSuperseded(upTo: revision, limit: 2000) {}
+        var next: Int64? = 0
+        while let from = next { next = try await log.removeSuperseded(from: from, upTo: revision, limit: 500) }
     }
 
     private func compactIfDue() {

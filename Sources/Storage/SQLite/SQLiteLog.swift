@@ -121,18 +121,28 @@ struct SQLiteLog: Sendable {
         }
     }
 
-    /// Removes rows up to `limit` that no revision from `revision` on needs; false when none is left.
-    func removeSuperseded(upTo revision: Int64, limit: Int) async throws(StorageError) -> Bool {
+    /// Looks at so many rows from `from` on and removes those that no revision from `revision` on needs. The oldest go
+    /// first: a deletion goes after what it deleted, which would be there again otherwise.
+    ///
+    /// - Returns: where to go on; nil when all have been looked at.
+    func removeSuperseded(from: Int64, upTo revision: Int64, limit: Int) async throws(StorageError) -> Int64? {
         try await writing { database in
+            let last = try Int64.fetchOne(
+                database,
+                sql: """
+                    SELECT MAX(revision) FROM (
+                        SELECT revision FROM log WHERE revision >= ?1 AND revision <= ?2 ORDER BY revision LIMIT ?3)
+                    """, arguments: [from, revision, limit])
+            guard let last else { return nil }
             try database.execute(
                 sql: """
                     DELETE FROM log WHERE revision IN (
-                        SELECT revision FROM log AS old WHERE revision <= ?1 AND (value IS NULL OR EXISTS (
+                        SELECT revision FROM log AS old
+                        WHERE revision >= ?1 AND revision <= ?2 AND (value IS NULL OR EXISTS (
                             SELECT 1 FROM log AS newer
-                            WHERE newer.key = old.key AND newer.revision > old.revision AND newer.revision <= ?1))
-                        LIMIT ?2)
-                    """, arguments: [revision, limit])
-            return database.changesCount > 0
+                            WHERE newer.key = old.key AND newer.revision > old.revision AND newer.revision <= ?3)))
+                    """, arguments: [from, last, revision])
+            return last + 1
         }
     }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FoundationEssentials
 import GRDB
 import Glibc
+import Values
 
 /// Why a store's file is not to be opened as it is.
 public struct StoreDamage: Error, Sendable, Hashable, CustomStringConvertible {
@@ -117,7 +119,33 @@ public struct StoreFile: Sendable {
                     path: path, reason: "is damaged (\(answer.replacing("\n", with: " ")))", isUsable: false)
             }
             guard try database.tableExists("log") else { return 0 }
+            try checkObjects(database, path)
             return try Int64.fetchOne(database, sql: "SELECT MAX(revision) FROM log") ?? 0
+        }
+    }
+
+    /// SQLite has no sums over its pages: a value that was damaged on the disk is found by reading it. Those of the API
+    /// are JSON.
+    private static func checkObjects(_ database: Database, _ path: String) throws {
+        let rows = try Row.fetchCursor(
+            database,
+            sql: """
+                SELECT key, value, revision FROM log
+                WHERE revision IN (SELECT MAX(revision) FROM log GROUP BY key) AND value IS NOT NULL
+                    AND substr(key, 1, 10) = CAST('/registry/' AS BLOB)
+                """)
+        while let row = try rows.next() {
+            let value = try row.withUnsafeData(atIndex: 1) { data in data.map { Array($0) } ?? [] }
+            do {
+                _ = try JSON(parsing: value)
+            } catch {
+                let key = try row.withUnsafeData(atIndex: 0) { String(decoding: $0 ?? Data(), as: UTF8.self) }
+                let revision: Int64 = row[2]
+                throw StoreDamage(
+                    path: path,
+                    reason: "is damaged: what is stored under \(key) at revision \(revision) is no JSON (\(error))",
+                    isUsable: false)
+            }
         }
     }
 

@@ -20,10 +20,9 @@ struct Copy: AsyncParsableCommand {
             guard to.node == nil else {
                 throw LocalClusterError(.usage, "Files are not copied from node to node.", nextStep: "Copy twice.")
             }
-            // A device such as /dev/null takes what comes at once.
-            let file = try descriptor(target, O_WRONLY | O_CREAT | O_TRUNC, kinds: [S_IFREG, S_IFCHR])
-            defer { close(file) }
-            try await inside(node, profile, Self.reading, from.path, [1: file, 2: 2])
+            try await receive(into: target) { file in
+                try await inside(node, profile, Self.reading, from.path, [1: file, 2: 2])
+            }
         } else {
             guard to.path.hasPrefix("/") else {
                 throw LocalClusterError(
@@ -42,6 +41,39 @@ struct Copy: AsyncParsableCommand {
         [ ! -e "$1" ] || [ -f "$1" ] || { echo "$1 is there and no file" >&2; exit 1; }
         mkdir -p -- "${1%/*}/" && exec cat > "$1"
         """#
+
+    /// A file is filled beside the target and takes its place when it is whole: what is there stays as it is when there
+    /// is nothing to copy, or the copy breaks off. A device such as /dev/null takes what comes at once.
+    private func receive(into target: String, _ copy: (Int32) async throws -> Void) async throws {
+        var info = stat()
+        let isThere = stat(target, &info) == 0
+        if isThere, info.st_mode & S_IFMT != S_IFREG {
+            let file = try descriptor(target, O_WRONLY, kinds: [S_IFCHR])
+            defer { close(file) }
+            return try await copy(file)
+        }
+        // A link to a file goes on leading to it.
+        let resolved = isThere ? realpath(target, nil) : nil
+        defer { free(resolved) }
+        let path = resolved.map { String(cString: $0) } ?? target
+        let beside = "\(path).catbird-\(getpid())"
+        let file = try descriptor(beside, O_WRONLY | O_CREAT | O_EXCL, kinds: [S_IFREG])
+        defer { close(file) }
+        do {
+            try await copy(file)
+            if isThere {
+                fchmod(file, info.st_mode & 0o7777)
+                // Who is not root keeps what is theirs in any case.
+                _ = fchown(file, info.st_uid, info.st_gid)
+            }
+            guard rename(beside, path) == 0 else {
+                throw LocalClusterError(.guestError, "\(path) cannot be written: \(String(cString: strerror(errno)))")
+            }
+        } catch {
+            unlink(beside)
+            throw error
+        }
+    }
 
     private static func place(_ text: String) -> (node: String?, path: String) {
         guard let colon = text.firstIndex(of: ":"), !text[..<colon].contains("/") else { return (nil, text) }

@@ -3,6 +3,7 @@
 import Foundation
 import HTTPServing
 import Kubelet
+import Linux
 import NIOCore
 import NIOHTTP1
 import Testing

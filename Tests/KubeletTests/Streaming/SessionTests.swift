@@ -2,6 +2,7 @@
 
 import HTTPServing
 import Kubelet
+import Linux
 import NIOCore
 import NIOHTTP1
 import Synchronization

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Coordination
 import KubeObjects
 import Storage
 import Values
@@ -71,7 +72,7 @@ final class QuotaLedger: Sendable {
     /// Nil when nothing had to be charged. `refuse` makes a refusal of a reason.
     func charge(_ order: Order, _ refuse: (String) -> StatusError) async throws -> QuotaCharge? {
         try await lock(order.namespace).withLock {
-            await mirror.caughtUp()
+            try await mirror.caughtUp()
             var items: [Item] = []
             for quota in objects.list(Self.quotas, namespace: order.namespace) {
                 var item = Item(object: quota, revision: Int64(quota.resourceVersion) ?? 0)
@@ -83,7 +84,7 @@ final class QuotaLedger: Sendable {
                 for item in items {
                     if let entry = try await write(item, order, refuse) { charge.entries.append(entry) }
                 }
-                await mirror.caughtUp()
+                try await mirror.caughtUp()
                 return charge
             } catch {
                 await refund(charge)
@@ -196,7 +197,7 @@ final class QuotaLedger: Sendable {
 
     /// A quota that cannot be written stays charged until the controller counts anew.
     private func refund(_ charge: QuotaCharge) async {
-        await mirror.caughtUp()
+        guard (try? await mirror.caughtUp()) != nil else { return }
         for entry in charge.entries {
             guard let stored = mirror.object(Self.quotas, charge.namespace, entry.name) else { continue }
             var item = Item(object: stored.object(), revision: stored.revision)
@@ -210,6 +211,7 @@ final class QuotaLedger: Sendable {
                 item = Self.item(other, charge.namespace)
             }
         }
-        await mirror.caughtUp()
+        // Only so that who comes next sees it, who waits for that himself.
+        try? await mirror.caughtUp()
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// SHA-1 (RFC 3174): for names that Calico derives with it, never for security.
+/// SHA-1 (RFC 3174): for names that Calico derives with it and for the handshake of WebSocket, never for security.
 public enum SHA1 {
     public static func digest(_ message: some Sequence<UInt8>) -> [UInt8] {
         var state: [UInt32] = [0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476, 0xC3D2_E1F0]
@@ -34,8 +34,8 @@ public enum SHA1 {
 }
 
 /// What SHA-1 and SHA-256 have in common: blocks of sixteen words, padded with the message's length.
-enum MerkleDamgard {
-    static func blocks(_ message: some Sequence<UInt8>) -> [[UInt32]] {
+package enum MerkleDamgard {
+    package static func blocks(_ message: some Sequence<UInt8>) -> [[UInt32]] {
         var bytes = Array(message)
         let bits = UInt64(bytes.count) * 8
         bytes.append(0x80)
@@ -50,7 +50,7 @@ enum MerkleDamgard {
         }
     }
 
-    static func bytes(_ state: [UInt32]) -> [UInt8] {
+    package static func bytes(_ state: [UInt32]) -> [UInt8] {
         state.flatMap { word in [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: word >> UInt32($0)) } }
     }
 }

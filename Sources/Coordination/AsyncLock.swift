@@ -3,7 +3,7 @@
 import Synchronization
 
 /// Lets one task at a time through, in the order in which they came, also across suspension.
-final class AsyncLock: Sendable {
+public final class AsyncLock: Sendable {
     private struct State {
         var isTaken = false
         var waiting: [CheckedContinuation<Void, Never>] = []
@@ -11,13 +11,18 @@ final class AsyncLock: Sendable {
 
     private let state = Mutex(State())
 
-    func withLock<Value: Sendable>(_ body: () async throws -> Value) async rethrows -> Value {
+    public init() {}
+
+    /// Runs `body`, where its caller runs, when all who came before are through.
+    public func withLock<Value: Sendable>(
+        isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Value
+    ) async rethrows -> Value {
         await take()
         defer { release() }
         return try await body()
     }
 
-    private func take() async {
+    private func take(isolation: isolated (any Actor)? = #isolation) async {
         await withCheckedContinuation { continuation in
             let free = state.withLock { state in
                 if state.isTaken {
