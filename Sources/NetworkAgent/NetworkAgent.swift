@@ -32,7 +32,7 @@ public struct NetworkAgent: Sendable {
     /// Runs until cancelled. Throws what keeps the agent from working at all: no right to change the network, no way
     /// to listen or to install the plugin.
     public func run() async throws {
-        let dataplane = try Dataplane(in: configuration.namespace, logger: logger)
+        let dataplane = try Dataplane(in: configuration.namespace, node: nodeName, logger: logger)
         let view = ClusterView(client, node: nodeName, logger: logger)
         let recorder = EventRecorder(client, component: "catbird-agent", host: nodeName, logger: logger)
         let networkSignal = Signal()
@@ -64,12 +64,14 @@ public struct NetworkAgent: Sendable {
             defer { if isDeletion { presenceSignal.raise() } }
             return try await requests.answer(parameters, network, netns)
         }
-        let services = ServiceIndex()
+        let services = ServiceManager(
+            view: view, dataplane: dataplane, checks: HealthCheckServers(namespace: configuration.namespace, logger),
+            logger: logger, onTables: { networkSignal.raise() })
         let metrics = FelixMetrics(node: nodeName)
         let figures = MetricsServer(
             node: nodeName, view: view, metrics: metrics, configuration: configuration, logger: logger)
         let reconciler = Reconciler(
-            node: nodeName, view: view, book: book, presence: presence, services: services, dataplane: dataplane,
+            node: nodeName, view: view, book: book, presence: presence, dataplane: dataplane,
             hostPorts: hostPorts, recorder: recorder, metrics: metrics, logger: logger)
         let speaker = BGPSpeaker(
             node: nodeName, client: client, view: view, book: book, recorder: recorder, configuration: configuration,
@@ -124,26 +126,11 @@ public struct NetworkAgent: Sendable {
                     try await Task.sleep(for: .milliseconds(200))
                 }
             }
-            group.addTask {
-                for await events in view.services.events() {
-                    await services.takeServices(events)
-                    networkSignal.raise()
-                }
-            }
-            group.addTask {
-                for await events in view.endpointSlices.events() {
-                    await services.takeSlices(events)
-                    networkSignal.raise()
-                }
-            }
+            group.addTask { await services.run() }
             group.addTask {
                 await presenceSignal.forEach(
                     onFailure: { logger.warning("the node's network annotations will be tried again: \($0)") }
                 ) { try await presence.reconcile() }
-            }
-            group.addTask {
-                await view.waitForServices()
-                networkSignal.raise()
             }
             group.addTask { await reconciler.run(networkSignal) }
             // Whatever throws first ends all of it; the informers never return by themselves.

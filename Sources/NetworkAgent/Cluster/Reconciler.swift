@@ -14,7 +14,6 @@ struct Reconciler: Sendable {
     let view: ClusterView
     let book: AddressBook
     let presence: NodePresence
-    let services: ServiceIndex
     let dataplane: Dataplane
     let hostPorts: HostPortBook
     let recorder: EventRecorder
@@ -99,16 +98,16 @@ struct Reconciler: Sendable {
         })
         defer { metrics.applied(localEndpoints: dataplane.sandboxCount, since: applying) }
         // Until all Services are known, those that an earlier run wrote stay as they are.
-        guard view.services.hasSynced, view.endpointSlices.hasSynced else { return plan.problems }
+        guard dataplane.services.isComplete else { return plan.problems }
         metrics.isComplete()
-        let ports = await services.all
+        dataplane.services.take([.owners(nodes: plan.nodeNames, podNetworks: plan.podNetworks)])
         try await OwnThread.run(awaiting: { [dataplane, plan] in
             for family in IPFamily.allCases {
-                let isNeeded = NFTPlan.isNeeded(family, plan, ports)
-                try dataplane.apply(isNeeded ? NFTPlan.content(plan, ports, family) : nil, family)
+                let isNeeded = NFTPlan.isNeeded(family, plan, hasServices: dataplane.services.isUsed(family))
+                try dataplane.apply(isNeeded ? NFTPlan.content(plan, family) : nil, family)
             }
         })
-        return plan.problems + AddressOwners(plan, ports).admissible(ports).problems
+        return plan.problems + dataplane.services.problems
     }
 
     /// What the pod's annotation asks for; what is no list of networks is refused when the pod is wired.
