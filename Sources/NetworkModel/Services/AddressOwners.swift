@@ -30,6 +30,17 @@ public struct AddressOwners: Sendable, Hashable {
         return range.map { "in \($0.value) (\($0.key))" }
     }
 
+    /// All addresses of a node: those that its status says, and the ends of its tunnels.
+    public mutating func add(node: KubeObject) {
+        for entry in node["status"]["addresses"].array ?? [] {
+            if let address = entry["address"].string.flatMap({ IPAddress($0) }) { nodes[address] = node.name }
+        }
+        for endpoint in NodeNetwork(node)?.endpoints.values.map(\.self) ?? [] {
+            let ends = [endpoint.address.address, endpoint.tunnelAddress, endpoint.ipipAddress]
+            for address in ends.compactMap(\.self) { nodes[address] = node.name }
+        }
+    }
+
     /// Never an address of a Service: they mean the machine itself, its link, or nobody.
     private static let special: [(range: CIDR, use: String)] = [
         ("0.0.0.0/8", "no host's address"), ("127.0.0.0/8", "a loopback address"),
