@@ -157,6 +157,7 @@ struct TunnelDevice {
         } catch {
             // The device's entries go before it does: the kernel may not have told of that yet.
             guard error.code == ENODEV else { throw error }
+            state.losses.append("interface \(name)")
             try look(tunnel, &state)
             isAnother = true
             if let interface = state.device?.interface { try addEntries(&state, interface) }
