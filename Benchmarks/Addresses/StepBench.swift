@@ -2,6 +2,8 @@
 
 import Glibc
 import IPAM
+import KubeClient
+import KubeObjects
 import Linux
 import NetworkAgent
 import NetworkModel
