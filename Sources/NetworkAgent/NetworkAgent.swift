@@ -32,7 +32,7 @@ public struct NetworkAgent: Sendable {
     /// Runs until cancelled. Throws what keeps the agent from working at all: no right to change the network, no way
     /// to listen or to install the plugin.
     public func run() async throws {
-        let dataplane = try Dataplane(in: configuration.namespace, logger: logger)
+        let dataplane = try Dataplane(in: configuration.namespace, node: nodeName, logger: logger)
         let view = ClusterView(client, node: nodeName, logger: logger)
         let recorder = EventRecorder(client, component: "catbird-agent", host: nodeName, logger: logger)
         let presenceSignal = Signal()
@@ -45,7 +45,6 @@ public struct NetworkAgent: Sendable {
         let presence = NodePresence(
             client: client, node: nodeName, view: view, book: book, dataplane: dataplane, recorder: recorder,
             configuration: configuration, logger: logger)
-        let services = ServiceIndex()
         let metrics = FelixMetrics(node: nodeName)
         let links = try dataplane.sandboxLinks().map { "\($0.hostInterface) \($0.handleID)" }
         let portSignal = Signal()
@@ -53,8 +52,7 @@ public struct NetworkAgent: Sendable {
             path: configuration.statePath.map { "\($0)/host-ports.json" }, logger: logger,
             isWired: { links.contains("\($0) \($1)") }, onChange: { portSignal.raise() })
         let tables = TableManager(
-            view: view, services: services, dataplane: dataplane, hostPorts: hostPorts, metrics: metrics,
-            logger: logger)
+            view: view, dataplane: dataplane, hostPorts: hostPorts, metrics: metrics, logger: logger)
         let name = nodeName
         let routes = RouteManager(
             node: nodeName, view: view, dataplane: dataplane, metrics: metrics, logger: logger,
@@ -79,6 +77,9 @@ public struct NetworkAgent: Sendable {
             defer { if isDeletion { presenceSignal.raise() } }
             return try await requests.answer(parameters, network, netns)
         }
+        let services = ServiceManager(
+            view: view, dataplane: dataplane, checks: HealthCheckServers(namespace: configuration.namespace, logger),
+            logger: logger, onTables: { tables.raise() })
         let figures = MetricsServer(
             node: nodeName, view: view, metrics: metrics, configuration: configuration, logger: logger)
         let repairs = RepairTeller(
@@ -113,18 +114,7 @@ public struct NetworkAgent: Sendable {
                     try await Task.sleep(for: .milliseconds(200))
                 }
             }
-            group.addTask {
-                for await events in view.services.events() {
-                    await services.takeServices(events)
-                    tables.raise()
-                }
-            }
-            group.addTask {
-                for await events in view.endpointSlices.events() {
-                    await services.takeSlices(events)
-                    tables.raise()
-                }
-            }
+            group.addTask { await services.run() }
             group.addTask {
                 await presenceSignal.forEach(
                     onFailure: { logger.warning("the node's network annotations will be tried again: \($0)") }

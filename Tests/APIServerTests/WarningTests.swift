@@ -17,10 +17,13 @@ import Values
         let fixture = try await Fixture()
         let made = try await fixture.send(
             "POST", Self.services,
-            ["metadata": ["name": "web"], "spec": ["sessionAffinity": "ClientIP", "ports": [["port": 80]]]])
+            [
+                "metadata": ["name": "web"],
+                "spec": ["sessionAffinity": "ClientIP", "trafficDistribution": "PreferClose", "ports": [["port": 80]]],
+            ])
         #expect(made.status == 201)
         let words =
-            "299 - \"spec.sessionAffinity is stored; a client's connections go to any endpoint, as with None\""
+            "299 - \"spec.trafficDistribution is stored; every endpoint is as near as any other\""
         #expect(warnings(made) == [words])
         func patch(_ body: JSON) async throws -> Fixture.Answer {
             try await fixture.send("PATCH", Self.services + "/web", body, type: "application/merge-patch+json")
@@ -28,7 +31,7 @@ import Values
         #expect(warnings(try await patch(["metadata": ["labels": ["a": "b"]]])).isEmpty)
         #expect(warnings(try await patch(["spec": ["ports": [["port": 81]]]])) == [words])
         // Switched off, it is as if it had never been: what belonged to it goes with it.
-        let off = try await patch(["spec": ["sessionAffinity": "None"]])
+        let off = try await patch(["spec": ["sessionAffinity": "None", "trafficDistribution": nil]])
         #expect(off.status == 200 && off.json["spec"]["sessionAffinityConfig"] == nil, "\(off.json)")
         #expect(warnings(off).isEmpty)
         let job = try await fixture.send(

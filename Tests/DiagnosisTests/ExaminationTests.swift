@@ -60,7 +60,7 @@ import Values
 
     @Test func whatNothingActsUponIsNamedFromTheTable() {
         var service = KubeObject(.services, kind: "Service", name: "web", namespace: "default")
-        service["spec"] = ["type": "ExternalName", "externalName": "x.example", "sessionAffinity": "ClientIP"]
+        service["spec"] = ["type": "ExternalName", "externalName": "x.example", "trafficDistribution": "PreferClose"]
         let set = KubeObject(Self.statefulSets, kind: "StatefulSet", name: "db", namespace: "default")
         let findings = Examination.findings(ClusterSnapshot([.services: [service], Self.statefulSets: [set]]))
             .filter { $0.reason == "NotActedUpon" }

@@ -24,14 +24,11 @@ import Values
         ("projectcalico.org/v3", "GlobalNetworkPolicy", [:], [""]),
         ("crd.projectcalico.org/v1", "HostEndpoint", [:], [""]),
         ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", [:], [""]),
-        ("v1", "Service", ["spec": ["sessionAffinity": "ClientIP"]], ["spec.sessionAffinity"]),
-        ("v1", "Service", ["spec": ["externalTrafficPolicy": "Local"]], ["spec.externalTrafficPolicy"]),
-        ("v1", "Service", ["spec": ["internalTrafficPolicy": "Local"]], ["spec.internalTrafficPolicy"]),
         ("v1", "Service", ["spec": ["trafficDistribution": "PreferClose"]], ["spec.trafficDistribution"]),
         (
             "v1", "Service",
-            ["spec": ["loadBalancerSourceRanges": ["10.0.0.0/8"], "ipFamilyPolicy": "RequireDualStack"]],
-            ["spec.loadBalancerSourceRanges", "spec.ipFamilyPolicy"]
+            ["spec": ["trafficDistribution": "PreferClose", "ipFamilyPolicy": "RequireDualStack"]],
+            ["spec.trafficDistribution", "spec.ipFamilyPolicy"]
         ),
         (
             "v1", "Pod",
@@ -66,7 +63,15 @@ import Values
 
     @Test(
         arguments: [
-            ("v1", "Service", ["spec": ["sessionAffinity": "None", "externalTrafficPolicy": "Cluster"]]),
+            (
+                "v1", "Service",
+                [
+                    "spec": [
+                        "sessionAffinity": "ClientIP", "externalTrafficPolicy": "Local",
+                        "internalTrafficPolicy": "Local", "loadBalancerSourceRanges": ["10.0.0.0/8"],
+                    ]
+                ]
+            ),
             ("v1", "Pod", ["spec": ["securityContext": ["runAsUser": 7], "containers": [["name": "c"]]]]),
             ("apps/v1", "Deployment", ["spec": ["template": ["spec": ["containers": [[:]]]]]]),
             ("v1", "ConfigMap", [:]), ("node.k8s.io/v1", "RuntimeClass", ["handler": "crun"]),
@@ -79,7 +84,7 @@ import Values
     }
 
     @Test func onlyWhoAsksForItHearsOfIt() {
-        let old = Self.object("v1", "Service", ["spec": ["sessionAffinity": "ClientIP"]])
+        let old = Self.object("v1", "Service", ["spec": ["trafficDistribution": "PreferClose"]])
         var new = old
         new["status"] = ["loadBalancer": [:]]
         new.metadata["labels"] = ["a": "b"]

@@ -158,7 +158,7 @@ import Values
         let content = NFTPlan.content(plan, [], .v6)
         #expect(content.table == "ip6 catbird")
         #expect(content.sets["masqueraded"]?.elements == ["fd00::/48": ""])
-        #expect(!NFTPlan.isNeeded(.v6, NetworkPlan(), []))
+        #expect(!NFTPlan.isNeeded(.v6, NetworkPlan(), hasServices: false))
     }
 
     @Test func floatingAddressesNeedAPodAddressOfTheirFamily() throws {

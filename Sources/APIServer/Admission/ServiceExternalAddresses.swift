@@ -6,7 +6,8 @@ import Storage
 import Values
 
 /// Refuses externalIPs that belong to somebody: whoever may make a Service in one namespace could else take the traffic
-/// of nodes, of the API server or of others' pods (the class of CVE-2020-8554). What a Service has already stays.
+/// of the API server or of others' pods (the class of CVE-2020-8554). Addresses of nodes, which manifests for other
+/// clusters have, are admitted with a warning: no agent acts upon them. What a Service has already stays.
 struct ServiceExternalAddresses: AdmissionPlugin {
     let objects: AdmissionObjects
     let apiServer: IPAddress
@@ -21,6 +22,12 @@ struct ServiceExternalAddresses: AdmissionPlugin {
         var errors: [FieldError] = []
         for (index, text) in asked.enumerated() where !before.contains(text) {
             guard let address = IPAddress(text), let owner = owners.owner(of: address) else { continue }
+            if owners.nodes[address] != nil {
+                review.warnings.append(
+                    "spec.externalIPs[\(index)]: \(text) is \(owner), and is not acted upon: it goes on leading to the node itself; use type NodePort or LoadBalancer"
+                )
+                continue
+            }
             errors.append(
                 .invalid(
                     "spec.externalIPs[\(index)]", JSON(text),
@@ -41,15 +48,7 @@ struct ServiceExternalAddresses: AdmissionPlugin {
             }
         }
         for node in objects.list(StorageKey(.nodes)) {
-            for entry in node["status"]["addresses"].array ?? [] {
-                if let address = entry["address"].string.flatMap({ IPAddress($0) }) {
-                    owners.nodes[address] = node.name
-                }
-            }
-            for endpoint in NodeNetwork(node)?.endpoints.values.map(\.self) ?? [] {
-                let ends = [endpoint.address.address, endpoint.tunnelAddress, endpoint.ipipAddress]
-                for address in ends.compactMap(\.self) { owners.nodes[address] = node.name }
-            }
+            owners.add(node: node)
             for text in (node["spec"]["podCIDRs"].array ?? [node["spec"]["podCIDR"] ?? .null]).compactMap(\.string) {
                 if let range = CIDR(text) { owners.ranges[range.network] = "node \(node.name)'s range of pods" }
             }

@@ -26,6 +26,13 @@ public struct HTTPResponse: Sendable {
         self.init(status: status, headers: ["Content-Type": contentType], body: .bytes(bytes))
     }
 
+    /// The same with one more header, for who has no use for HTTP's types else.
+    public func adding(_ name: String, _ value: String) -> HTTPResponse {
+        var copy = self
+        copy.headers.add(name: name, value: value)
+        return copy
+    }
+
     public init(status: Int = 200, text: String) {
         self.init(status: status, contentType: "text/plain; charset=utf-8", bytes: Array(text.utf8))
     }

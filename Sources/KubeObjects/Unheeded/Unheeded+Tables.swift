@@ -51,18 +51,7 @@ extension Unheeded {
     /// Fields of kinds that are acted upon otherwise.
     static let fields: [GroupKind: [Line]] = [
         GroupKind(group: "", "Service"): [
-            Line(
-                "spec.sessionAffinity", is: "ClientIP",
-                "a client's connections go to any endpoint, as with None"),
-            Line(
-                "spec.externalTrafficPolicy", is: "Local",
-                "it acts as Cluster: every node answers, and pods see a node's address instead of the client's"),
-            Line(
-                "spec.internalTrafficPolicy", is: "Local", "it acts as Cluster: endpoints of other nodes answer too"),
             Line("spec.trafficDistribution", "every endpoint is as near as any other") { !($0.string ?? "").isEmpty },
-            Line("spec.loadBalancerSourceRanges", "clients from anywhere are let in") {
-                !($0.array ?? []).isEmpty
-            },
             Line("spec.ipFamilyPolicy", is: "RequireDualStack", "the Service gets an address of one family"),
         ],
         GroupKind(group: "apiextensions.k8s.io", "CustomResourceDefinition"): [

@@ -13,12 +13,23 @@ public struct NFTElement: Sendable, Hashable {
     public let keyEnd: [UInt8]?
     /// What the key leads to; nil in a set.
     public let data: [UInt8]?
+    /// When it was made for a time: how long, and how much of that is left, in milliseconds. As it was read.
+    public let timeout: UInt64?
+    public let expiration: UInt64?
 
     public init(set: String, key: [UInt8], keyEnd: [UInt8]? = nil, data: [UInt8]? = nil) {
+        self.init(set: set, key: key, keyEnd: keyEnd, data: data, timeout: nil, expiration: nil)
+    }
+
+    fileprivate init(
+        set: String, key: [UInt8], keyEnd: [UInt8]?, data: [UInt8]?, timeout: UInt64?, expiration: UInt64?
+    ) {
         self.set = set
         self.key = key
         self.keyEnd = keyEnd
         self.data = data
+        self.timeout = timeout
+        self.expiration = expiration
     }
 }
 
@@ -103,6 +114,8 @@ private enum NFElement {
     static let element = 1
     static let key = 1
     static let data = 2
+    static let timeout = 4
+    static let expiration = 5
     static let keyEnd = 10
     static let value = 1
     static let headerSize = 4
@@ -159,8 +172,12 @@ public struct NetfilterSocket: Sendable {
                 let parts = NetlinkAttributes(bytes)
                 func value(_ type: Int) -> [UInt8]? { parts.nested(type)?[NFElement.value].map(Array.init) }
                 guard let key = value(NFElement.key) else { return nil }
+                func time(_ type: Int) -> UInt64? {
+                    parts.number(type, as: UInt64.self).map { UInt64(bigEndian: $0) }
+                }
                 return NFTElement(
-                    set: set, key: key, keyEnd: value(NFElement.keyEnd), data: value(NFElement.data))
+                    set: set, key: key, keyEnd: value(NFElement.keyEnd), data: value(NFElement.data),
+                    timeout: time(NFElement.timeout), expiration: time(NFElement.expiration))
             }
         }
     }

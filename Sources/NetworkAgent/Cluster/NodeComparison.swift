@@ -78,8 +78,8 @@ public struct NodeComparison: Sendable {
             for route in plan.routes where route.destination.family == family {
                 if let problem = Self.problem(of: route, present[route.destination], links) { result.append(problem) }
             }
-            if NFTPlan.isNeeded(family, plan, ports) {
-                result += try Self.problems(of: NFTPlan.content(plan, ports, family), in: namespace)
+            if NFTPlan.isNeeded(family, plan, hasServices: ports.contains { $0.family == family }) {
+                result += try Self.problems(of: NFTPlan.content(plan, ports, family, node: node), in: namespace)
             }
         }
         return result

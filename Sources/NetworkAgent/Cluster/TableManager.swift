@@ -8,8 +8,8 @@ import NetworkModel
 import Synchronization
 import Values
 
-/// Keeps the tables of NAT, of pods' wishes and of Services: knows what they follow from, and has them written when that
-/// is another.
+/// Keeps the tables of NAT and of pods' wishes, into which ``ServiceManager`` puts Services: knows what they follow from,
+/// and has them written when that is another.
 final class TableManager: Sendable {
     private struct Wishes: Sendable, Hashable {
         var floating: [FloatingAddress] = []
@@ -18,7 +18,6 @@ final class TableManager: Sendable {
     }
 
     private let view: ClusterView
-    private let services: ServiceIndex
     private let dataplane: Dataplane
     private let hostPorts: HostPortBook
     private let metrics: FelixMetrics
@@ -31,11 +30,9 @@ final class TableManager: Sendable {
     private let wishes = Mutex<[ObjectKey: Wishes]>([:])
 
     init(
-        view: ClusterView, services: ServiceIndex, dataplane: Dataplane, hostPorts: HostPortBook,
-        metrics: FelixMetrics, logger: Logger
+        view: ClusterView, dataplane: Dataplane, hostPorts: HostPortBook, metrics: FelixMetrics, logger: Logger
     ) {
         self.view = view
-        self.services = services
         self.dataplane = dataplane
         self.hostPorts = hostPorts
         self.metrics = metrics
@@ -59,11 +56,8 @@ final class TableManager: Sendable {
     func run(onRepair: () -> Void) async {
         await view.waitForAddresses()
         await view.pods.waitUntilSynced()
-        // Until all Services are known, those that an earlier run wrote stay as they are.
-        await view.waitForServices()
         let streams = (view.pods.events(), view.felix.events())
         for pod in view.pods.all() { _ = takeWishes(of: pod, isGone: false) }
-        metrics.isComplete()
         signal.raise()
         await withTaskGroup(of: Void.self) { group in
             group.addTask { [self] in
@@ -99,21 +93,23 @@ final class TableManager: Sendable {
     }
 
     private func reconcile() async throws -> [String] {
-        guard var plan = base.withLock({ $0 }) else { return [] }
+        // Until all Services are known, those that an earlier run wrote stay as they are.
+        guard dataplane.services.isComplete, var plan = base.withLock({ $0 }) else { return [] }
+        metrics.isComplete()
         let wishes = wishes.withLock { Array($0.values) }
         let felix = FelixSettings(view.felix[nil, "default"])
         plan.setWishes(
             felix, floating: felix.hasFloatingAddresses ? Set(wishes.flatMap(\.floating)) : [],
             allowedSources: Set(wishes.flatMap(\.sources)))
         plan.hostPorts = hostPorts.all
-        let ports = await services.all
+        dataplane.services.take([.owners(nodes: plan.nodeNames, podNetworks: plan.podNetworks)])
         try await OwnThread.run(awaiting: { [dataplane, plan] in
             for family in IPFamily.allCases {
-                let isNeeded = NFTPlan.isNeeded(family, plan, ports)
-                try dataplane.apply(isNeeded ? NFTPlan.content(plan, ports, family) : nil, family)
+                let isNeeded = NFTPlan.isNeeded(family, plan, hasServices: dataplane.services.isUsed(family))
+                try dataplane.apply(isNeeded ? NFTPlan.content(plan, family) : nil, family)
             }
         })
-        return plan.problems + AddressOwners(plan, ports).admissible(ports).problems
+        return plan.problems
     }
 
     /// What the pod's annotation asks for; what is no list of networks is refused when the pod is wired.

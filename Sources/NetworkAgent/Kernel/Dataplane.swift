@@ -15,18 +15,26 @@ public final class Dataplane: Sendable {
     let state = Mutex(DataplaneState())
     let tables: [IPFamily: ServiceTable]
     let ownership: TableOwnership
+    /// The Services that the tables serve.
+    public let services: ServicePlane
     let logger: Logger
 
-    /// - Parameter namespace: nil is the namespace of the calling thread.
-    public init(in namespace: NamespaceRef? = nil, logger: Logger = Logger(label: "dataplane")) throws {
+    /// - Parameters:
+    ///   - namespace: nil is the namespace of the calling thread.
+    ///   - node: whose endpoints of Services are local.
+    public init(
+        in namespace: NamespaceRef? = nil, node: String = "", logger: Logger = Logger(label: "dataplane")
+    ) throws {
         self.namespace = namespace
         self.logger = logger
         netlink = if let namespace { try NetlinkSocket(in: namespace) } else { try NetlinkSocket() }
         ownership = try TableOwnership(of: Set(IPFamily.allCases.map { Self.table($0) }), in: namespace)
+        services = ServicePlane(node: node)
         var tables: [IPFamily: ServiceTable] = [:]
         for family in IPFamily.allCases {
             tables[family] = ServiceTable(
-                try namespace.map { try NFTables(in: $0) } ?? NFTables(), family, ownership, logger)
+                try namespace.map { try NFTables(in: $0) } ?? NFTables(), try NetfilterSocket(in: namespace), family,
+                ownership, services, logger)
         }
         self.tables = tables
         try Namespaces.inNamespaces(net: namespace) { try Sysctl.write("net/ipv4/ip_forward", "1") }
@@ -255,8 +263,13 @@ public final class Dataplane: Sendable {
 
     // MARK: nftables
 
-    /// Makes the family's table `catbird` what `content` says: the first time as a whole, in one transaction, then by
-    /// what differs. Nil takes the table away.
+    /// Writes what the Services that ``services`` has taken change, where their tables are.
+    public func applyServices() throws {
+        for family in IPFamily.allCases { try tables[family]?.applyServices() }
+    }
+
+    /// Makes the family's table `catbird` what `content` says, and with it what Services put in it: the first time as a
+    /// whole, in one transaction, then by what differs. Nil takes the table away.
     public func apply(_ content: NFTContent?, _ family: IPFamily) throws {
         try tables[family]?.apply(content)
         state.withLock { state in

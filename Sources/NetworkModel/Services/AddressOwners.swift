@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KubeObjects
+public import KubeObjects
 public import Values
 
 /// Whose an address is: what no Service may lead elsewhere, since its owner would be cut off.
@@ -8,6 +8,8 @@ public struct AddressOwners: Sendable, Hashable {
     /// The addresses of nodes, with the node's name.
     public var nodes: [IPAddress: String] = [:]
     public var apiServers: Set<IPAddress> = []
+    /// The addresses that Services have of their own.
+    public var services: [IPAddress: ObjectKey] = [:]
     /// Networks of the cluster, with what they are for: `pool default-ipv4-ippool`.
     public var ranges: [CIDR: String] = [:]
 
@@ -23,8 +25,20 @@ public struct AddressOwners: Sendable, Hashable {
             return "\(use) (\(range))"
         }
         if isBalancer { return nil }
+        if let service = services[address] { return "Service \(service)'s clusterIP" }
         let range = ranges.filter { $0.key.contains(address) }.min { $0.key < $1.key }
         return range.map { "in \($0.value) (\($0.key))" }
+    }
+
+    /// All addresses of a node: those that its status says, and the ends of its tunnels.
+    public mutating func add(node: KubeObject) {
+        for entry in node["status"]["addresses"].array ?? [] {
+            if let address = entry["address"].string.flatMap({ IPAddress($0) }) { nodes[address] = node.name }
+        }
+        for endpoint in NodeNetwork(node)?.endpoints.values.map(\.self) ?? [] {
+            let ends = [endpoint.address.address, endpoint.tunnelAddress, endpoint.ipipAddress]
+            for address in ends.compactMap(\.self) { nodes[address] = node.name }
+        }
     }
 
     /// Never an address of a Service: they mean the machine itself, its link, or nobody.
@@ -41,14 +55,20 @@ extension AddressOwners {
     public init(_ plan: NetworkPlan, _ ports: [ServicePort]) {
         self.init()
         nodes = plan.nodeNames
-        for port in ports where port.service.namespace == "default" && port.service.name == "kubernetes" {
-            apiServers.formUnion(port.endpoints.map(\.address))
+        for port in ports where port.service == Self.apiService {
+            apiServers.formUnion(port.candidates.map(\.endpoint.address))
         }
-        for network in plan.podNetworks { ranges[network] = "the pods' network" }
+        for network in plan.podNetworks { ranges[network] = Self.podNetwork }
         for port in ports {
-            for address in port.clusterIPs { ranges[CIDR(host: address)] = "Service \(port.service)'s clusterIP" }
+            for address in port.clusterIPs {
+                services[address] = services[address].map { min($0, port.service) } ?? port.service
+            }
         }
     }
+
+    static let podNetwork = "the pods' network"
+    /// Its endpoints are the API servers.
+    static let apiService = ObjectKey("default", "kubernetes")
 
     /// The ports without the external addresses that are somebody's, and what was left out.
     public func admissible(_ ports: [ServicePort]) -> (ports: [ServicePort], problems: [String]) {

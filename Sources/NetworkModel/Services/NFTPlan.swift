@@ -5,9 +5,10 @@ public import Values
 /// The content of tables `ip catbird` and `ip6 catbird`: outgoing NAT of pods, their floating addresses, the check of
 /// their sources, and Services.
 ///
-/// A packet to a Service is looked up in one of three maps (cluster addresses, external addresses, node ports), whose
-/// verdict is the chain of that Service's port; the chain picks an endpoint at random and translates the destination.
-/// An endpoint that comes or goes changes that chain and an element of a set, and nothing else.
+/// A packet to a Service is looked up by address, protocol and port, or by protocol and port where the address is the
+/// node's own. What that leads to, the mark of a Service's port, is kept with the connection and leads to an endpoint, or
+/// to as many slots as ``ServiceElement/slotCounts`` says, of which one is taken at random. No rule and no chain is a
+/// Service's: an endpoint that comes or goes changes elements of maps, and of those the ones that were its own.
 public enum NFTPlan {
     public static let table = "catbird"
     /// Set on what must leave with the node's own address, so that the answer comes back through this node.
@@ -19,12 +20,51 @@ public enum NFTPlan {
     }
 
     /// Whether the family's table has anything to do.
-    public static func isNeeded(_ family: IPFamily, _ plan: NetworkPlan, _ ports: [ServicePort]) -> Bool {
-        family == .v4 || plan.podNetworks.contains { $0.family == .v6 } || ports.contains { $0.family == .v6 }
+    ///
+    /// - Parameter hasServices: whether a Service has an address of it.
+    public static func isNeeded(_ family: IPFamily, _ plan: NetworkPlan, hasServices: Bool) -> Bool {
+        family == .v4 || hasServices || plan.podNetworks.contains { $0.family == family }
     }
 
-    /// The table of one family.
-    public static func content(_ plan: NetworkPlan, _ ports: [ServicePort], _ family: IPFamily = .v4) -> NFTContent {
+    /// The table of one family with what is in it.
+    ///
+    /// - Parameter node: whose endpoints are local.
+    public static func content(
+        _ plan: NetworkPlan, _ ports: [ServicePort], _ family: IPFamily = .v4, node: String = ""
+    ) -> NFTContent {
+        let elements = elements(AddressOwners(plan, ports), ports, node: node)[family] ?? [:]
+        return content(plan, family).adding(elements)
+    }
+
+    /// The elements of all Services: what ``ServiceCalculation`` comes to step by step.
+    ///
+    /// - Parameter number: a port's number in marks; nil gives them here.
+    public static func elements(
+        _ owners: AddressOwners, _ ports: [ServicePort], node: String, number: ((ServicePort) -> UInt32)? = nil
+    ) -> [IPFamily: [ServiceElement: ServiceElement.Value]] {
+        let services = Dictionary(grouping: owners.admissible(ports).ports, by: \.service).sorted { $0.key < $1.key }
+        var numbers = PortNumbers(bits: 28)
+        var result: [IPFamily: [ServiceElement: ServiceElement.Value]] = [:]
+        for (_, ports) in services {
+            for port in ports { numbers.take(port) }
+            for family in IPFamily.allCases {
+                let own = ServiceElements.of(ports.filter { $0.family == family }, node: node) {
+                    number?($0) ?? numbers[$0] ?? 0
+                }
+                // Of two Services that ask for the same the first by name has it.
+                result[family, default: [:]].merge(own) { first, _ in first }
+            }
+        }
+        return result
+    }
+
+    /// After how many seconds affinities end, of those that elements ask for.
+    public static func affinityTimes(_ elements: [ServiceElement: ServiceElement.Value]) -> Set<Int> {
+        Set(elements.keys.compactMap { if case .sticky(_, let seconds) = $0 { seconds } else { nil } })
+    }
+
+    /// The table of one family without what Services put in it.
+    public static func content(_ plan: NetworkPlan, _ family: IPFamily) -> NFTContent {
         var content = skeleton(family, plan.felix)
         for node in plan.nodeAddresses where node.family == family {
             content.sets["nodes"]?.elements["\(node.address)"] = ""
@@ -50,10 +90,8 @@ public enum NFTPlan {
             } else {
                 content.sets["host-ports"]?.elements[key] = target
             }
-            content.sets["hairpins"]?.elements["\(port.pod) . \(port.pod)"] = ""
+            content.sets["host-port-hairpins"]?.elements["\(port.pod) . \(port.pod)"] = ""
         }
-        let admitted = AddressOwners(plan, ports).admissible(ports.filter { $0.family == family }).ports
-        for port in admitted { add(port, to: &content, words(family).ip) }
         return content
     }
 
@@ -95,7 +133,6 @@ public enum NFTPlan {
     private static func skeleton(_ family: IPFamily, _ felix: FelixSettings) -> NFTContent {
         let (ip, type) = words(family)
         var content = NFTContent(table: "\(ip) \(table)")
-        let key = "type \(type) . inet_proto . inet_service : verdict;"
         content.sets["pods"] = .init(set: "type \(type); flags interval;")
         content.sets["masqueraded"] = .init(set: "type \(type); flags interval;")
         content.sets["nodes"] = .init(set: "type \(type);")
@@ -103,23 +140,18 @@ public enum NFTPlan {
         content.sets["floating"] = .init(map: "type \(type) : \(type);")
         content.sets["floating-sources"] = .init(map: "type \(type) : \(type);")
         content.sets["floating-hairpins"] = .init(set: "type \(type) . \(type);")
-        content.sets["cluster-addresses"] = .init(map: key)
-        content.sets["external-addresses"] = .init(map: key)
-        content.sets["node-ports"] = .init(map: "type inet_proto . inet_service : verdict;")
         let target = "\(type) . inet_service"
         content.sets["host-ports"] = .init(map: "type inet_proto . inet_service : \(target);")
         content.sets["host-ports-at"] = .init(map: "type \(type) . inet_proto . inet_service : \(target);")
-        content.sets["service-addresses"] = .init(set: "type \(type);")
-        content.sets["unserved-ports"] = .init(set: "type \(type) . inet_proto . inet_service;")
-        content.sets["hairpins"] = .init(set: "type \(type) . \(type);")
-        let transports = "meta l4proto { tcp, udp, sctp }"
+        content.sets["host-port-hairpins"] = .init(set: "type \(type) . \(type);")
+        addServices(to: &content, ip, type)
         let loopback = family == .v4 ? "127.0.0.0/8" : "::1"
+        let local = "\(transports) fib daddr type local"
         content.chains["services"] = .init([
-            "\(transports) \(ip) daddr . meta l4proto . th dport vmap @cluster-addresses",
-            "\(transports) \(ip) daddr . meta l4proto . th dport vmap @external-addresses",
-            "\(transports) fib daddr type local dnat \(ip) to \(ip) daddr . meta l4proto . th dport map @host-ports-at",
-            "\(transports) fib daddr type local dnat \(ip) to meta l4proto . th dport map @host-ports",
-            "\(transports) fib daddr type local \(ip) daddr != \(loopback) meta l4proto . th dport vmap @node-ports",
+            "\(transports) ct mark set \(ip) daddr . meta l4proto . th dport map @fronts goto service",
+            "\(local) dnat \(ip) to \(ip) daddr . meta l4proto . th dport map @host-ports-at",
+            "\(local) dnat \(ip) to meta l4proto . th dport map @host-ports",
+            "\(local) \(ip) daddr != \(loopback) ct mark set meta l4proto . th dport map @node-fronts goto service",
             "dnat to \(ip) daddr map @floating",
         ])
         content.chains["nat-prerouting"] = .init(
@@ -129,33 +161,71 @@ public enum NFTPlan {
         content.chains["nat-postrouting"] = .init(
             hook: "type nat hook postrouting priority srcnat; policy accept;",
             [
-                "oifname \"lo\" return",
+                "ct status dnat jump remember", "oifname \"lo\" return",
                 "meta mark and \(masqueradeMark) != 0x0 masquerade",
             ]
                 // The node's own programs reach host ports at its loopback addresses too.
                 + (family == .v4 ? ["oifname \"cali*\" ip saddr \(loopback) ct status dnat masquerade"] : []) + [
                     "ct status dnat \(ip) saddr . \(ip) daddr @floating-hairpins snat to \(ip) saddr map @floating-sources",
                     "ct status dnat \(ip) saddr . \(ip) daddr @hairpins masquerade",
+                    "ct status dnat \(ip) saddr . \(ip) daddr @host-port-hairpins masquerade",
                 ] + outgoing(family, felix))
         content.chains["from-pods"] = sources(family, allowed: "iifname . \(ip) saddr != @allowed-sources ")
-        // What is still addressed to a Service here found no endpoint, or no such port: say so at once. ICMP is limited
-        // in rate, a reset is not.
-        // A cluster address and a load balancer's are the Service's alone; of any other address only the port is, and
-        // what is this node's own is never refused here.
-        let unserved = "\(ip) daddr . meta l4proto . th dport @unserved-ports"
-        content.chains["unserved"] = .init([
-            "fib daddr type local return",
-            "meta l4proto tcp \(ip) daddr @service-addresses reject with tcp reset",
-            "\(ip) daddr @service-addresses reject",
-            "meta l4proto tcp \(unserved) reject with tcp reset", "\(transports) \(unserved) reject",
-        ])
         content.chains["filter-forward"] = .init(
             hook: "type filter hook forward priority filter; policy accept;", ["ct state new jump unserved"])
         content.chains["filter-output"] = .init(
             hook: "type filter hook output priority filter; policy accept;", ["ct state new jump unserved"])
         content.chains["filter-input"] = .init(
-            hook: "type filter hook input priority filter; policy accept;", ["ct state new jump unserved"])
+            hook: "type filter hook input priority filter; policy accept;",
+            ["ct state new jump unserved", "ct state new ct status dnat jump remember"])
         return content
+    }
+
+    private static let transports = "meta l4proto { tcp, udp, sctp }"
+
+    private static func addServices(to content: inout NFTContent, _ ip: String, _ type: String) {
+        content.sets["fronts"] = .init(map: "type \(type) . inet_proto . inet_service : mark;")
+        content.sets["node-fronts"] = .init(map: "type inet_proto . inet_service : mark;")
+        content.sets["endpoints-1"] = .init(map: "type mark : \(type) . inet_service;")
+        for count in ServiceElement.slotCounts {
+            content.sets["endpoints-\(count)"] = .init(
+                map: "typeof ct mark . numgen random mod \(count) : \(ip) daddr . th dport;")
+        }
+        content.sets["affinity"] = .init(
+            map: "type \(type) . mark : \(type) . inet_service; size 262144; flags dynamic,timeout;")
+        content.sets["source-ranges"] = .init(
+            set: "type \(type) . inet_proto . inet_service . \(type); flags interval;")
+        content.sets["service-addresses"] = .init(set: "type \(type);")
+        content.sets["unserved"] = .init(set: "type mark;")
+        content.sets["silent"] = .init(set: "type mark;")
+        content.sets["hairpins"] = .init(set: "type \(type) . \(type);")
+        let masquerade = "meta mark set meta mark or \(masqueradeMark)"
+        // The mark's flags are those of `ServiceElement.Flag`; they are gone when an endpoint is looked for.
+        content.chains["service"] = .init([
+            "ct mark and 0x4 == 0x4 \(ip) daddr . meta l4proto . th dport . \(ip) saddr != @source-ranges drop",
+            // Pods and the node itself are inside, whichever address they use.
+            "ct mark and 0x2 == 0x2 \(ip) saddr != @pods fib saddr type != local ct mark set ct mark and 0xfffffff0 or 0x8 goto endpoints",
+            "ct mark and 0x3 == 0x1 \(masquerade)", "ct mark and 0x3 == 0x3 fib saddr type local \(masquerade)",
+            "ct mark and 0x1 == 0x0 \(ip) saddr != @pods \(masquerade)",
+            "ct mark set ct mark and 0xfffffff8 goto endpoints",
+        ])
+        content.chains["endpoints"] = .init(
+            ["\(transports) dnat \(ip) to \(ip) saddr . ct mark map @affinity"]
+                + ["\(transports) dnat \(ip) to ct mark map @endpoints-1"]
+                + ServiceElement.slotCounts.map {
+                    "\(transports) dnat \(ip) to ct mark . numgen random mod \($0) map @endpoints-\($0)"
+                })
+        content.chains["remember"] = .init()
+        // What is still addressed to a Service here found no endpoint, or no such port: say so at once. ICMP is limited
+        // in rate, a reset is not. Where the endpoints are on other nodes and a policy keeps to this one, nothing is said.
+        // A cluster address and a load balancer's are the Service's alone; of any other address only the port is, and
+        // what is this node's own is never refused here.
+        content.chains["unserved"] = .init([
+            "ct mark @unserved meta l4proto tcp reject with tcp reset", "ct mark @unserved reject",
+            "ct mark @silent drop", "fib daddr type local return",
+            "meta l4proto tcp \(ip) daddr @service-addresses reject with tcp reset",
+            "\(ip) daddr @service-addresses reject",
+        ])
     }
 
     /// A pod sends with addresses whose route leads to it, and no tunnels of its own that would pass for the node's.
@@ -168,49 +238,31 @@ public enum NFTPlan {
             ["iifname \"cali*\" \(exempt)\(allowed)fib saddr . iif oif missing drop"] + tunnelInside
                 + ["iifname \"cali*\" udp dport \(NetworkPlan.Tunnel.port) drop"])
     }
+}
 
-    private static func add(_ port: ServicePort, to content: inout NFTContent, _ ip: String) {
-        for address in port.clusterIPs + port.balancerIPs {
-            content.sets["service-addresses"]?.elements["\(address)"] = ""
-        }
-        guard !port.endpoints.isEmpty else {
-            for address in port.externalIPs where !port.balancerIPs.contains(address) {
-                content.sets["unserved-ports"]?.elements["\(address) . \(port.transport.rawValue) . \(port.port)"] = ""
-            }
-            return
-        }
-        content.chains[port.chain] = .init([
-            "\(ip) saddr != @pods meta mark set meta mark or \(masqueradeMark)", translation(port, ip),
-        ])
-        for endpoint in port.endpoints {
-            content.sets["hairpins"]?.elements["\(endpoint.address) . \(endpoint.address)"] = ""
-        }
-        let transport = port.transport.rawValue
-        for address in port.clusterIPs {
-            content.sets["cluster-addresses"]?.elements["\(address) . \(transport) . \(port.port)"] =
-                "goto \(port.chain)"
-        }
-        guard !port.externalIPs.isEmpty || port.nodePort != nil else { return }
-        content.chains[port.externalChain] = .init([
-            "meta mark set meta mark or \(masqueradeMark)", "goto \(port.chain)",
-        ])
-        for address in port.externalIPs {
-            content.sets["external-addresses"]?.elements["\(address) . \(transport) . \(port.port)"] =
-                "goto \(port.externalChain)"
-        }
-        if let nodePort = port.nodePort {
-            content.sets["node-ports"]?.elements["\(transport) . \(nodePort)"] = "goto \(port.externalChain)"
-        }
+extension NFTContent {
+    private var isIPv4: Bool { table.hasPrefix("ip ") }
+
+    /// The same with elements of Services, and with what their affinities need.
+    public func adding(_ elements: [ServiceElement: ServiceElement.Value]) -> NFTContent {
+        var copy = remembering(NFTPlan.affinityTimes(elements))
+        for (element, value) in elements { copy.sets[element.set]?.elements[element.text] = value.text }
+        return copy
     }
 
-    private static func translation(_ port: ServicePort, _ ip: String) -> String {
-        let endpoints = port.endpoints
-        let head = "meta l4proto \(port.transport.rawValue) dnat"
-        if endpoints.count == 1 {
-            let address = "\(endpoints[0].address)"
-            return "\(head) to \(port.family == .v6 ? "[\(address)]" : address):\(endpoints[0].port)"
+    /// The same with a rule for each time after which affinities end, in seconds.
+    ///
+    /// A client's endpoint is written down when its first packet goes there, and for as long again with every connection.
+    public func remembering(_ times: Swift.Set<Int>) -> NFTContent {
+        var copy = self
+        let ip = isIPv4 ? "ip" : "ip6"
+        for seconds in times.sorted() {
+            let name = ServiceElement.stickySet(seconds)
+            copy.sets[name] = .init(set: "type mark;")
+            copy.chains["remember"]?.rules.append(
+                "ct mark @\(name) meta l4proto { tcp, udp, sctp } update @affinity { \(ip) saddr . ct mark timeout \(seconds)s : \(ip) daddr . th dport }"
+            )
         }
-        let choices = endpoints.enumerated().map { "\($0.offset) : \($0.element.address) . \($0.element.port)" }
-        return "\(head) \(ip) to numgen random mod \(endpoints.count) map { \(choices.joined(separator: ", ")) }"
+        return copy
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KubeObjects
+import NetworkModel
 import Values
 
 /// Services that lead nowhere.
@@ -8,14 +9,32 @@ struct ServiceJudgement {
     let cluster: ClusterSnapshot
     let index: PodIndex
     private let selection: SelectionJudgement
+    private let owners: AddressOwners
 
     init(_ cluster: ClusterSnapshot, _ index: PodIndex) {
         self.cluster = cluster
         self.index = index
         selection = SelectionJudgement(cluster, index)
+        var owners = AddressOwners()
+        for node in cluster[.nodes] { owners.add(node: node) }
+        self.owners = owners
     }
 
-    func findings() -> [Finding] { cluster[.services].flatMap(findings) }
+    func findings() -> [Finding] { cluster[.services].flatMap { findings($0) + ofNodes($0) } }
+
+    /// External addresses that are a node's own: agents leave them to the node.
+    private func ofNodes(_ service: KubeObject) -> [Finding] {
+        (service["spec"]["externalIPs"].array ?? []).compactMap(\.string).compactMap { text in
+            guard let address = IPAddress(text), let node = owners.nodes[address] else { return nil }
+            return Finding(
+                "ExternalAddressOfNode", object: "service \(service.key)",
+                problem: "has \(text) in externalIPs, and is not reached by it",
+                cause: "it is node \(node)'s own address, which goes on leading to the node itself",
+                nextStep:
+                    "kubectl patch service \(service.name)\(service.inNamespace) -p '{\"spec\":{\"type\":\"NodePort\",\"externalIPs\":null}}'"
+            )
+        }
+    }
 
     private func findings(_ service: KubeObject) -> [Finding] {
         guard let selector = Self.selector(of: service) else { return [] }
