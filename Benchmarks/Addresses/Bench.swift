@@ -5,7 +5,7 @@ import Logging
 
 /// Measures addresses, plugin and routes; beside each figure stands a ratio to a floor measured in the same run.
 ///
-///     catbird-bench [engine] [scheduler] [cluster] [plugin] [routes] [steps]
+///     catbird-bench [engine] [scheduler] [cluster] [plugin] [routes] [steps] [services]
 ///     catbird-bench watch HOST:PORT WATCHERS ROUNDS
 @main struct Bench {
     static func main() async throws {
@@ -19,12 +19,13 @@ import Logging
         if wants("scheduler") { await SchedulerBench.run() }
         if wants("cluster") { try await ClusterBench.run() }
         guard geteuid() == 0 else {
-            print("plugin, routes and steps need root: left out")
+            print("plugin, routes, steps and services need root: left out")
             return
         }
         if wants("plugin") { try await PluginBench.run() }
         if wants("routes") { try await RouteBench.run() }
         if wants("steps") { try await StepBench.run() }
+        if wants("services") { try await ServiceBench.run() }
     }
 }
 
