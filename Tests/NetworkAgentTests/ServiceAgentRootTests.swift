@@ -26,7 +26,7 @@ import Values
 
     private func check(_ nodes: TwoNodes, _ node: String) async throws -> ProcessOutput {
         try await nodes.laboratory.run(
-            "/usr/bin/busybox", ["wget", "-S", "-T", "5", "-O", "-", "http://127.0.0.1:31234/healthz"], in: node)
+            "/usr/bin/curl", ["-s", "-D", "/dev/stderr", "-m", "5", "http://127.0.0.1:31234/healthz"], in: node)
     }
 
     /// The answer's first line, as soon as somebody listens: the kernel tells nobody of it.

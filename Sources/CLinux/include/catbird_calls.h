@@ -80,6 +80,9 @@ int catbird_send_with_fds(int socket, const void *bytes, size_t count, const int
 ssize_t catbird_receive_with_fds(
     int socket, void *bytes, size_t count, int *fds, size_t fd_capacity, size_t *fd_count);
 
+// A stream socket bound to a port of all the namespace's addresses, in both families where the kernel has both.
+int catbird_bind_everywhere(uint16_t port);
+
 // The pid, uid and gid of the process at the other end of a Unix socket.
 int catbird_peer_credentials(int socket, pid_t *pid, uid_t *uid, gid_t *gid);
 

@@ -90,15 +90,10 @@ public struct AgentKeeper: Sendable {
     private func putBack(
         _ object: KubeObject, _ own: JSON, _ objection: Objection, _ recorder: EventRecorder
     ) async {
-        var json = object.json
         var takeover: Takeover?
         do {
             if case .image = objection { takeover = try await settle(object) }
-            json["spec"]["template"]["spec"] = Self.pod(own, with: takeover?.environment ?? [:])
-            if let takeover {
-                json["metadata"]["annotations"][Self.annotation] = JSON(takeover.left.joined(separator: "; "))
-            }
-            let made = try await client.update(.daemonSets, KubeObject(json))
+            let made = try await replacePod(of: object, by: own, takeover)
             var message = "Catbird's agent runs in its place: \(objection)."
             if let takeover {
                 if !takeover.taken.isEmpty { message += " Taken over: \(takeover.taken.joined(separator: ", "))." }
@@ -109,6 +104,25 @@ public struct AgentKeeper: Sendable {
         } catch {
             // A conflict is somebody else's write, which comes as an event of its own.
             log.info("DaemonSet kube-system/calico-node is not put back yet: \(error)")
+        }
+    }
+
+    /// Its controller writes the object's status at the same time: what was taken over counts for as long as nobody has
+    /// written another pod.
+    private func replacePod(of object: KubeObject, by own: JSON, _ takeover: Takeover?) async throws -> KubeObject {
+        var current = object
+        while true {
+            var json = current.json
+            json["spec"]["template"]["spec"] = Self.pod(own, with: takeover?.environment ?? [:])
+            if let takeover {
+                json["metadata"]["annotations"][Self.annotation] = JSON(takeover.left.joined(separator: "; "))
+            }
+            do { return try await client.update(.daemonSets, KubeObject(json)) } catch let error as APIError
+                where error.isConflict
+            {
+                current = try await client.get(.daemonSets, object.name, in: object.namespace)
+                guard current["spec"]["template"]["spec"] == object["spec"]["template"]["spec"] else { throw error }
+            }
         }
     }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
 import HTTPServing
 import KubeObjects
 import Linux
@@ -50,7 +49,9 @@ final class HealthCheckServers: Sendable {
 
     private func serve(_ port: Int) async {
         do {
-            let socket = try listener(port)
+            // The API server lets no other through.
+            guard let number = UInt16(exactly: port) else { return }
+            let socket = try Namespaces.inNamespaces(net: namespace) { try ServerSocket.everywhere(port: number) }
             let server = HTTPServer(
                 HTTPServerConfiguration(.socket(socket)), logger: logger, handler: { _ in self.answer(port) })
             try await server.run()
@@ -58,33 +59,6 @@ final class HealthCheckServers: Sendable {
             guard !Task.isCancelled else { return }
             let service = wanted.withLock { $0.first { $0.port == port }.map { "\($0.service)" } ?? "" }
             logger.error("load balancers are not answered for Service \(service): port \(port): \(error)")
-        }
-    }
-
-    /// On all addresses of the node, in both families where the kernel has both.
-    private func listener(_ port: Int) throws -> Int32 {
-        try Namespaces.inNamespaces(net: namespace) {
-            let fd = try check("socket") {
-                socket(AF_INET6, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-            }
-            var both: Int32 = 0
-            var reuse: Int32 = 1
-            setsockopt(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &both, socklen_t(MemoryLayout<Int32>.size))
-            setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, socklen_t(MemoryLayout<Int32>.size))
-            var address = sockaddr_in6()
-            address.sin6_family = sa_family_t(AF_INET6)
-            address.sin6_port = UInt16(truncatingIfNeeded: port).bigEndian
-            let bound = withUnsafePointer(to: &address) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    bind(fd, $0, socklen_t(MemoryLayout<sockaddr_in6>.size))
-                }
-            }
-            guard bound == 0 else {
-                let error = Errno("bind", "port \(port)")
-                close(fd)
-                throw error
-            }
-            return fd
         }
     }
 
