@@ -119,4 +119,47 @@ import Testing
         }
         #expect(seen)
     }
+
+    /// More watchers than the kernel gives a user instances, which is 128 as a rule.
+    @Test func watchersOfOneProcessShareWhatTheKernelGives() async throws {
+        let folder = try TemporaryFolder()
+        let watchers = try (0..<300).map { _ in try Inotify() }
+        for watcher in watchers { try watcher.add(folder.path, [.movedTo]) }
+        try Files.replace("\(folder.path)/a", with: "1".utf8)
+        for watcher in watchers {
+            for await batch in watcher.events where batch.contains(where: { $0.name == "a" }) { break }
+        }
+    }
+
+    @Test func watchersOfOneFileAreToldOfTheirOwnKinds() async throws {
+        let folder = try TemporaryFolder()
+        func names(_ watcher: Inotify, until last: String) async -> [String] {
+            var names: [String] = []
+            for await batch in watcher.events {
+                names += batch.map(\.name)
+                if names.contains(last) { break }
+            }
+            return names
+        }
+        let all = try Inotify()
+        let arrivals = try Inotify()
+        do {
+            let gone = try Inotify()
+            try all.add(folder.path, [.movedTo, .deleted, .ignored])
+            try gone.add(folder.path, [.created])
+            try arrivals.add("\(folder.path)/.", [.movedTo])
+        }
+        try Files.replace("\(folder.path)/a", with: "1".utf8)
+        unlink("\(folder.path)/a")
+        try Files.replace("\(folder.path)/b", with: "1".utf8)
+        #expect(await names(all, until: "b") == ["a", "a", "b"])
+        #expect(await names(arrivals, until: "b") == ["a", "b"])
+        // The watch of one goes; the other's stays.
+        arrivals.remove("\(folder.path)/.")
+        try Files.replace("\(folder.path)/c", with: "1".utf8)
+        #expect(await names(all, until: "c") == ["c"])
+        try arrivals.add(folder.path, [.movedTo])
+        try Files.replace("\(folder.path)/d", with: "1".utf8)
+        #expect(await names(arrivals, until: "d") == ["d"])
+    }
 }

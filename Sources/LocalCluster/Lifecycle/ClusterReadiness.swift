@@ -22,7 +22,7 @@ struct ClusterReadiness: Sendable {
         let client = access.client
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await follow(client, report) }
-            group.addTask { try await watchClock(client, report) }
+            group.addTask { try await watchClock(report) }
             defer { group.cancelAll() }
             try await group.next()
         }
@@ -30,30 +30,30 @@ struct ClusterReadiness: Sendable {
     }
 
     /// Says what is in the way when the wait is long, and ends it when it is too long.
-    private func watchClock(_ client: KubeClient, _ report: Report) async throws {
+    private func watchClock(_ report: Report) async throws {
         let clock = ContinuousClock()
         let end = clock.now + limit
         while clock.now + patience < end {
             try await Task.sleep(for: patience)
-            report("waiting", .warning, "Still waiting: \(await obstacles(client)).")
+            report("waiting", .warning, "Still waiting: \(await obstacles()).")
         }
         try await Task.sleep(until: end)
         throw LocalClusterError(
             .guestTimeout,
-            "\"\(profile.name)\" is not ready after \(limit.components.seconds) s: \(await obstacles(client)).",
+            "\"\(profile.name)\" is not ready after \(limit.components.seconds) s: \(await obstacles()).",
             nextStep: "It goes on as it is. See what is wrong: catbird doctor -p \(profile.name)")
     }
 
-    /// What `doctor` finds, in one line.
-    private func obstacles(_ client: KubeClient) async -> String {
+    /// What `doctor` finds, in one line: the machine's part first, for a process that does not stay up has no node.
+    private func obstacles() async -> String {
         do {
-            let findings = try await Examination(client: client, local: LocalKnowledge(of: profile)).findings()
+            let findings = try await LocalExamination(running: profile.name).findings()
             guard !findings.isEmpty else {
                 return "DNS does not answer at \(Self.dnsAddress), and nothing is seen to be wrong"
             }
             let rest = findings.count > 3 ? ", and \(findings.count - 3) more" : ""
             return findings.prefix(3).map { "\($0.object) \($0.problem) (\($0.cause))" }.joined(separator: "; ") + rest
-        } catch { return "the API server does not answer (\(error))" }
+        } catch { return "\(error)" }
     }
 
     private func follow(_ client: KubeClient, _ report: @escaping Report) async throws {
