@@ -137,7 +137,7 @@ enum ServiceBench {
                 while true {
                     let connection = accept(listener, nil, nil)
                     guard connection >= 0 else { return }
-                    _ = address.withCString { send(connection, $0, strlen($0), Int32(MSG_NOSIGNAL.rawValue)) }
+                    _ = address.withCString { send(connection, $0, strlen($0), Int32(MSG_NOSIGNAL)) }
                     close(connection)
                 }
             })
