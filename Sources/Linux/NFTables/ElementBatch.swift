@@ -121,11 +121,7 @@ private enum NFElement {
     static let headerSize = 4
 
     static func message(_ kind: Int, _ family: IPFamily, _ flags: Int32) -> NetlinkMessage {
-        var message = NetlinkMessage(type: subsystem << 8 | kind, flags: flags)
-        message.append(family == .v4 ? UInt8(2) : UInt8(10))
-        message.append(UInt8(0))
-        message.append(UInt16(0))
-        return message
+        .netfilter(subsystem: subsystem, kind, family, flags: flags)
     }
 
     /// The beginning or the end of a batch.
