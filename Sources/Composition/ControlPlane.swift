@@ -2,6 +2,7 @@
 
 import APIServer
 import Controllers
+import Glibc
 import KubeClient
 import Linux
 public import Logging
@@ -86,7 +87,10 @@ public struct ControlPlane: Sendable {
                 userAgent: program)
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await server.run(onBound: { _ in ready() }) }
+            group.addTask {
+                try await server.run(onBound: { _ in ready() })
+                if !Task.isCancelled { throw EndedByItself(part: "the API server") }
+            }
             // After a load is over its memory comes back.
             group.addTask { await Heap.trimRegularly() }
             group.addTask {
@@ -114,11 +118,33 @@ public struct ControlPlane: Sendable {
                         }
                     }
                 ).run()
+                if !Task.isCancelled { throw EndedByItself(part: "the controllers") }
             }
             for companion in companions { group.addTask { try await companion() } }
             // The first that fails ends the process, which is then started anew; only the addons' task and companions
             // end by themselves.
-            while try await group.next() != nil {}
+            do { while try await group.next() != nil {} } catch {
+                if !Task.isCancelled { Self.endSoon(because: error, log) }
+                throw error
+            }
+        }
+    }
+
+    /// What should serve until it is cancelled has returned.
+    private struct EndedByItself: Error, CustomStringConvertible {
+        let part: String
+        var description: String { "\(part) ended, and nobody had told it to" }
+    }
+
+    /// The other parts are cancelled, and waited for. One that does not heed that must not keep a process that serves
+    /// nobody any more, and that its supervisor takes for a good one: after five seconds it ends as it is.
+    private static func endSoon(because error: any Error, _ log: Logger) {
+        log.error("the control plane ends: \(error)")
+        // Not structured: it outlives what it waits for.
+        Task.detached {
+            do { try await Task.sleep(for: .seconds(5)) } catch { return }
+            log.critical("the control plane ends by force: a part of it did not end within 5 s")
+            exit(1)
         }
     }
 
