@@ -4,6 +4,7 @@ import Glibc
 import KubeClient
 import KubeObjects
 import Linux
+import Synchronization
 import Values
 
 /// How long a changed endpoint takes to the kernel and to the first connection that it answers, with more and more Services:
@@ -31,12 +32,13 @@ enum ServiceBench {
                 try await rig.server.client.create(.endpointSlices, slice("s\(made)", Array(Set(others))))
                 made += 1
             }
-            let figures = Figures()
+            let measured = Mutex(Figures())
             try await rig.withAgents {
                 while (try? read(address, from: rig.namespace("n1"))) != backends[0] {
                     // The whole is being written: nobody tells the end of it but an answer.
                     try await Task.sleep(for: .milliseconds(20))
                 }
+                // What the agents still write of their start is no part of the first round, and nobody tells its end.
                 try await Task.sleep(for: .seconds(1))
                 for round in 1...rounds {
                     let wanted = backends[round % 2]
@@ -49,12 +51,17 @@ enum ServiceBench {
                     }()
                     try await rig.server.client.update(.endpointSlices, slice("target", [wanted]))
                     while (try? read(address, from: rig.namespace("n1"))) != wanted {}
-                    figures.connection.append((ContinuousClock.now - start) / .milliseconds(1))
-                    figures.kernel.append(await kernel)
-                    figures.cpu.append(Double(clock() - cpu) / Double(CLOCKS_PER_SEC) * 1000)
+                    let connection = (ContinuousClock.now - start) / .milliseconds(1)
+                    let written = await kernel
+                    measured.withLock { figures in
+                        figures.connection.append(connection)
+                        figures.kernel.append(written)
+                        figures.cpu.append(Double(clock() - cpu) / Double(CLOCKS_PER_SEC) * 1000)
+                    }
                 }
                 try await rig.server.client.update(.endpointSlices, slice("target", [backends[0]]))
             }
+            let figures = measured.withLock { $0 }
             let kernel = Measure.quantile(figures.kernel, 0.5)
             let cpu = Measure.quantile(figures.cpu, 0.5)
             let base = first ?? (kernel, cpu)
@@ -67,8 +74,7 @@ enum ServiceBench {
         print("one element of a table of its own by libnftables, taken away and added: \(Measure.text(floor, 2)) ms")
     }
 
-    private final class Figures: @unchecked Sendable {
-        // One task at a time touches them.
+    private struct Figures: Sendable {
         var kernel: [Double] = []
         var connection: [Double] = []
         var cpu: [Double] = []

@@ -51,6 +51,23 @@ package struct Session: Sendable {
         return KubeClient(WarningTransport(try HTTPTransport(configuration), errors), userAgent: "calicoctl")
     }
 
+    /// Runs one command line, without the program's name, and says what it comes to as an exit code.
+    ///
+    /// - Parameters:
+    ///   - client: nil for the one that the command line leads to.
+    ///   - answer: the command.
+    package static func run(
+        _ words: [String], input: @escaping @Sendable () -> [UInt8] = { StandardStreams.readInput() },
+        client: KubeClient? = nil, output: @escaping @Sendable (String) -> Void = StandardStreams.print,
+        errors: @escaping @Sendable (String) -> Void = StandardStreams.printError,
+        answer: (Session) async throws -> Int32
+    ) async -> Int32 {
+        await guarded(errors) {
+            try await answer(
+                Session(arguments: try Arguments(words), client: client, input: input, output: output, errors: errors))
+        }
+    }
+
     /// Runs a command and turns what it throws into a message and an exit code.
     package static func guarded(_ errors: @Sendable (String) -> Void, _ body: () async throws -> Int32) async -> Int32 {
         do {

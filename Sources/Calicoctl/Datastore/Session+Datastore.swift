@@ -43,7 +43,7 @@ extension Session {
     private func setReady(_ isReady: Bool) async throws {
         let client = try client()
         let word = isReady ? "unlocked" : "locked"
-        if try await client.found(.clusterInformations, "default") == nil {
+        if try await client.find(.clusterInformations, "default") == nil {
             try await client.create(
                 .clusterInformations,
                 KubeObject([
@@ -59,7 +59,7 @@ extension Session {
 
     private func export() async throws {
         let client = try client()
-        let information = try await client.found(.clusterInformations, "default")
+        let information = try await client.find(.clusterInformations, "default")
         guard information?["spec"]["datastoreReady"].bool == false else {
             throw Failure(
                 "Datastore is not locked. Run the 'calicoctl datastore migrate lock' command in order to begin migration."

@@ -133,7 +133,7 @@ extension Session {
     }
 
     private func showConfiguration(_ client: KubeClient) async throws {
-        let stored = try await client.found(.ipamConfigs, "default")
+        let stored = try await client.find(.ipamConfigs, "default")
         let config = stored.map { IPAMConfig($0) } ?? IPAMConfig()
         var table = FramedTable("PROPERTY", "VALUE")
         table.rows = [

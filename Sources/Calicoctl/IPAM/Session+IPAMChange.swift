@@ -39,7 +39,7 @@ extension Session {
         }
         let client = try client()
         for attempt in 1...5 {
-            let current = try await client.found(.ipamConfigs, "default")
+            let current = try await client.find(.ipamConfigs, "default")
             var object =
                 current
                 ?? KubeObject([
@@ -85,7 +85,7 @@ extension Session {
             throw Failure("name the pool with either --cidr=CIDR or --name=POOL")
         }
         let client = try client()
-        let information = try await client.found(.clusterInformations, "default")
+        let information = try await client.find(.clusterInformations, "default")
         guard information?["spec"]["datastoreReady"].bool == false else {
             throw Failure(
                 "IP pools are not splittable while the datastore is not locked: lock it with 'calicoctl datastore migrate lock'"

@@ -14,7 +14,7 @@ extension Session {
         let client = try client()
         output("Checking IPAM for inconsistencies...\n\n")
         let world = try await ClusterAddresses(client).world
-        let information = try await client.found(.clusterInformations, "default")
+        let information = try await client.find(.clusterInformations, "default")
         let blocks = world.snapshot.blocks
         let networks = blocks.keys.sorted()
         output("Loading all IPAM blocks...\nFound \(blocks.count) IPAM blocks.\n")
@@ -111,7 +111,7 @@ extension Session {
 
     /// What every report names: an address that was in use at the time of one of them is none that leaked.
     private func release(_ reports: [JSON], _ paths: [String], _ client: KubeClient, _ book: AddressBook) async throws {
-        let information = try await client.found(.clusterInformations, "default")
+        let information = try await client.find(.clusterInformations, "default")
         let guid = information?["spec"]["clusterGUID"].string ?? ""
         for (report, path) in zip(reports, paths) {
             guard report["clusterGUID"].string == guid else {

@@ -54,7 +54,7 @@ extension Session {
     /// Nodes without an AS number of their own, with that of the cluster in parentheses: for tables only.
     private func withInheritedNumbers(_ client: KubeClient, _ nodes: [KubeObject]) async throws -> [KubeObject] {
         let key = "projectcalico.org/ASNumber"
-        let defaults = try await client.found(
+        let defaults = try await client.find(
             GroupVersionResource("crd.projectcalico.org", "v1", "bgpconfigurations"), "default")
         let number = defaults?["spec"]["asNumber"].map { $0.string ?? $0.text() } ?? "64512"
         return nodes.map { node in

@@ -75,7 +75,7 @@ final class AddressCollector: Controller {
         }
         let collected = try await book.collect(
             outcome, decidedFrom: snapshot, isStillTrue: { try await self.isStillTrue($0, snapshot) },
-            nodeExists: { try await self.find(.nodes, ObjectKey(nil, $0)) != nil })
+            nodeExists: { try await self.context.client.find(.nodes, $0) != nil })
         if collected != Collected() {
             context.log.info(
                 "collected \(collected.addresses) address(es), \(collected.claims) claim(s), \(collected.handles) handle(s), \(collected.blocks) block(s)"
@@ -93,7 +93,7 @@ final class AddressCollector: Controller {
     private func isStillTrue(_ release: AddressCollection.Release, _ snapshot: IPAMSnapshot) async throws -> Bool {
         var world = IPAMWorld(snapshot: snapshot)
         if let node = release.node {
-            let current = try await find(.nodes, ObjectKey(nil, node))
+            let current = try await context.client.find(.nodes, node)
             world.snapshot.nodes[node] = current?.labels
         }
         for address in release.addresses {
@@ -102,18 +102,10 @@ final class AddressCollector: Controller {
             else { return false }
             if let name = attribute.values["pod"], let namespace = attribute.values["namespace"] {
                 let key = ObjectKey(namespace, name)
-                world.pods[key] = try await find(.pods, key).map { PodUse($0) }
+                world.pods[key] = try await context.client.find(.pods, key).map { PodUse($0) }
             }
             guard AddressCollection.leak(address, attribute, world) != nil else { return false }
         }
         return true
-    }
-
-    private func find(_ resource: GroupVersionResource, _ key: ObjectKey) async throws -> KubeObject? {
-        do {
-            return try await context.client.get(resource, key.name, in: key.namespace)
-        } catch let error as APIError where error.isNotFound {
-            return nil
-        }
     }
 }

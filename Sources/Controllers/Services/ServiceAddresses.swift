@@ -68,9 +68,9 @@ struct ServiceAddresses: Controller {
             }
             if isInOrder(service, address) { continue }
             // The watches of Services and addresses know nothing of each other: only the server's word counts.
-            let current = try await lookUp(.ipAddresses, ObjectKey(nil, address.description))
-            guard let stillThere = try await lookUp(.services, key), stillThere.uid == service.uid,
-                stillThere.clusterAddresses.contains(address)
+            let current = try await context.client.find(.ipAddresses, address.description)
+            guard let stillThere = try await context.client.find(.services, key),
+                stillThere.uid == service.uid, stillThere.clusterAddresses.contains(address)
             else { return }
             try await repair(service, address, current, place)
         }
@@ -94,7 +94,8 @@ struct ServiceAddresses: Controller {
                 }
                 return
             }
-            if let other = current.parentService, let holder = try await lookUp(.services, other),
+            if let other = current.parentService,
+                let holder = try await context.client.find(.services, other),
                 holder.clusterAddresses.contains(address)
             {
                 return events.record(
@@ -126,7 +127,7 @@ struct ServiceAddresses: Controller {
         else { return }
         if let parent = known.parentService {
             if context.caches.services[parent]?.clusterAddresses.contains(address) ?? false { return }
-            if try await lookUp(.services, parent)?.clusterAddresses.contains(address) ?? false { return }
+            if try await context.client.find(.services, parent)?.clusterAddresses.contains(address) ?? false { return }
             // Its Service may be about to be made.
             let age = known.creationTimestamp.map { Timestamp.now.seconds(since: $0) } ?? .infinity
             let grace = Double(context.configuration.addressGracePeriod.components.seconds)
@@ -137,14 +138,6 @@ struct ServiceAddresses: Controller {
             message: "IPAddress: \(name) for Service \(known.parentService?.description ?? "") appears to have leaked: "
                 + "cleaning up")
         try await addresses.delete(known)
-    }
-
-    private func lookUp(_ resource: GroupVersionResource, _ key: ObjectKey) async throws -> KubeObject? {
-        do {
-            return try await context.client.get(resource, key.name, in: key.namespace)
-        } catch let error as APIError where error.isNotFound {
-            return nil
-        }
     }
 
     private static func labels(_ address: IPAddress) -> [String: String] {

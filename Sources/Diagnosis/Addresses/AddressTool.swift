@@ -12,9 +12,7 @@ import Values
 public enum AddressTool {
     /// Runs one command line that begins with `explain` or `ipam`; prints to the standard streams.
     public static func run(_ words: [String]) async -> Int32 {
-        await run(
-            words, input: { StandardStreams.readInput() }, client: nil, output: StandardStreams.print,
-            errors: StandardStreams.printError)
+        await Session.run(words) { try await $0.answerAboutAddresses() }
     }
 
     /// The same with its surroundings given: tests pass their own.
@@ -22,10 +20,8 @@ public enum AddressTool {
         _ words: [String], input: @escaping @Sendable () -> [UInt8], client: KubeClient?,
         output: @escaping @Sendable (String) -> Void, errors: @escaping @Sendable (String) -> Void
     ) async -> Int32 {
-        await Session.guarded(errors) {
-            let session = Session(
-                arguments: try Arguments(words), client: client, input: input, output: output, errors: errors)
-            return try await session.answerAboutAddresses()
+        await Session.run(words, input: input, client: client, output: output, errors: errors) {
+            try await $0.answerAboutAddresses()
         }
     }
 

@@ -38,7 +38,7 @@ extension Session {
         } else {
             try await carryOut(migration, old, client, report)
         }
-        let isDone = try await client.found(.ipPools, old) == nil
+        let isDone = try await client.find(.ipPools, old) == nil
         if asJSON {
             output(
                 JSON.object([

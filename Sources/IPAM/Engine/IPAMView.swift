@@ -102,9 +102,7 @@ struct IPAMView {
             guard let entry = affinities[name], isPassed(entry, news.claimsReached),
                 !feed.shows(.blockAffinities, name)
             else { continue }
-            affinities[name] = nil
-            ownClaims.remove(name)
-            removeClaim(name)
+            forgetClaim(name)
         }
     }
 
@@ -124,9 +122,7 @@ struct IPAMView {
     private mutating func leftClaim(_ object: KubeObject) {
         let name = object.name
         guard let entry = affinities[name], !entry.isOwn || entry.version <= Self.version(object) else { return }
-        affinities[name] = nil
-        ownClaims.remove(name)
-        removeClaim(name)
+        forgetClaim(name)
     }
 
     private mutating func takePools(_ objects: [KubeObject]) {
@@ -183,9 +179,7 @@ struct IPAMView {
             takeClaim(object)
         }
         for (name, entry) in affinities where !seen.contains(name) && isGone(entry, newest: newest) {
-            affinities[name] = nil
-            ownClaims.remove(name)
-            removeClaim(name)
+            forgetClaim(name)
         }
     }
 
@@ -217,6 +211,12 @@ struct IPAMView {
     private mutating func set(_ claim: BlockAffinity) {
         claims[claim.name] = claim
         snapshot.affinities.insert(claim)
+    }
+
+    private mutating func forgetClaim(_ name: String) {
+        affinities[name] = nil
+        ownClaims.remove(name)
+        removeClaim(name)
     }
 
     private mutating func removeClaim(_ name: String) {

@@ -75,10 +75,6 @@ public actor ListedStore: IPAMStore {
 }
 
 extension KubeClient {
-    fileprivate func find(_ resource: GroupVersionResource, _ name: String) async throws -> KubeObject? {
-        do { return try await get(resource, name) } catch let error as APIError where error.isNotFound { return nil }
-    }
-
     fileprivate func apply(_ changes: [IPAMChange]) async throws -> [IPAMOutcome] {
         if changes.count == 1, let change = changes.first { return [try await apply(change)] }
         return try await withThrowingTaskGroup(of: (Int, IPAMOutcome).self) { group in

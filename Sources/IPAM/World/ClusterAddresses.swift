@@ -20,8 +20,8 @@ package struct ClusterAddresses: Sendable {
         async let nodes = client.list(.nodes).items
         async let pods = client.list(.pods).items
         async let namespaces = client.list(.namespaces).items
-        async let config = client.found(.ipamConfigs, "default")
-        async let information = client.found(.clusterInformations, "default")
+        async let config = client.find(.ipamConfigs, "default")
+        async let information = client.find(.clusterInformations, "default")
 
         // First, because it tells best what a cluster is not.
         self.pools = try await pools
@@ -73,14 +73,5 @@ extension KubeClient {
     /// The objects of a kind that older versions of Calico do not have.
     fileprivate func listServed(_ resource: GroupVersionResource) async throws -> [KubeObject] {
         do { return try await list(resource).items } catch let error as APIError where error.isNotFound { return [] }
-    }
-
-    /// The object, or nil when there is none.
-    package func found(_ resource: GroupVersionResource, _ name: String, in namespace: String? = nil) async throws
-        -> KubeObject?
-    {
-        do { return try await get(resource, name, in: namespace) } catch let error as APIError where error.isNotFound {
-            return nil
-        }
     }
 }

@@ -43,6 +43,20 @@ public struct KubeClient: Sendable {
         try await object("GET", resource.path(namespace: namespace, name: name, subresource: subresource))
     }
 
+    /// The same, or nil when there is none (404).
+    public func find(
+        _ resource: GroupVersionResource, _ name: String, in namespace: String? = nil
+    ) async throws -> KubeObject? {
+        do { return try await get(resource, name, in: namespace) } catch let error as APIError where error.isNotFound {
+            return nil
+        }
+    }
+
+    /// The same by the object's key.
+    public func find(_ resource: GroupVersionResource, _ key: ObjectKey) async throws -> KubeObject? {
+        try await find(resource, key.name, in: key.namespace)
+    }
+
     /// Lists objects; their `apiVersion` and `kind`, which servers leave out of lists, are filled in.
     public func list(
         _ resource: GroupVersionResource, in namespace: String? = nil, labelSelector: String? = nil,

@@ -57,11 +57,7 @@ actor ObjectCache {
     /// The object as it is known; asked for once more when it is not, for it may have been made just now.
     func object(_ reference: ObjectReference) async throws -> KubeObject? {
         if let known = entries[reference]?.informer[reference.key] { return known }
-        do {
-            return try await client.get(reference.resource, reference.key.name, in: reference.key.namespace)
-        } catch let error as APIError where error.isNotFound {
-            return nil
-        }
+        return try await client.find(reference.resource, reference.key)
     }
 
     /// All of them; those that do not exist are left out.

@@ -88,11 +88,7 @@ public struct AddonInstaller: Sendable {
 
     private func install(_ shipped: ShippedObject) async throws {
         let object = shipped.object
-        let current: KubeObject?
-        do { current = try await client.get(shipped.resource, object.name, in: object.namespace) } catch let error
-            as APIError where error.isNotFound
-        { current = nil }
-        if let current {
+        if let current = try await client.find(shipped.resource, object.key) {
             if shipped.isForFirstStartOnly { return }
             let owners = FieldOwners(current)
             guard
@@ -150,7 +146,7 @@ public struct AddonInstaller: Sendable {
                     try await remove(object, resource)
                 }
                 for (_, key) in Addons.retired.filter({ $0.0 == resource }) {
-                    guard let object = try await existing(resource, key) else { continue }
+                    guard let object = try await client.find(resource, key) else { continue }
                     let owners = FieldOwners(object)
                     // Others may have written into it since, as Calico's calico.yaml does.
                     if !owners.isEmpty, owners.isOursAlone { try await remove(object, resource) }
@@ -171,12 +167,6 @@ public struct AddonInstaller: Sendable {
             self.resource = resource
             self.key = key
         }
-    }
-
-    private func existing(_ resource: GroupVersionResource, _ key: ObjectKey) async throws -> KubeObject? {
-        do { return try await client.get(resource, key.name, in: key.namespace) } catch let error as APIError
-            where error.isNotFound
-        { return nil }
     }
 
     private func remove(_ object: KubeObject, _ resource: GroupVersionResource) async throws {

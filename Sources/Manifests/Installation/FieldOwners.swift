@@ -32,15 +32,11 @@ struct FieldOwners {
         entries.allSatisfy { $0["fieldsV1"]["f:\(field)"] == nil || Self.isOwn($0["manager"].string ?? "") }
     }
 
-    var areApplied: Bool { entries.contains { isApplied($0) } }
+    var areApplied: Bool { entries.contains { isOurs($0, "Apply") } }
 
-    private func isApplied(_ entry: JSON) -> Bool {
-        entry["manager"].string == Self.manager && entry["operation"].string == "Apply"
-            && (entry["subresource"].string ?? "").isEmpty
-    }
-
-    private func isUpdate(_ entry: JSON) -> Bool {
-        entry["manager"].string == Self.manager && entry["operation"].string == "Update"
+    /// Whether it is the entry of the addons' manager for an operation, not on a subresource.
+    private func isOurs(_ entry: JSON, _ operation: String) -> Bool {
+        entry["manager"].string == Self.manager && entry["operation"].string == operation
             && (entry["subresource"].string ?? "").isEmpty
     }
 
@@ -48,9 +44,9 @@ struct FieldOwners {
     /// applied: so that a field that is not shipped any more goes away, and one that its user has changed since is seen
     /// to be theirs. Nil when there is nothing to change.
     var asApplied: JSON? {
-        let updates = entries.filter { isUpdate($0) }
+        let updates = entries.filter { isOurs($0, "Update") }
         guard let latest = updates.last else { return nil }
-        let earlier = entries.first { isApplied($0) }
+        let earlier = entries.first { isOurs($0, "Apply") }
         var entry: JSON = [
             "manager": JSON(Self.manager), "operation": "Apply", "fieldsType": "FieldsV1",
             "apiVersion": latest["apiVersion"] ?? "v1",
@@ -59,7 +55,7 @@ struct FieldOwners {
         entry["fieldsV1"] = (updates + [earlier].compactMap(\.self)).reduce([:]) {
             Self.union($0, $1["fieldsV1"] ?? [:])
         }
-        return .array(entries.filter { !isUpdate($0) && !isApplied($0) } + [entry])
+        return .array(entries.filter { !isOurs($0, "Update") && !isOurs($0, "Apply") } + [entry])
     }
 
     /// FieldsV1 is a tree of objects whose leaves are empty.

@@ -144,9 +144,7 @@ public struct AgentKeeper: Sendable {
         let pod = object["spec"]["template"]["spec"] ?? [:]
         var maps: [String: KubeObject] = [:]
         for name in CalicoSettings.configMaps(of: pod) {
-            do { maps[name] = try await client.get(.configMaps, name, in: object.namespace) } catch let error
-                as APIError where error.isNotFound
-            { continue }
+            maps[name] = try await client.find(.configMaps, name, in: object.namespace)
         }
         let pools = try await client.list(.ipPools).items
         let takeover = Takeover(

@@ -16,8 +16,7 @@ struct CalicoSettings: Sendable, Hashable {
 
     /// - Parameter configMaps: of the DaemonSet's namespace, by name.
     init(pod: JSON, configMaps: [String: KubeObject]) {
-        let containers = (pod["containers"].array ?? []) + (pod["initContainers"].array ?? [])
-        for variable in containers.flatMap({ $0["env"].array ?? [] }) {
+        for variable in Self.environment(of: pod) {
             guard let name = variable["name"].string, variables[name] == nil else { continue }
             if let value = variable["value"].string {
                 variables[name] = value
@@ -34,11 +33,12 @@ struct CalicoSettings: Sendable, Hashable {
 
     /// The ConfigMaps that a pod's environment asks for.
     static func configMaps(of pod: JSON) -> Set<String> {
+        Set(environment(of: pod).compactMap { $0["valueFrom"]["configMapKeyRef"]["name"].string })
+    }
+
+    private static func environment(of pod: JSON) -> [JSON] {
         let containers = (pod["containers"].array ?? []) + (pod["initContainers"].array ?? [])
-        return Set(
-            containers.flatMap { $0["env"].array ?? [] }.compactMap {
-                $0["valueFrom"]["configMapKeyRef"]["name"].string
-            })
+        return containers.flatMap { $0["env"].array ?? [] }
     }
 }
 

@@ -84,15 +84,13 @@ struct BGPSpeaker: Sendable {
     }
 
     private func password(_ key: SecretKey) async throws -> String? {
-        do {
-            let secret = try await client.get(.secrets, key.secret, in: configuration.secretNamespace)
-            if let encoded = secret["data"][key.key].string {
-                return Base64.bytes(encoded).map { String(decoding: $0, as: UTF8.self) }
-            }
-            return secret["stringData"][key.key].string
-        } catch let error as APIError where error.isNotFound {
+        guard let secret = try await client.find(.secrets, key.secret, in: configuration.secretNamespace) else {
             return nil
         }
+        if let encoded = secret["data"][key.key].string {
+            return Base64.bytes(encoded).map { String(decoding: $0, as: UTF8.self) }
+        }
+        return secret["stringData"][key.key].string
     }
 
     private func input() async -> (BGPInput, problems: [String]) {

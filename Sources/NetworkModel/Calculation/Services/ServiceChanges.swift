@@ -60,7 +60,4 @@ public struct ServiceChanges: Sendable {
         if freshUDP.remove(family) != nil { own.freshUDP = [family] }
         return own
     }
-
-    /// Takes the place of what has been read as a whole meanwhile.
-    public mutating func dropElements(_ family: IPFamily) { elements[family] = nil }
 }
